@@ -1,0 +1,2 @@
+def analyze() -> None:
+    """todo"""

@@ -1,0 +1,59 @@
+"""The ``moefacts`` command."""
+
+import errno
+import sys
+from typing import Annotated
+
+import typer
+
+from moefacts import __version__
+from moefacts.cli import analyze, ask, generate, listing, train
+from moefacts.errors import UserError
+
+EXIT_USER_ERROR = 2
+HYDRA_COMMAND = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
+_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+app = typer.Typer(
+    name="moefacts",
+    help="Generate synthetic biographies, train small language models on them, measure how they learn facts.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+app.command("generate", context_settings=HYDRA_COMMAND)(generate.generate)
+app.command("train", context_settings=HYDRA_COMMAND)(train.train)
+app.command("analyze")(analyze.analyze)
+app.command("ask")(ask.ask)
+app.command("list")(listing.list_everything)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"moefacts {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
+) -> None:
+    """Options of the command itself."""
+
+
+def main() -> None:
+    """Run the command; what the user can put right becomes one line and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in _DISK_IS_FULL:
+            raise
+        where = f" while writing {error.filename}" if error.filename else ""
+        _fail(f"no space left on the device{where}; free some and start the command again, which resumes the run")
+
+
+def _fail(message: str) -> None:
+    print(f"moefacts: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(EXIT_USER_ERROR)

@@ -1,0 +1,155 @@
+"""The one description of a run, and the one strict way to load it. Nothing past this file sees a DictConfig."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from moefacts.errors import UserError, check_at_least, check_choice, nearest
+from moefacts.models.config import ModelConfig
+from moefacts.synthetic_data.population import PopulationConfig
+from moefacts.synthetic_data.tokenizer import TOKENIZERS
+from moefacts.training.config import CheckpointConfig, EvaluationConfig, TrainingConfig, WandbConfig
+
+DEVICES = ("auto", "cpu", "cuda")
+# What changes where a run is kept or how fast it goes, but not what it computes.
+_NOT_IDENTITY = ("run", "wandb", "threads", "dataset")
+
+
+@dataclass
+class RunLocation:
+    """Where a run is kept: ``dir``, or ``root``/``study``/``name``; the name is made from the config when null."""
+
+    root: str
+    study: str
+    name: str | None
+    dir: str | None
+
+
+@dataclass
+class DatasetConfig:
+    """How many biographies ``moefacts generate`` writes, and how many at a time."""
+
+    train: int
+    validation: int
+    unseen: int
+    rows_per_group: int
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        for key in ("train", "validation", "unseen", "rows_per_group"):
+            check_at_least(f"dataset.{key}", getattr(self, key), 1)
+
+
+@dataclass
+class RunConfig:
+    """Everything that determines a run."""
+
+    scale: str
+    seed: int
+    device: str
+    threads: int
+    tokenizer: str
+    population: PopulationConfig
+    model: ModelConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    checkpoints: CheckpointConfig
+    dataset: DatasetConfig
+    wandb: WandbConfig
+    run: RunLocation
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        check_choice("device", self.device, DEVICES)
+        check_choice("tokenizer", self.tokenizer, TOKENIZERS)
+        check_at_least("threads", self.threads, 1)
+        check_at_least("seed", self.seed, 0)
+        for part in (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb):
+            part.check()
+        try:
+            self.model.check()
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+
+def load_config(values: Any) -> RunConfig:
+    """Check ``values`` (a mapping or a DictConfig) against ``RunConfig`` and convert it.
+
+    Raises:
+        UserError: a key is unknown (naming the nearest), missing, or of the wrong type or range.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), values)
+        config = OmegaConf.to_object(merged)
+    except ConfigKeyError as error:
+        raise unknown_key(str(error.full_key)) from None
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} has no value; it must be given") from None
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from None
+    assert isinstance(config, RunConfig)
+    config.check()
+    return config
+
+
+def unknown_key(key: str) -> UserError:
+    """The error for a key that does not exist, naming the nearest that do."""
+    keys = set(config_keys(RunConfig))
+    leaf = key.rsplit(".", 1)[-1]
+    same_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == leaf]
+    hint = "did you mean " + " or ".join(sorted(same_leaf)) + "?" if same_leaf else nearest(key, keys)
+    return UserError(f"there is no setting '{key}'; {hint}")
+
+
+def config_keys(schema: Any, prefix: str = "") -> Iterator[str]:
+    """Every setting of ``schema`` as a dotted key."""
+    for field in dataclasses.fields(schema):
+        if dataclasses.is_dataclass(field.type):
+            yield from config_keys(field.type, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+
+
+def read_config(path: Path) -> RunConfig:
+    """Load a resolved config file.
+
+    Raises:
+        UserError: the file is missing or is not the config of a run.
+    """
+    try:
+        values = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} is not a run directory: it has no {path.name}") from None
+    except Exception as error:  # a YAML library's own errors: whatever they are, the file is not a config
+        raise UserError(f"{path} cannot be read as a config: {str(error).splitlines()[0]}") from None
+    try:
+        return load_config(values)
+    except UserError as error:
+        raise UserError(f"{path} is not a moefacts config: {error}") from None
+
+
+def config_yaml(config: RunConfig) -> str:
+    """The resolved config as YAML; ``read_config`` reads it back."""
+    return OmegaConf.to_yaml(OmegaConf.structured(config))
+
+
+def identity(config: RunConfig) -> dict[str, Any]:
+    """The part of the config that determines what a run computes."""
+    values = dataclasses.asdict(config)
+    return {key: value for key, value in values.items() if key not in _NOT_IDENTITY}
+
+
+def run_directory(config: RunConfig) -> Path:
+    """Where the run is kept. The same config always gives the same path."""
+    if config.run.dir is not None:
+        return Path(config.run.dir)
+    digest = hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:8]
+    name = config.run.name or f"{config.model.preset}-n{config.population.size}-seed{config.seed}-{digest}"
+    return Path(config.run.root) / config.run.study / name

@@ -1,0 +1,30 @@
+"""What a user can put right: shown as one line, exit code 2, no traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """The input is at fault, not the program. The message says what is wrong and what would be right."""
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """A hint naming the choices that look like ``word``, or all of them when none does."""
+    names = sorted(set(choices))
+    close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    return "known: " + ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+
+
+def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
+    """Raise ``UserError`` unless ``value`` is one of ``choices``."""
+    choices = list(choices)
+    if value not in choices:
+        raise UserError(f"{key}={value} is not one of its values; {nearest(value, choices)}")
+
+
+def check_at_least(key: str, value: float | None, least: float) -> None:
+    """Raise ``UserError`` when ``value`` is given and below ``least``."""
+    if value is not None and not value >= least:
+        raise UserError(f"{key}={value} is too small; it must be at least {least}")

@@ -1,0 +1,1 @@
+"""Puts the parts together: one run from one configuration."""

@@ -1,0 +1,143 @@
+"""One run: population, model, training, probes, in one run directory."""
+
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from moefacts import run_files
+from moefacts.config import RunConfig, read_config, run_directory
+from moefacts.errors import UserError
+from moefacts.models.config import parameter_counts
+from moefacts.models.transformer import Transformer, build_model
+from moefacts.probes.confidence import write_confidence
+from moefacts.synthetic_data.batches import Batcher
+from moefacts.synthetic_data.population import build_population
+from moefacts.synthetic_data.tokenizer import build_tokenizer
+from moefacts.training.checkpoint import load_weights
+from moefacts.training.interrupt import Interrupted, StopRequest
+from moefacts.training.logger import open_mirror
+from moefacts.training.loop import Trainer
+from moefacts.training.progress import ProgressDisplay
+from moefacts.training.run_directory import RunDirectory, counts_as_dict, provenance
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that ``name`` (auto, cpu, cuda) stands for here.
+
+    Raises:
+        UserError: CUDA is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device=cuda, but there is no CUDA device here; use device=cpu or device=auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What a run is made of."""
+
+    device: torch.device
+    batcher: Batcher
+    model: Transformer
+
+
+def prepare(config: RunConfig) -> Materials:
+    """Build population, tokenizer and a freshly initialised model on the run's device."""
+    torch.set_num_threads(config.threads)
+    device = pick_device(config.device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    population = build_population(config.population, config.seed)
+    tokenizer = build_tokenizer(config.tokenizer, population.pools, population.templates)
+    batcher = Batcher(population, tokenizer, device)
+    model = build_model(config.model, tokenizer.vocab_size, config.seed).to(device)
+    return Materials(device, batcher, model)
+
+
+def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]:
+    """The config and the trained model of a run, at ``step`` or at its newest checkpoint.
+
+    Raises:
+        UserError: the run, or its checkpoint, is missing or damaged.
+    """
+    run_files.read_manifest(path)
+    config = read_config(path / run_files.CONFIG)
+    steps = run_files.checkpoint_steps(path)
+    if not steps or (step is not None and step not in steps):
+        raise UserError(f"{path} has no checkpoint" + (f" of step {step}; there are {steps}" if steps else " yet"))
+    config.device = "auto"
+    materials = prepare(config)
+    load_weights(path, steps[-1] if step is None else step, materials.model)
+    return config, materials
+
+
+def execute(config: RunConfig) -> Path:
+    """Train the run that ``config`` describes, or what is left of it; return its directory.
+
+    Raises:
+        UserError: something about the configuration or the run directory is wrong.
+        Interrupted: a signal came; the state is saved.
+    """
+    path = run_directory(config)
+    with StopRequest() as stop, RunDirectory(path, config) as run:
+        if run.is_finished:
+            print(f"{path} is finished already", file=sys.stderr)
+            return path
+        materials = prepare(config)
+        population = materials.batcher.population
+        trainer = Trainer(config, materials.model, materials.batcher, run)
+        steps = run_files.checkpoint_steps(path)
+        if steps:
+            trainer.resume(steps[-1])
+            print(f"{path}: resuming from step {steps[-1]}", file=sys.stderr)
+        else:
+            run.truncate_metrics(-1)
+        counts = parameter_counts(config.model, materials.model.vocab_size)
+        run.update_manifest(
+            state="running",
+            **provenance(_device_name(materials.device)),
+            parameters=counts_as_dict(counts),
+            vocab_size=materials.model.vocab_size,
+            population_fingerprint=population.fingerprint,
+            no_knowledge_baseline=population.no_knowledge_baseline,
+            no_knowledge_baseline_by_attribute=population.no_knowledge_baseline_A.tolist(),
+            resumed_from=steps[-1] if steps else None,
+        )
+        state = "failed"
+        try:
+            mirror = open_mirror(config.wandb, path, dataclasses.asdict(config))
+            try:
+                with ProgressDisplay(path.name, config.training.steps, trainer.baseline) as display:
+                    trainer.train(mirror, stop, display)
+            finally:
+                mirror.close()
+            write_confidence(path, trainer)
+            state = "finished"
+        except (Interrupted, KeyboardInterrupt):
+            state = "interrupted"
+            raise
+        finally:
+            _record_end(run, trainer, state)
+    return path
+
+
+def _record_end(run: RunDirectory, trainer: Trainer, state: str) -> None:
+    """Say in the manifest how the run ended; on a full disk the exception on its way matters more."""
+    try:
+        run.update_manifest(
+            state=state,
+            last_step=trainer.state.step,
+            tokens=trainer.state.tokens,
+            plateau_end=trainer.state.plateau_end,
+            wall_seconds=round(trainer.state.wall_seconds, 1),
+        )
+    except OSError:
+        if state == "finished":
+            raise
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

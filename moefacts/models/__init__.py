@@ -1,0 +1,1 @@
+"""Language models in plain torch. Nothing here knows of data, logging or optimizers."""

@@ -1,0 +1,1 @@
+"""What needs a trained model: measured once after training and written into the run as tables."""

@@ -1,0 +1,1 @@
+"""Synthetic people: pools + templates -> Population -> pieces -> batches (or a dataset folder)."""

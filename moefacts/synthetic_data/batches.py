@@ -1,0 +1,138 @@
+"""Plans to tensors: a vectorised ragged gather from the token table, on the device, without a Python loop.
+
+Shape legend: B biographies, T positions, S pieces a biography, F tokens of the flat table.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moefacts.synthetic_data.biography import BiographyPlan, PieceCatalog, Role, tokenize_pieces
+from moefacts.synthetic_data.population import Population
+from moefacts.synthetic_data.sampling import training_plan
+from moefacts.synthetic_data.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Biographies side by side, padded on the right. All tensors are ``int64``.
+
+    Attributes:
+        token_BT: token ids, beginning with the begin token.
+        role_BT: a ``Role``; ``PADDING`` after the end token.
+        attribute_BT: the attribute that a value token belongs to; -1 on everything else.
+        value_position_BT: 0, 1, … within a value; -1 on everything else.
+        individual_B: who each biography is about.
+        num_tokens: how many tokens are not padding.
+    """
+
+    token_BT: Tensor
+    role_BT: Tensor
+    attribute_BT: Tensor
+    value_position_BT: Tensor
+    individual_B: Tensor
+    num_tokens: int
+
+    @property
+    def inputs_BT(self) -> Tensor:
+        """What the model reads: every token but the last column."""
+        return self.token_BT[:, :-1]
+
+    @property
+    def targets_BT(self) -> Tensor:
+        """What the model predicts: every token but the first column."""
+        return self.token_BT[:, 1:]
+
+    @property
+    def target_mask_BT(self) -> Tensor:
+        """True where the target is a token and not padding."""
+        return self.role_BT[:, 1:] != Role.PADDING
+
+    @property
+    def num_targets(self) -> int:
+        """How many targets are not padding."""
+        return self.num_tokens - len(self.token_BT)
+
+    @property
+    def padding_share(self) -> float:
+        """The fraction of target positions that is padding."""
+        return 1 - self.num_targets / self.targets_BT.numel()
+
+    def rows(self, start: int, stop: int) -> "Batch":
+        """The biographies from ``start`` up to ``stop``, as wide as the whole batch."""
+        role_BT = self.role_BT[start:stop]
+        return Batch(
+            self.token_BT[start:stop],
+            role_BT,
+            self.attribute_BT[start:stop],
+            self.value_position_BT[start:stop],
+            self.individual_B[start:stop],
+            int((role_BT != Role.PADDING).sum()),
+        )
+
+
+class Batcher:
+    """Assembles batches of one population on one device."""
+
+    def __init__(self, population: Population, tokenizer: Tokenizer, device: torch.device, round_to: int = 8):
+        self.population = population
+        self.tokenizer = tokenizer
+        self.device = device
+        self.round_to = round_to
+        self.catalog = PieceCatalog(population)
+        table = tokenize_pieces(self.catalog, tokenizer)
+        self._length_Q = table.length_Q
+        self._start_Q = torch.from_numpy(table.start_Q).to(device)
+        padding = np.array([[tokenizer.padding_id, Role.PADDING, -1, -1]])
+        self._field_F4 = torch.from_numpy(np.concatenate([table.field_F4, padding])).to(device)
+
+    @property
+    def longest(self) -> int:
+        """The most tokens that a biography of this population can have."""
+        return sum(self._length_Q[:2]) + self._longest_sentences()
+
+    def _longest_sentences(self) -> int:
+        catalog, length_Q = self.catalog, self._length_Q
+        role_Q, attribute_Q = np.array(catalog.roles), np.array(catalog.attributes)
+        names = sum(length_Q[role_Q == role].max() for role in (Role.FIRST_NAME, Role.MIDDLE_NAME, Role.LAST_NAME))
+        num_attributes = attribute_Q.max() + 1
+        values = sum(length_Q[attribute_Q == attribute].max() for attribute in range(num_attributes))
+        template_lengths = length_Q[role_Q == Role.TEMPLATE].reshape(num_attributes, -1, 3).sum(axis=2)
+        return int(num_attributes * names + values + template_lengths.max(axis=1).sum())
+
+    def assemble(self, plan: BiographyPlan) -> Batch:
+        """The biographies of ``plan``, as wide as the longest, rounded up so that compiled graphs are reused."""
+        piece_BS = self.catalog.biography_pieces(plan)
+        end_BS = np.cumsum(self._length_Q[piece_BS], axis=1)  # lengths stay on the host: no device is waited for
+        longest = int(end_BS[:, -1].max())
+        width = 1 + -(-(longest - 1) // self.round_to) * self.round_to  # the model reads width - 1 positions
+        piece_BS, end_BS = torch.from_numpy(piece_BS), torch.from_numpy(end_BS)
+        num_tokens = int(end_BS[:, -1].sum())
+        if self.device.type == "cuda":
+            piece_BS = piece_BS.pin_memory().to(self.device, non_blocking=True)
+            end_BS = end_BS.pin_memory().to(self.device, non_blocking=True)
+        start_BS = torch.nn.functional.pad(end_BS[:, :-1], (1, 0))
+        position_BT = torch.arange(width, device=self.device).expand(len(plan), width).contiguous()
+        slot_BT = torch.searchsorted(end_BS, position_BT, right=True)
+        inside_BT = slot_BT < piece_BS.shape[1]
+        slot_BT = slot_BT.clamp(max=piece_BS.shape[1] - 1)
+        flat_BT = (self._start_Q[piece_BS] - start_BS).gather(1, slot_BT) + position_BT
+        field_BT4 = self._field_F4[torch.where(inside_BT, flat_BT, len(self._field_F4) - 1)]
+        individual_B = torch.from_numpy(plan.individual_B).to(self.device)
+        return Batch(*field_BT4.unbind(2), individual_B, num_tokens)
+
+    def training_batch(self, step: int, batch_size: int) -> Batch:
+        """The batch of ``step``; a pure function of (population seed, step, batch size)."""
+        return self.assemble(training_plan(self.population, step, batch_size))
+
+    def batches_by_length(self, plan: BiographyPlan, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
+        """All biographies of ``plan`` in batches of similar length, each with the rows of the plan it holds."""
+        length_B = self._length_Q[self.catalog.biography_pieces(plan)].sum(axis=1)
+        by_length_B = np.argsort(length_B, kind="stable")
+        for start in range(0, len(plan), batch_size):
+            rows = by_length_B[start : start + batch_size]
+            part = BiographyPlan(plan.individual_B[rows], plan.attribute_BA[rows], plan.template_BA[rows])
+            yield rows, self.assemble(part)

@@ -1,0 +1,167 @@
+"""A population of synthetic people: integer tables that are a pure function of (seed, individual, pools)."""
+
+import hashlib
+import itertools
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from moefacts.errors import UserError, check_at_least
+from moefacts.synthetic_data.pools import ATTRIBUTES, Pools, PoolSizes, load_pools
+from moefacts.synthetic_data.randomness import random_below, random_permutation, stream_key
+from moefacts.synthetic_data.templates import Templates, load_templates
+
+COHORTS = ("seen", "unseen", "new")
+_MAX_SPLITS = 1 << 16
+
+
+@dataclass
+class PopulationConfig:
+    """Sizes of a population: ``size`` people are trained on, ``unseen`` never, ``new`` are kept for fine-tuning."""
+
+    size: int
+    unseen: int
+    new: int
+    held_out_templates: int
+    pools: PoolSizes
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a size makes no sense by itself."""
+        check_at_least("population.size", self.size, 1)
+        check_at_least("population.unseen", self.unseen, 1)
+        check_at_least("population.new", self.new, 0)
+        check_at_least("population.held_out_templates", self.held_out_templates, 1)
+
+
+class TemplateSplits:
+    """Every way to hold out some of the templates, so that one small integer stores an individual's split.
+
+    Attributes:
+        held_out_SH: template indices held out under split S.
+        trained_SJ: template indices trained on under split S.
+    """
+
+    def __init__(self, num_templates: int, num_held_out: int):
+        if not 1 <= num_held_out < num_templates or math.comb(num_templates, num_held_out) > _MAX_SPLITS:
+            raise UserError(
+                f"population.held_out_templates={num_held_out} does not fit {num_templates} templates; "
+                f"it must lie between 1 and {num_templates - 1} and give at most {_MAX_SPLITS} different splits"
+            )
+        self.held_out_SH = np.array(list(itertools.combinations(range(num_templates), num_held_out)), dtype=np.int16)
+        is_trained_SM = np.ones((len(self.held_out_SH), num_templates), dtype=bool)
+        np.put_along_axis(is_trained_SM, self.held_out_SH.astype(np.int64), False, axis=1)
+        self.trained_SJ = np.nonzero(is_trained_SM)[1].reshape(len(self.held_out_SH), -1).astype(np.int16)
+
+    def __len__(self) -> int:
+        return len(self.held_out_SH)
+
+
+@dataclass(frozen=True)
+class Population:
+    """Who exists. Shape legend: P people, A attributes (in the order of ``ATTRIBUTES``).
+
+    Attributes:
+        name_P3: indices into the first, middle and last name pools; no two rows are equal.
+        value_PA: index of each attribute value in its pool.
+        split_PA: index of each person's and attribute's template split in ``splits``.
+    """
+
+    seed: int
+    pools: Pools
+    templates: Templates
+    splits: TemplateSplits
+    cohort_sizes: dict[str, int]
+    name_P3: np.ndarray
+    value_PA: np.ndarray
+    split_PA: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.name_P3)
+
+    def cohort(self, name: str) -> range:
+        """The individuals of the cohort ``seen``, ``unseen`` or ``new``; the three are disjoint."""
+        start = 0
+        for cohort in COHORTS:
+            if cohort == name:
+                return range(start, start + self.cohort_sizes[cohort])
+            start += self.cohort_sizes[cohort]
+        raise KeyError(name)
+
+    def cohort_of(self, individual: int) -> str:
+        """The cohort that ``individual`` belongs to."""
+        return next(cohort for cohort in COHORTS if individual in self.cohort(cohort))
+
+    def full_name(self, individual: int) -> str:
+        """First, middle and last name, separated by spaces."""
+        first, middle, last = self.name_P3[individual]
+        return " ".join((self.pools.first_names[first], self.pools.middle_names[middle], self.pools.last_names[last]))
+
+    def facts(self, individual: int) -> dict[str, str]:
+        """Attribute -> value of one individual."""
+        return {a: self.pools.values(a)[self.value_PA[individual, i]] for i, a in enumerate(ATTRIBUTES)}
+
+    def find(self, full_name: str) -> int | None:
+        """The individual of that name, or None when nobody has it."""
+        pools = (self.pools.first_names, self.pools.middle_names, self.pools.last_names)
+        parts = full_name.split()
+        if len(parts) != 3 or any(part not in pool for part, pool in zip(parts, pools, strict=True)):
+            return None
+        wanted = [pool.index(part) for part, pool in zip(parts, pools, strict=True)]
+        matches = np.flatnonzero((self.name_P3 == wanted).all(axis=1))
+        return int(matches[0]) if matches.size else None
+
+    @property
+    def no_knowledge_baseline_A(self) -> np.ndarray:
+        """Attribute loss (nats) of a model that knows each attribute's values but no individual's: ln(values)."""
+        return np.array([math.log(len(self.pools.values(attribute))) for attribute in ATTRIBUTES])
+
+    @property
+    def no_knowledge_baseline(self) -> float:
+        """Mean of ``no_knowledge_baseline_A`` over attributes, in nats (study, section 2)."""
+        return float(self.no_knowledge_baseline_A.mean())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over pools, templates, cohorts and tables; equal on every machine and library version."""
+        digest = hashlib.sha256()
+        texts = [self.pools.first_names, self.pools.middle_names, self.pools.last_names]
+        texts += [self.pools.values(attribute) for attribute in ATTRIBUTES]
+        texts += [tuple(t.fill("[name]", "[value]") for t in self.templates[attribute]) for attribute in ATTRIBUTES]
+        for entries in texts:
+            digest.update("\n".join(entries).encode() + b"\0")
+        digest.update(repr([self.cohort_sizes[cohort] for cohort in COHORTS]).encode())
+        for table, dtype in ((self.name_P3, "<i2"), (self.value_PA, "<i4"), (self.split_PA, "<u2")):
+            digest.update(np.ascontiguousarray(table, dtype=dtype))
+        return digest.hexdigest()
+
+
+def build_population(config: PopulationConfig, seed: int) -> Population:
+    """Make the population that ``config`` and ``seed`` determine.
+
+    Raises:
+        UserError: a size is impossible, or there are more people than full names.
+    """
+    config.check()
+    pools = load_pools(config.pools)
+    templates = load_templates(pools)
+    splits = TemplateSplits(len(templates[ATTRIBUTES[0]]), config.held_out_templates)
+    sizes = {"seen": config.size, "unseen": config.unseen, "new": config.new}
+    num_people = sum(sizes.values())
+    if num_people > pools.num_names:
+        raise UserError(
+            f"population.size={config.size} with {config.unseen} unseen and {config.new} new people needs {num_people} "
+            f"names, but the pools make only {pools.num_names}; enlarge population.pools or take fewer people"
+        )
+    person_P = np.arange(num_people, dtype=np.int64)
+    name_P = random_permutation(stream_key(seed, "name"), person_P, pools.num_names)
+    name_P3 = np.empty((num_people, 3), dtype=np.int16)
+    rest_P, name_P3[:, 2] = np.divmod(name_P, len(pools.last_names))
+    name_P3[:, 0], name_P3[:, 1] = np.divmod(rest_P, len(pools.middle_names))
+    value_PA = np.empty((num_people, len(ATTRIBUTES)), dtype=np.int32)
+    split_PA = np.empty((num_people, len(ATTRIBUTES)), dtype=np.uint16)
+    for a, attribute in enumerate(ATTRIBUTES):
+        value_PA[:, a] = random_below(stream_key(seed, "value", attribute), person_P, len(pools.values(attribute)))
+        split_PA[:, a] = random_below(stream_key(seed, "split", attribute), person_P, len(splits))
+    return Population(seed, pools, templates, splits, sizes, name_P3, value_PA, split_PA)

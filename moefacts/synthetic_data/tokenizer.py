@@ -1,0 +1,119 @@
+"""Text to token ids and back: a closed word vocabulary, or the 32,000-piece SentencePiece model.
+
+Every piece of a biography is tokenised by itself, and words carry the space before them, so joining
+the tokens of the pieces is joining their text.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from moefacts.errors import UserError, check_choice
+from moefacts.synthetic_data.pools import ATTRIBUTES, Pools
+from moefacts.synthetic_data.templates import Templates
+
+TOKENIZERS = ("word", "sentencepiece_32k")
+PADDING, BEGIN, END, UNKNOWN = "<pad>", "<bos>", "<eos>", "<unk>"
+# A word with the space before it, a possessive 's, or one punctuation mark.
+_WORD_PATTERN = r"'s(?![^\s.,])|[.,]|\s?(?:(?!'s(?:[\s.,]|$))[^\s.,])+|\s"
+
+
+class Tokenizer(Protocol):
+    """What the rest of the package asks of a tokenizer."""
+
+    vocab_size: int
+    begin_id: int
+    end_id: int
+    padding_id: int
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of every text, by itself, without begin or end tokens."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of the tokens; begin, end and padding are left out."""
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        """Each token as a readable string."""
+
+
+class WordTokenizer:
+    """One token a word; the vocabulary is what pools and templates contain. ``decode`` inverts ``encode`` exactly."""
+
+    def __init__(self, vocabulary: Iterable[str]):
+        from tokenizers import Regex, decoders, models, pre_tokenizers
+        from tokenizers import Tokenizer as Backend
+
+        special = [PADDING, BEGIN, END, UNKNOWN]
+        words = {word: index for index, word in enumerate([*special, *sorted(set(vocabulary) - set(special))])}
+        self.backend = Backend(models.WordLevel(words, unk_token=UNKNOWN))
+        self.backend.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD_PATTERN), behavior="isolated")
+        self.backend.decoder = decoders.Fuse()
+        self.backend.add_special_tokens(special)
+        self.vocab_size = len(words)
+        self.padding_id, self.begin_id, self.end_id, self.unknown_id = range(4)
+
+    @classmethod
+    def from_texts(cls, texts: Iterable[str]) -> "WordTokenizer":
+        """The tokenizer whose vocabulary is exactly the words of ``texts``."""
+        from tokenizers import Regex, pre_tokenizers
+
+        split = pre_tokenizers.Split(Regex(_WORD_PATTERN), behavior="isolated")
+        return cls(word for text in texts for word, _ in split.pre_tokenize_str(text))
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Raises ``UserError`` when a word is not in the vocabulary."""
+        encoded = [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+        for text, ids in zip(texts, encoded, strict=True):
+            if self.unknown_id in ids:
+                raise UserError(f"'{text.strip()}' contains a word that is not in this run's vocabulary")
+        return encoded
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self.backend.decode(list(ids), skip_special_tokens=True)
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        return [self.backend.id_to_token(int(index)) for index in ids]
+
+
+class SentencePieceTokenizer:
+    """The 32,000-piece model that the package ``mistral-common`` ships (Apache-2.0); padding is its ``<unk>``."""
+
+    def __init__(self) -> None:
+        from importlib import resources
+
+        from sentencepiece import SentencePieceProcessor
+
+        model = resources.files("mistral_common").joinpath("data", "tokenizer.model.v1").read_bytes()
+        self.backend = SentencePieceProcessor(model_proto=model)
+        # Pieces bring their own leading space, so none must be invented before "." or "'s".
+        self.backend.override_normalizer_spec(add_dummy_prefix=False)
+        self.vocab_size = self.backend.vocab_size()
+        self.padding_id, self.begin_id, self.end_id = 0, self.backend.bos_id(), self.backend.eos_id()
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        return self.backend.encode(list(texts))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        special = (self.padding_id, self.begin_id, self.end_id)
+        return self.backend.decode([int(index) for index in ids if index not in special])
+
+    def tokens(self, ids: Sequence[int]) -> list[str]:
+        return [self.backend.id_to_piece(int(index)) for index in ids]
+
+
+def build_tokenizer(name: str, pools: Pools, templates: Templates) -> Tokenizer:
+    """The tokenizer ``name`` (one of ``TOKENIZERS``) for what pools and templates can say."""
+    check_choice("tokenizer", name, TOKENIZERS)
+    return _build_sentencepiece() if name == "sentencepiece_32k" else _build_word(pools, templates)
+
+
+@lru_cache(maxsize=1)
+def _build_sentencepiece() -> SentencePieceTokenizer:
+    return SentencePieceTokenizer()
+
+
+def _build_word(pools: Pools, templates: Templates) -> WordTokenizer:
+    entries = [*pools.first_names, *pools.middle_names, *pools.last_names]
+    entries += [value for attribute in ATTRIBUTES for value in pools.values(attribute)]
+    fixed = [part for group in templates.values() for t in group for part in (t.prefix, t.middle, t.suffix)]
+    return WordTokenizer.from_texts([*(f" {entry}" for entry in entries), *fixed])

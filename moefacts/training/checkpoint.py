@@ -1,0 +1,131 @@
+"""Checkpoints: weights and optimizer state as safetensors, and the loop's few numbers as JSON."""
+
+import dataclasses
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from moefacts import run_files
+from moefacts.errors import UserError
+from moefacts.training.config import CheckpointConfig
+from moefacts.training.optimizer import load_optimizer_tensors, optimizer_tensors
+
+MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+
+
+@dataclass
+class LoopState:
+    """What the loop knows besides weights and optimizer; everything random is a function of the step."""
+
+    step: int = 0
+    tokens: int = 0
+    plateau_end: int | None = None
+    last_accuracy: float = 0.0
+    wall_seconds: float = 0.0
+
+
+def checkpoint_schedule(config: CheckpointConfig, steps: int) -> set[int]:
+    """The steps after which a checkpoint is kept; the first and the last always are."""
+    until = min(config.interval_until, steps)
+    dense = set(range(0, until + 1, config.interval))
+    left = steps - until
+    uniform = {until + round(left * (i + 1) / config.num_uniform) for i in range(config.num_uniform)} if left else set()
+    return dense | uniform | {0, steps}
+
+
+def save_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: LoopState) -> None:
+    """Write the checkpoint under a temporary name, sync it, rename it: it exists whole or not at all."""
+    target = run_files.checkpoint_folder(run, state.step)
+    if target.exists():
+        return
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        _save_tensors(temporary / MODEL, dict(model.state_dict()))
+        _save_tensors(temporary / OPTIMIZER, optimizer_tensors(model, optimizer))
+        run_files.write_durably(temporary / STATE, json.dumps(dataclasses.asdict(state)).encode())
+        os.rename(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    run_files.sync_folder(target.parent)
+
+
+def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+
+    def write(temporary: Path) -> None:
+        try:
+            save_file(contiguous, temporary, metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise disk_error(error, path) from error
+
+    run_files.write_durably(path, write)
+
+
+def disk_error(error: Exception, path: Path) -> OSError:
+    """safetensors reports a full disk in words; this is the ``OSError`` with its number."""
+    text = str(error)
+    number = next((int(part.split(")")[0]) for part in text.split("os error ")[1:]), 0)
+    return OSError(number, os.strerror(number) if number else text, str(path))
+
+
+def prune_checkpoints(run: Path, schedule: set[int], keep_optimizer: int) -> None:
+    """Drop checkpoints outside the schedule, but not the newest; drop optimizer states but for the newest few."""
+    steps = run_files.checkpoint_steps(run)
+    for step in steps[:-1]:
+        if step not in schedule:
+            shutil.rmtree(run_files.checkpoint_folder(run, step))
+    for step in [step for step in steps if step in schedule or step == steps[-1]][:-keep_optimizer]:
+        (run_files.checkpoint_folder(run, step) / OPTIMIZER).unlink(missing_ok=True)
+
+
+def load_weights(run: Path, step: int, model: nn.Module) -> None:
+    """Load the weights of ``step`` into ``model``.
+
+    Raises:
+        UserError: the checkpoint is damaged or does not fit the model.
+    """
+    tensors = _load_tensors(run_files.checkpoint_folder(run, step) / MODEL)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError:
+        raise UserError(f"the checkpoint of step {step} in {run} does not fit the run's model") from None
+
+
+def load_checkpoint(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> LoopState:
+    """Restore weights, optimizer and loop state.
+
+    Raises:
+        UserError: the checkpoint is damaged, saying which folder to remove to fall back on the one before.
+    """
+    folder = run_files.checkpoint_folder(run, step)
+    try:
+        load_weights(run, step, model)
+        load_optimizer_tensors(model, optimizer, _load_tensors(folder / OPTIMIZER))
+        return LoopState(**run_files.read_json(folder / STATE, "checkpoint"))
+    except (UserError, KeyError, TypeError) as error:
+        earlier = [s for s in run_files.checkpoint_steps(run) if s < step and _has_optimizer(run, s)]
+        way_out = f"remove {folder} to resume from step {earlier[-1]}" if earlier else "the run must be trained anew"
+        raise UserError(f"cannot resume from step {step}: {error}; {way_out}") from None
+
+
+def _has_optimizer(run: Path, step: int) -> bool:
+    return (run_files.checkpoint_folder(run, step) / OPTIMIZER).exists()
+
+
+def _load_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,98 @@
+"""How a run is trained, evaluated, saved and recorded. Values live in ``conf``; types and checks live here."""
+
+from dataclasses import dataclass
+
+from moefacts.errors import UserError, check_at_least, check_choice
+
+SCHEDULES = ("cosine", "constant")
+PRECISIONS = ("auto", "fp32", "bf16")
+WANDB_MODES = ("disabled", "offline", "online")
+
+
+@dataclass
+class TrainingConfig:
+    """Optimisation and when it stops; the two ``stop_`` rules are off when null."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    final_learning_rate: float
+    schedule: str
+    weight_decay: float
+    beta1: float
+    beta2: float
+    clip_norm: float
+    gradient_accumulation: int
+    precision: str
+    compile: bool
+    log_interval: int
+    stop_at_accuracy: float | None
+    stop_after_plateau: int | None
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        for key in ("steps", "batch_size", "gradient_accumulation", "log_interval"):
+            check_at_least(f"training.{key}", getattr(self, key), 1)
+        for key in ("learning_rate", "final_learning_rate", "weight_decay", "clip_norm", "beta1", "beta2"):
+            check_at_least(f"training.{key}", getattr(self, key), 0)
+        for key in ("beta1", "beta2"):
+            if getattr(self, key) >= 1:
+                raise UserError(f"training.{key}={getattr(self, key)} is too large; it must be below 1")
+        check_choice("training.schedule", self.schedule, SCHEDULES)
+        check_choice("training.precision", self.precision, PRECISIONS)
+        check_at_least("training.stop_after_plateau", self.stop_after_plateau, 0)
+        if self.stop_at_accuracy is not None and not 0 < self.stop_at_accuracy <= 1:
+            raise UserError(f"training.stop_at_accuracy={self.stop_at_accuracy} must lie in (0, 1]")
+        if self.batch_size % self.gradient_accumulation:
+            raise UserError(
+                f"training.gradient_accumulation={self.gradient_accumulation} must divide "
+                f"training.batch_size={self.batch_size}"
+            )
+
+
+@dataclass
+class EvaluationConfig:
+    """How often and on how many biographies of each cohort."""
+
+    biographies: int
+    interval: int
+    interval_after_plateau: int
+    plateau_threshold: float
+    batch_size: int
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        for key in ("biographies", "interval", "interval_after_plateau", "batch_size"):
+            check_at_least(f"evaluation.{key}", getattr(self, key), 1)
+        if not 0 < self.plateau_threshold < 1:
+            raise UserError(f"evaluation.plateau_threshold={self.plateau_threshold} must lie between 0 and 1")
+
+
+@dataclass
+class CheckpointConfig:
+    """Every ``interval`` steps up to ``interval_until``, then ``num_uniform`` evenly spaced to the last step."""
+
+    interval: int
+    interval_until: int
+    num_uniform: int
+    keep_optimizer: int
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        check_at_least("checkpoints.interval", self.interval, 1)
+        check_at_least("checkpoints.interval_until", self.interval_until, 0)
+        check_at_least("checkpoints.num_uniform", self.num_uniform, 0)
+        check_at_least("checkpoints.keep_optimizer", self.keep_optimizer, 1)
+
+
+@dataclass
+class WandbConfig:
+    """Weights & Biases mirrors the metrics file; it is never the record."""
+
+    mode: str
+    project: str
+    entity: str | None
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        check_choice("wandb.mode", self.mode, WANDB_MODES)

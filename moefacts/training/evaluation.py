@@ -1,0 +1,106 @@
+"""What a model knows: losses and confidences on attribute values, per biography and attribute (study, section 2).
+
+Shape legend: B biographies, T positions, A attributes, N value tokens of a batch, V vocabulary.
+"""
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from moefacts.synthetic_data.batches import Batch, Batcher
+from moefacts.synthetic_data.biography import BiographyPlan
+from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.synthetic_data.sampling import evaluation_plan
+
+
+@dataclass(frozen=True)
+class ValueMeasures:
+    """One number for every biography and attribute; float32 arrays of shape (B, A).
+
+    Attributes:
+        attribute_loss: cross entropy in nats, summed over the tokens of the value.
+        attribute_accuracy: 1 when all tokens of the value are the argmax (teacher-forced), else 0.
+        max_probability: largest next-token probability, averaged over the tokens of the value.
+        entropy: entropy in nats of the next-token distribution, averaged over the tokens of the value.
+        value_confidence: product of the largest probabilities, the model's confidence in its whole answer.
+    """
+
+    attribute_loss: np.ndarray
+    attribute_accuracy: np.ndarray
+    max_probability: np.ndarray
+    entropy: np.ndarray
+    value_confidence: np.ndarray
+
+
+LOGGED_MEASURES = ("attribute_loss", "attribute_accuracy", "max_probability", "entropy")
+
+
+def sum_by_value(amount_N: Tensor, batch: Batch, at_N: Tensor) -> Tensor:
+    """Sum an amount per value token to shape (B, A); ``at_N`` indexes the flattened targets."""
+    cell_N = (at_N // batch.targets_BT.shape[1]) * len(ATTRIBUTES) + batch.attribute_BT[:, 1:].flatten()[at_N]
+    sums = torch.zeros(len(batch.token_BT) * len(ATTRIBUTES), device=amount_N.device, dtype=amount_N.dtype)
+    return sums.index_add_(0, cell_N, amount_N).view(-1, len(ATTRIBUTES))
+
+
+def measure_batch(logits_NV: Tensor, batch: Batch, at_N: Tensor) -> ValueMeasures:
+    """All measures of one batch from the logits that predict its value tokens."""
+    log_probability_NV = logits_NV.float().log_softmax(dim=-1)
+    target_N = batch.targets_BT.flatten()[at_N]
+    loss_N = -log_probability_NV.gather(1, target_N[:, None]).squeeze(1)
+    largest_N, answer_N = log_probability_NV.max(dim=-1)
+    entropy_N = -(log_probability_NV.exp() * log_probability_NV).sum(dim=-1)
+    amounts = (loss_N, (answer_N != target_N).float(), largest_N, largest_N.exp(), entropy_N, torch.ones_like(loss_N))
+    loss, num_wrong, log_confidence, probability, entropy, count = (
+        sum_by_value(amount, batch, at_N).cpu().numpy() for amount in amounts
+    )
+    return ValueMeasures(
+        attribute_loss=loss,
+        attribute_accuracy=(num_wrong == 0).astype(np.float32),
+        max_probability=probability / count,
+        entropy=entropy / count,
+        value_confidence=np.exp(log_confidence),
+    )
+
+
+class Evaluator:
+    """A fixed set of biographies of one cohort in held-out templates, ready on the device."""
+
+    def __init__(self, batcher: Batcher, cohort: str, num_biographies: int, batch_size: int):
+        self.plan: BiographyPlan = evaluation_plan(batcher.population, cohort, num_biographies)
+        self.batches = []
+        for rows, batch in batcher.batches_by_length(self.plan, batch_size):
+            at_N = (batch.attribute_BT[:, 1:] >= 0).flatten().nonzero().squeeze(1)
+            self.batches.append((rows, batch, at_N))
+
+    @torch.no_grad()
+    def measure(self, model: Callable[..., Tensor], autocast: AbstractContextManager | None = None) -> ValueMeasures:
+        """Every measure for every biography, in the order of ``plan``."""
+        columns = {
+            field.name: np.empty((len(self.plan), len(ATTRIBUTES)), np.float32) for field in fields(ValueMeasures)
+        }
+        for rows, batch, at_N in self.batches:
+            with autocast or nullcontext():
+                logits_NV = model(batch.inputs_BT, at_N)
+            part = measure_batch(logits_NV, batch, at_N)
+            for name, column in columns.items():
+                column[rows] = getattr(part, name)
+        return ValueMeasures(**columns)
+
+
+def summarize(measures: ValueMeasures, prefix: str) -> dict[str, float]:
+    """Metrics for the record: means over biographies and attributes, and per attribute; the loss with its error."""
+    record: dict[str, float] = {}
+    for name in LOGGED_MEASURES:
+        value_BA = getattr(measures, name).astype(np.float64)
+        record[f"{prefix}/{name}"] = float(value_BA.mean())
+        for attribute, mean in zip(ATTRIBUTES, value_BA.mean(axis=0), strict=True):
+            record[f"{prefix}/{name}/{attribute}"] = float(mean)
+    loss_B = measures.attribute_loss.astype(np.float64).mean(axis=1)
+    error = float(loss_B.std(ddof=1) / math.sqrt(len(loss_B))) if len(loss_B) > 1 else 0.0
+    record[f"{prefix}/attribute_loss_standard_error"] = error
+    return record

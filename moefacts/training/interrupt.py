@@ -1,0 +1,39 @@
+"""Turns SIGINT and SIGTERM into a request that the loop honours between two steps."""
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class Interrupted(Exception):
+    """A signal asked the run to stop; its state is saved. ``exit_code`` is 128 + the signal's number."""
+
+    def __init__(self, signal_number: int, step: int):
+        super().__init__(f"interrupted at step {step}; start it again, or use --resume, to go on")
+        self.exit_code = 128 + signal_number
+
+
+class StopRequest:
+    """Use as a context manager; ``signal_number`` is the first signal that came, or None.
+
+    A second signal of the same kind acts as it would without us, so that a hung run can still be stopped.
+    """
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> "StopRequest":
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._receive)
+        return self
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self.signal_number = number
+        signal.signal(number, self._previous[number])
+
+    def __exit__(self, _type: type | None, _value: BaseException | None, _traceback: TracebackType | None) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

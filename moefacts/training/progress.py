@@ -1,0 +1,80 @@
+"""What a person sees while a run trains: a live line on a terminal, plain lines elsewhere. All on stderr."""
+
+import sys
+import time
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+_SECONDS_BETWEEN_PLAIN_LINES = 10.0
+
+
+@dataclass
+class Status:
+    """The newest numbers of a run."""
+
+    step: int = 0
+    loss: float = float("nan")
+    attribute_loss: float = float("nan")
+    accuracy: float = 0.0
+    phase: str = "start"
+    tokens_per_second: float = 0.0
+
+    def text(self, baseline: float) -> str:
+        """One line."""
+        return (
+            f"loss {self.loss:.3f}  attribute loss {self.attribute_loss:.3f} (baseline {baseline:.3f})  "
+            f"accuracy {100 * self.accuracy:.1f}%  {self.phase}  {self.tokens_per_second:,.0f} tok/s"
+        )
+
+
+class ProgressDisplay:
+    """Use as a context manager and call ``show`` as often as you like."""
+
+    def __init__(self, name: str, steps: int, baseline: float):
+        self._name, self._steps, self._baseline = name, steps, baseline
+        self._console = Console(stderr=True)
+        self._live: Progress | None = None
+        self._last_line = 0.0
+        self._started_at: tuple[float, int] | None = None
+
+    def __enter__(self) -> "ProgressDisplay":
+        if self._console.is_terminal:
+            columns = (
+                TextColumn("{task.fields[name]} {task.completed:>6}/{task.total}"),
+                BarColumn(bar_width=20),
+                TextColumn("{task.fields[status]}"),
+                TimeRemainingColumn(),
+            )
+            self._live = Progress(*columns, console=self._console)
+            self._task = self._live.add_task("", total=self._steps, name=self._name, status="")
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, status: Status, force: bool = False) -> None:
+        """Update the live line, or print a plain one when the last is long enough ago."""
+        if self._live is not None:
+            self._live.update(self._task, completed=status.step, status=status.text(self._baseline))
+            return
+        now = time.monotonic()
+        if self._started_at is None:
+            self._started_at = now, status.step
+        if not force and now - self._last_line < _SECONDS_BETWEEN_PLAIN_LINES:
+            return
+        self._last_line = now
+        left = self._seconds_left(now, status.step)
+        line = f"{self._name}  step {status.step}/{self._steps}  {status.text(self._baseline)}  {left}"
+        print(line, file=sys.stderr, flush=True)
+
+    def _seconds_left(self, now: float, step: int) -> str:
+        assert self._started_at is not None
+        started, first = self._started_at
+        if step <= first:
+            return ""
+        seconds = (now - started) / (step - first) * (self._steps - step)
+        return f"{int(seconds // 60)}:{int(seconds % 60):02d} left"

@@ -1,0 +1,124 @@
+"""One process's hold on one run directory: the lock, the manifest, the metrics file."""
+
+import dataclasses
+import json
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from moefacts import __version__, run_files
+from moefacts.config import RunConfig, config_yaml, identity, read_config
+from moefacts.errors import UserError
+
+_RECORDED_PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "hydra-core", "sentencepiece", "mistral-common")
+
+
+class RunDirectory:
+    """Use as a context manager; while it is open no other process can train in the same directory.
+
+    Raises:
+        UserError: on opening, when another process holds it, when it belongs to a different configuration,
+            or when the path is something else than a run directory.
+    """
+
+    def __init__(self, path: Path, config: RunConfig):
+        self.path = path
+        self.config = config
+        self._lock = FileLock(path / run_files.LOCK, blocking=False)
+        self.manifest: dict[str, Any] = {}
+
+    def __enter__(self) -> "RunDirectory":
+        self._refuse_foreign()
+        (self.path / run_files.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise UserError(f"{self.path} is being trained by another process; wait for it or stop it") from None
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def _refuse_foreign(self) -> None:
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"run.dir={self.path} is a file; it must be a folder")
+        ours = (self.path / run_files.CONFIG).exists() or (self.path / run_files.LOCK).exists()
+        if self.path.is_dir() and not ours and any(self.path.iterdir()):
+            raise UserError(f"{self.path} is not empty and not a run directory; give another run.dir")
+
+    def _open(self) -> None:
+        config_path = self.path / run_files.CONFIG
+        if config_path.exists():
+            stored, wanted = identity(read_config(config_path)), identity(self.config)
+            if stored != wanted:
+                differing = ", ".join(sorted(_different_keys(stored, wanted)))
+                raise UserError(
+                    f"{self.path} holds a run with another configuration (different: {differing}); give another run.dir"
+                )
+        else:
+            run_files.write_durably(config_path, config_yaml(self.config).encode())
+        if (self.path / run_files.MANIFEST).exists():
+            self.manifest = run_files.read_manifest(self.path)
+
+    @property
+    def is_finished(self) -> bool:
+        """True when there is nothing left to do."""
+        return self.manifest.get("state") == "finished"
+
+    def update_manifest(self, **entries: Any) -> None:
+        """Add or replace entries of the manifest, durably."""
+        self.manifest.update(entries)
+        text = json.dumps(self.manifest, indent=2) + "\n"
+        run_files.write_durably(self.path / run_files.MANIFEST, text.encode())
+
+    def truncate_metrics(self, last_step: int) -> None:
+        """Drop the records after ``last_step`` and a torn last line, so that a resumed run writes them again."""
+        path = self.path / run_files.METRICS
+        if not path.exists():
+            return
+        kept = [r for r in run_files.read_metrics(path, torn_end="drop") if r["step"] <= last_step]
+        run_files.write_durably(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+
+
+def _different_keys(left: dict, right: dict, prefix: str = "") -> list[str]:
+    keys = []
+    for key in left.keys() | right.keys():
+        a, b = left.get(key), right.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            keys += _different_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            keys.append(prefix + key)
+    return keys
+
+
+def provenance(device: str) -> dict[str, Any]:
+    """What a reader needs to repeat the run elsewhere: versions, commit, device."""
+    versions = {"moefacts": __version__, "python": platform.python_version()}
+    for package in _RECORDED_PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {"versions": versions, "git_commit": _git_commit(), "device": device, "platform": platform.platform()}
+
+
+def _git_commit() -> str | None:
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def counts_as_dict(counts: Any) -> dict[str, int]:
+    """Parameter counts for the manifest."""
+    return {**dataclasses.asdict(counts), "non_embedding": counts.non_embedding}
