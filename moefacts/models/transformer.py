@@ -24,10 +24,12 @@ class DecoderLayer(nn.Module):
         self.feed_forward_norm = nn.RMSNorm(config.d_model, eps=config.norm_epsilon)
         self.feed_forward = FeedForward(config.d_model, config.d_hidden, config.activation)
 
-    def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
-        """Same shape out as in."""
-        x_BTD = x_BTD + self.attention(self.attention_norm(x_BTD), cos_TK, sin_TK)
-        return x_BTD + self.feed_forward(self.feed_forward_norm(x_BTD))
+    def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, at_N: Tensor | None = None) -> Tensor:
+        """Same shape out as in, or (N, D) when only the flattened positions ``at_N`` are wanted."""
+        x = x_BTD + self.attention(self.attention_norm(x_BTD), cos_TK, sin_TK)
+        if at_N is not None:
+            x = x.flatten(0, 1).index_select(0, at_N)
+        return x + self.feed_forward(self.feed_forward_norm(x))
 
 
 class Transformer(nn.Module):
@@ -56,9 +58,9 @@ class Transformer(nn.Module):
         cos_TK, sin_TK = rotary_angles(
             token_BT.shape[1], self.config.d_head, self.config.rope_theta, device=token_BT.device
         )
-        for layer in self.layers:
+        for layer in self.layers[:-1]:
             x_BTD = layer(x_BTD, cos_TK, sin_TK)
-        hidden = self.final_norm(x_BTD if at_N is None else x_BTD.flatten(0, 1).index_select(0, at_N))
+        hidden = self.final_norm(self.layers[-1](x_BTD, cos_TK, sin_TK, at_N))
         weight_VD = self.embedding.weight if self.unembedding is None else self.unembedding.weight
         return F.linear(hidden, weight_VD)
 
