@@ -1,6 +1,7 @@
 """The one description of a run, and the one strict way to load it. Nothing past this file sees a DictConfig."""
 
 import dataclasses
+import difflib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
-from moefacts.errors import UserError, check_at_least, check_choice, nearest
+from moefacts.errors import UserError, check_at_least, check_choice
 from moefacts.models.config import ModelConfig
 from moefacts.synthetic_data.population import PopulationConfig
 from moefacts.synthetic_data.tokenizer import TOKENIZERS
@@ -104,7 +105,9 @@ def unknown_key(key: str) -> UserError:
     keys = set(config_keys(RunConfig))
     leaf = key.rsplit(".", 1)[-1]
     same_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == leaf]
-    hint = "did you mean " + " or ".join(sorted(same_leaf)) + "?" if same_leaf else nearest(key, keys)
+    close = difflib.get_close_matches(key, keys, n=3, cutoff=0.6) or difflib.get_close_matches(leaf, keys, n=3)
+    likely = sorted(same_leaf) or close
+    hint = "did you mean " + " or ".join(likely) + "?" if likely else "`moefacts train --cfg job` shows them all"
     return UserError(f"there is no setting '{key}'; {hint}")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from moefacts.errors import UserError
 
 CONFIG, MANIFEST, METRICS, LOCK = "config.yaml", "manifest.json", "metrics.jsonl", ".lock"
@@ -73,6 +75,18 @@ def read_manifest(run: Path) -> dict[str, Any]:
     if "moefacts" not in manifest.get("versions", {}) or manifest.get("state") not in STATES:
         raise UserError(f"{run} is not a run directory of moefacts: its {MANIFEST} is of another kind")
     return manifest
+
+
+def current_state(run: Path, manifest: dict[str, Any]) -> str:
+    """The manifest's state; a run that says it is running while no process holds its lock was killed."""
+    state = str(manifest["state"])
+    if state != "running":
+        return state
+    try:
+        with FileLock(run / LOCK, blocking=False):
+            return "killed"
+    except Timeout:
+        return state
 
 
 def read_metrics(path: Path, torn_end: str = "refuse") -> list[dict[str, Any]]:

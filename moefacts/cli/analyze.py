@@ -1,2 +1,67 @@
-def analyze() -> None:
-    """todo"""
+"""``moefacts analyze``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moefacts.errors import UserError
+
+
+def analyze(
+    runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for figures and report (default: the run's own).")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="The plateau ends below this fraction of the baseline (default: the run's).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all measures as JSON.")] = False,
+    report: Annotated[bool, typer.Option(help="Draw figures and write the report.")] = True,
+) -> None:
+    """Measure runs: phases, plateau, emergence, hallucination; draw figures; write an HTML report.
+
+    Runs that differ only in their seed are taken together, with intervals.
+    """
+    from moefacts.analysis.runs import group_by_seed, read_run
+    from moefacts.analysis.summary import as_json as measures_as_json
+
+    if threshold is not None and not 0 < threshold < 1:
+        raise UserError(f"--threshold {threshold} must lie between 0 and 1")
+    paths = list(dict.fromkeys(path.resolve() for path in runs))
+    groups = group_by_seed([read_run(_shown(path)) for path in paths])
+    folder = out or (_shown(paths[0]) if len(paths) == 1 else _shown(paths[0].parent) / "analysis")
+    if report:
+        from moefacts import run_files
+        from moefacts.analysis.figures import draw_figures
+        from moefacts.analysis.report import write_report
+
+        drawings = draw_figures(groups, folder / run_files.FIGURES, threshold)
+        write_report(groups, drawings, folder / run_files.REPORT, threshold)
+    if as_json:
+        typer.echo(json.dumps(measures_as_json(groups, threshold), indent=2))
+    else:
+        _print_table(groups, threshold)
+    if report:
+        typer.echo(f"report: {folder / run_files.REPORT}", err=as_json)
+
+
+def _shown(path: Path) -> Path:
+    """The path as a user would write it: relative when it is below the working folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _print_table(groups, threshold: float | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from moefacts.analysis.summary import MEANINGS, summarize_group
+
+    summaries = [summarize_group(group, threshold) for group in groups]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("measure", no_wrap=True)
+    for group in groups:
+        table.add_column(f"{group.label} ({len(group.runs)} run{'s' if len(group.runs) > 1 else ''})", no_wrap=True)
+    for key in MEANINGS:
+        cells = [summary[key] for summary in summaries]
+        table.add_row(key, *("not reached" if cell is None else cell.text() for cell in cells))
+    Console(soft_wrap=True).print(table)

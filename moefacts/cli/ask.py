@@ -1,2 +1,61 @@
-def ask() -> None:
-    """todo"""
+"""``moefacts ask``."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_COHORTS = {
+    "seen": "was seen in training",
+    "unseen": "exists in the population but was never seen in training",
+    "new": "exists in the population but is kept for fine-tuning; not seen in training",
+}
+
+
+def ask(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    names: Annotated[list[str], typer.Argument(help='Full names, each in quotes: "First Middle Last".')],
+    top: Annotated[int, typer.Option(min=1, help="How many answers to show.")] = 3,
+    step: Annotated[int | None, typer.Option(help="Ask the checkpoint of this step (default: the last).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Ask a trained model about people: its top answers, their probabilities, the truth, and whether it saw them."""
+    from moefacts.experiments.run import load_run
+    from moefacts.probes.ask import ask as ask_model
+    from moefacts.probes.ask import check_name
+
+    _, materials = load_run(run, step)
+    population = materials.batcher.population
+    for name in names:
+        check_name(name, materials.batcher)
+    replies = []
+    for name in names:
+        individual = population.find(name)
+        cohort = None if individual is None else population.cohort_of(individual)
+        answers = list(ask_model(materials.model, materials.batcher, name, top))
+        if as_json:
+            replies.append({"name": name, "cohort": cohort, "answers": {a.attribute: vars(a) for a in answers}})
+        else:
+            status = _COHORTS[cohort] if cohort else "is nobody in the population; whatever the model says is made up"
+            _print_answers(f"{name} {status}", answers, top)
+    if as_json:
+        typer.echo(json.dumps(replies, indent=2))
+
+
+def _print_answers(title: str, answers, top: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", title_style="bold")
+    table.add_column("attribute", no_wrap=True)
+    table.add_column("the model's top answers" if top > 1 else "the model's answer")
+    if answers[0].truth is not None:
+        table.add_column("truth")
+    for answer in answers:
+        said = ", ".join(f"{value} {100 * probability:.1f}%" for value, probability in answer.answers)
+        row = [answer.attribute.replace("_", " "), said]
+        if answer.truth is not None:
+            row.append(f"{answer.truth} {'✓' if answer.answers[0][0] == answer.truth else '✗'}")
+        table.add_row(*row)
+    Console(soft_wrap=True).print(table, "")

@@ -1,86 +1,61 @@
 """Hydra behind a Typer command: the real ``hydra.main``, so overrides, ``-m``, ``--cfg`` and launchers all work."""
 
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
+from moefacts.config import RunConfig, load_config
 from moefacts.errors import UserError
-
-if TYPE_CHECKING:
-    from moefacts.config import RunConfig
-
-CONFIG_FOLDER = "pkg://moefacts.conf"
-CONFIG_NAME = "config"
+from moefacts.presets import CONFIG_MODULE, CONFIG_NAME, explain
+from moefacts.training.interrupt import Interrupted
 
 
-def run_with_hydra(program: str, arguments: Sequence[str], task: Callable[["RunConfig"], object]) -> None:
-    """Compose the configuration from ``arguments`` as Hydra does and call ``task`` with it (once for each job of ``-m``).
+def run_with_hydra(program: str, arguments: Sequence[str], task: Callable[[RunConfig], object]) -> None:
+    """Compose the configuration from ``arguments`` as Hydra does, and call ``task`` with it, once a job of ``-m``.
 
     Raises:
-        UserError: an override is wrong.
+        UserError: an override is wrong, or the task found the input at fault.
+        Interrupted: a signal stopped the task.
     """
     import hydra
+    from hydra.core.hydra_config import HydraConfig
     from hydra.errors import HydraException
+    from hydra.types import RunMode
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
-    from moefacts.config import load_config
+    _refuse_unknown_options(program, arguments)
+    stopped: list[UserError | Interrupted] = []
 
     def job(values: DictConfig) -> None:
-        task(load_config(values))
+        try:
+            task(load_config(values))
+        except (UserError, Interrupted) as reason:
+            if HydraConfig.get().mode is not RunMode.RUN:
+                raise  # of several jobs, Hydra says which one it was
+            stopped.append(reason)
 
-    saved_argv, saved_flag = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    saved_arguments, saved_flag = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [program, *arguments]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors come to us as exceptions instead of printing and exiting
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach us as exceptions, instead of Hydra printing and exiting
     try:
-        hydra.main(version_base="1.3", config_path=CONFIG_FOLDER, config_name=CONFIG_NAME)(job)()
+        hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)(job)()
     except (HydraException, OmegaConfBaseException) as error:
-        raise _explain(error, arguments) from None
+        raise explain(error, arguments) from None
     finally:
-        sys.argv = saved_argv
+        sys.argv = saved_arguments
         if saved_flag is None:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = saved_flag
+    if stopped:
+        raise stopped[0]
 
 
-def compose(overrides: Sequence[str] = ()) -> "RunConfig":
-    """The configuration that ``overrides`` give, without running anything.
+def _refuse_unknown_options(program: str, arguments: Sequence[str]) -> None:
+    """Hydra would print its whole usage for an option that it does not know."""
+    from hydra._internal.utils import get_args_parser
 
-    Raises:
-        UserError: an override is wrong.
-    """
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    from moefacts.config import load_config
-
-    with hydra.initialize_config_module("moefacts.conf", version_base="1.3"):
-        try:
-            return load_config(hydra.compose(CONFIG_NAME, overrides=list(overrides)))
-        except (HydraException, OmegaConfBaseException) as error:
-            raise _explain(error, overrides) from None
-
-
-def _explain(error: Exception, arguments: Sequence[str]) -> UserError:
-    """One line for what Hydra says in several, with the nearest setting when a key is unknown."""
-    from moefacts.config import unknown_key
-
-    text = str(error)
-    key = re.search(r"Key '([^']+)' is not in struct\s+full_key: (\S+)", text) or re.search(
-        r"Could not (?:override|delete from|append to).*?'([^'=]+)(?:=[^']*)?'", text
-    )
-    if key:
-        return unknown_key(key[key.lastindex or 1])
-    option = re.search(r"Could not find '([^']+)'.*?Available options in '[^']+':\s*(.*)", text, re.DOTALL)
-    if option:
-        from moefacts.errors import nearest
-
-        choices = [line.strip() for line in option[2].splitlines() if line.strip()]
-        group, _, name = option[1].partition("/")
-        return UserError(f"there is no {group} '{name}'; {nearest(name, choices)}")
-    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
-    return UserError(f"{first.strip()} (arguments: {' '.join(arguments)})")
+    _, unknown = get_args_parser().parse_known_args(list(arguments))
+    if unknown:
+        raise UserError(f"there is no option {unknown[0]}; see {program} --help and {program} --hydra-help")

@@ -1,2 +1,48 @@
-def list_everything() -> None:
-    """todo"""
+"""``moefacts list``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def list_everything(
+    root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+) -> None:
+    """List presets, and runs with their state."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from moefacts.presets import GROUPS, preset_names
+
+    console = Console(soft_wrap=True)
+    for group in GROUPS:
+        console.print(f"[bold]{group}[/bold]  {'  '.join(f'{group}={name}' for name in preset_names(group))}")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("run", "state", "step", "people", "model", "seed"):
+        table.add_column(column, no_wrap=True)
+    folders = sorted(path.parent for path in root.rglob("config.yaml"))
+    for folder in folders:
+        table.add_row(str(folder), *_describe(folder))
+    console.print()
+    console.print(table if folders else f"no runs below {root}/")
+
+
+def _describe(run: Path) -> tuple[str, ...]:
+    from moefacts import run_files
+    from moefacts.config import read_config
+    from moefacts.errors import UserError
+
+    try:
+        config = read_config(run / run_files.CONFIG)
+        manifest = run_files.read_manifest(run)
+    except UserError as error:
+        return (f"damaged: {error}",) + ("",) * 4
+    steps = run_files.checkpoint_steps(run)
+    return (
+        run_files.current_state(run, manifest),
+        f"{steps[-1] if steps else 0}/{config.training.steps}",
+        f"{config.population.size:,}",
+        config.model.preset,
+        str(config.seed),
+    )

@@ -12,7 +12,13 @@ def train(
     context: typer.Context,
     resume: Annotated[Path | None, typer.Option(help="Go on with this run directory.")] = None,
 ) -> None:
-    """Train one run, or with -m several. Arguments are Hydra overrides: moefacts train population.size=2048 seed=1
+    """Train one run, or with -m several.
+
+    Arguments are Hydra overrides:  moefacts train population.size=2048 seed=1
+
+    Several side by side:  moefacts train -m seed=0,1,2 hydra/launcher=joblib
+
+    All settings:  moefacts train --cfg job        Hydra's own options:  moefacts train --hydra-help
 
     A run that was stopped goes on where it was; a finished one is left alone.
     """

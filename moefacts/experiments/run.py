@@ -1,6 +1,7 @@
 """One run: population, model, training, probes, in one run directory."""
 
 import dataclasses
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from moefacts.config import RunConfig, read_config, run_directory
 from moefacts.errors import UserError
 from moefacts.models.config import parameter_counts
 from moefacts.models.transformer import Transformer, build_model
+from moefacts.presets import overrides_of
 from moefacts.probes.confidence import write_confidence
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.population import build_population
@@ -98,6 +100,7 @@ def execute(config: RunConfig) -> Path:
         counts = parameter_counts(config.model, materials.model.vocab_size)
         run.update_manifest(
             state="running",
+            command=shlex.join(["moefacts", "train", *overrides_of(config)]),
             **provenance(_device_name(materials.device)),
             parameters=counts_as_dict(counts),
             vocab_size=materials.model.vocab_size,

@@ -16,7 +16,7 @@ from moefacts.training.loop import EVALUATED_COHORTS, Trainer
 def write_confidence(run: Path, trainer: Trainer) -> None:
     """Write ``probes/confidence.parquet``: a row for every evaluated biography and attribute.
 
-    Columns: cohort, individual, attribute, step, and every field of ``ValueMeasures``.
+    Columns: cohort, biography, individual, attribute, step, and every field of ``ValueMeasures``.
     """
     evaluation = trainer.config.evaluation
     tables = []
@@ -26,6 +26,7 @@ def write_confidence(run: Path, trainer: Trainer) -> None:
         num_rows = len(evaluator.plan) * len(ATTRIBUTES)
         columns = {
             "cohort": pa.array([cohort] * num_rows),
+            "biography": pa.array(np.repeat(np.arange(len(evaluator.plan)), len(ATTRIBUTES))),
             "individual": pa.array(np.repeat(evaluator.plan.individual_B, len(ATTRIBUTES))),
             "attribute": pa.array(list(ATTRIBUTES) * len(evaluator.plan)),
             "step": pa.array(np.full(num_rows, trainer.state.step)),

@@ -81,12 +81,13 @@ class SentencePieceTokenizer:
     def __init__(self) -> None:
         from importlib import resources
 
-        from sentencepiece import SentencePieceProcessor
+        from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
-        model = resources.files("mistral_common").joinpath("data", "tokenizer.model.v1").read_bytes()
-        self.backend = SentencePieceProcessor(model_proto=model)
+        model = sentencepiece_model_pb2.ModelProto()
+        model.ParseFromString(resources.files("mistral_common").joinpath("data", "tokenizer.model.v1").read_bytes())
         # Pieces bring their own leading space, so none must be invented before "." or "'s".
-        self.backend.override_normalizer_spec(add_dummy_prefix=False)
+        model.normalizer_spec.add_dummy_prefix = False
+        self.backend = SentencePieceProcessor(model_proto=model.SerializeToString())
         self.vocab_size = self.backend.vocab_size()
         self.padding_id, self.begin_id, self.end_id = 0, self.backend.bos_id(), self.backend.eos_id()
 

@@ -7,11 +7,19 @@ from typing import Any
 
 
 class Interrupted(Exception):
-    """A signal asked the run to stop; its state is saved. ``exit_code`` is 128 + the signal's number."""
+    """A signal asked the run to stop; its state is saved."""
 
     def __init__(self, signal_number: int, step: int):
-        super().__init__(f"interrupted at step {step}; start it again, or use --resume, to go on")
-        self.exit_code = 128 + signal_number
+        super().__init__(signal_number, step)
+        self.signal_number, self.step = signal_number, step
+
+    def __str__(self) -> str:
+        return f"interrupted at step {self.step}, which is saved; the same command goes on from there"
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell expects of a process that a signal ended."""
+        return 128 + self.signal_number
 
 
 class StopRequest:

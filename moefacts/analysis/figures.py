@@ -1,0 +1,213 @@
+"""The figures of an analysis. Each takes groups of runs and returns a matplotlib figure; colours stand for groups.
+
+With one group a curve is a quantity of that group and the phases are shaded; with several, curves compare groups.
+Thin lines are single runs (seeds), thick lines their mean.
+"""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter, ScalarFormatter
+
+from moefacts.analysis.phases import phase_measures
+from moefacts.analysis.runs import Group
+from moefacts.analysis.summary import estimate
+
+matplotlib.use("Agg")
+STYLE = Path(__file__).with_name("moefacts.mplstyle")
+_PHASES = (
+    ("statistics", "#f2f2f2"),
+    ("plateau", "#ffe9c7"),
+    ("knowledge emerges", "#dcefe6"),
+)
+_NAMES = {"seen": "seen people, held-out templates", "unseen": "unseen people"}
+
+
+def _curves(axes: Axes, group: Group, column: str, label: str, color: str, style: str = "-") -> None:
+    """Every run thin, and the mean over the steps that all runs evaluated thick."""
+    series = [run.evaluations[column] for run in group.runs]
+    if len(series) > 1:
+        for one in series:
+            axes.plot(one.index, one, color=color, linewidth=0.7, alpha=0.45, linestyle=style)
+    mean = pd.concat(series, axis=1, join="inner").mean(axis=1)
+    axes.plot(mean.index, mean, color=color, label=label, linestyle=style)
+
+
+def _color(index: int) -> str:
+    return plt.rcParams["axes.prop_cycle"].by_key()["color"][index % 7]
+
+
+def _shade_phases(axes: Axes, group: Group, threshold: float | None) -> None:
+    """Shade the three phases of a group and name them along the top."""
+    measured = [phase_measures(run, threshold) for run in group.runs]
+    start, end = (estimate([run[key] for run in measured]) for key in ("plateau_start", "plateau_end_interpolated"))
+    last = max(run.evaluations.index[-1] for run in group.runs)
+    bounds = [0.0, start.mean if start else last, end.mean if start and end else last, last]
+    axes.set_xlim(0, last)
+    for (name, color), left, right in zip(_PHASES, bounds[:-1], bounds[1:], strict=True):
+        if right > left:
+            axes.axvspan(left, right, color=color, zorder=0, linewidth=0)
+            text = name if right - left > 0.16 * last else name.split()[0]
+            axes.text((left + right) / 2, 1.02, text, transform=axes.get_xaxis_transform(), ha="center", fontsize=6.5)
+
+
+def _baseline(axes: Axes, groups: list[Group]) -> None:
+    for index, baseline in enumerate(sorted({round(run.baseline, 6) for group in groups for run in group.runs})):
+        axes.axhline(
+            baseline, color="black", linestyle="--", linewidth=0.9, label=None if index else "no-knowledge baseline"
+        )
+
+
+def _readable_log_axis(axes: Axes) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade that is in view; losses from 0.001 nats down are all alike."""
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, 1e-3), high)
+    axes.yaxis.set_major_locator(
+        FixedLocator([m * 10.0**e for e in range(-3, 4) for m in (1, 2, 5) if max(low, 1e-3) <= m * 10.0**e <= high])
+    )
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _finish(axes: Axes, ylabel: str, legend: bool = True, **legend_options) -> None:
+    axes.set_xlabel("training step")
+    axes.set_ylabel(ylabel)
+    axes.grid(axis="y")
+    if legend:
+        axes.legend(**legend_options)
+
+
+def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figure:
+    """Attribute loss of seen people in held-out templates, on a log scale, against the baseline."""
+    figure, axes = plt.subplots()
+    for index, group in enumerate(groups):
+        label = _NAMES["seen"] if len(groups) == 1 else group.label
+        _curves(axes, group, "eval/seen/attribute_loss", label, _color(index))
+    _baseline(axes, groups)
+    _readable_log_axis(axes)
+    if len(groups) == 1:
+        _shade_phases(axes, groups[0], threshold)
+    _finish(axes, "attribute loss (nats)")
+    return figure
+
+
+def attribute_accuracy(groups: list[Group], threshold: float | None = None) -> Figure:
+    """Share of attribute values whose every token is the model's first choice."""
+    figure, axes = plt.subplots()
+    for index, group in enumerate(groups):
+        if len(groups) == 1:
+            for cohort_index, cohort in enumerate(("seen", "unseen")):
+                column = f"eval/{cohort}/attribute_accuracy"
+                _curves(axes, group, column, _NAMES[cohort], _color(cohort_index))
+        else:
+            _curves(axes, group, "eval/seen/attribute_accuracy", group.label, _color(index))
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    if len(groups) == 1:
+        _shade_phases(axes, groups[0], threshold)
+    _finish(axes, "attribute accuracy")
+    return figure
+
+
+def seen_and_unseen_loss(groups: list[Group], threshold: float | None = None) -> Figure:
+    """Loss on seen and on unseen people: above the baseline the model is confidently wrong."""
+    figure, axes = plt.subplots()
+    for index, group in enumerate(groups):
+        for cohort, style in (("seen", "-"), ("unseen", ":")):
+            if len(groups) == 1:
+                color, label = _color(0 if cohort == "seen" else 1), _NAMES[cohort]
+                style = "-"
+            else:
+                color, label = _color(index), f"{group.label}, {cohort}"
+            _curves(axes, group, f"eval/{cohort}/attribute_loss", label, color, style)
+    _baseline(axes, groups)
+    if len(groups) == 1:
+        _shade_phases(axes, groups[0], threshold)
+    axes.set_ylim(bottom=0)
+    _finish(axes, "attribute loss (nats)")
+    return figure
+
+
+def confidence_and_entropy(groups: list[Group], threshold: float | None = None) -> Figure:
+    """Largest probability and entropy on value tokens, for seen and unseen people."""
+    width, height = plt.rcParams["figure.figsize"]
+    figure, panels = plt.subplots(1, 2, figsize=(1.5 * width, height))
+    for axes, measure, ylabel in zip(
+        panels, ("max_probability", "entropy"), ("maximum probability", "entropy (nats)"), strict=True
+    ):
+        for index, group in enumerate(groups):
+            for cohort_index, (cohort, style) in enumerate((("seen", "-"), ("unseen", ":"))):
+                single = len(groups) == 1
+                color = _color(cohort_index if single else index)
+                label = f"{cohort} people" if single else f"{group.label}, {cohort}"
+                _curves(axes, group, f"eval/{cohort}/{measure}", label, color, "-" if single else style)
+        if len(groups) == 1:
+            _shade_phases(axes, groups[0], threshold)
+        axes.set_ylim(bottom=0)
+        _finish(axes, ylabel)
+    panels[0].set_ylim(0, 1.02)
+    return figure
+
+
+def loss_by_attribute(groups: list[Group], threshold: float | None = None) -> Figure:
+    """Attribute loss over each attribute's own baseline: 1 means its values are known but not whose."""
+    width, height = plt.rcParams["figure.figsize"]
+    figure, panels = plt.subplots(
+        1, len(groups), figsize=(width * (1 + 0.7 * (len(groups) - 1)), height), sharey=True, squeeze=False
+    )
+    for axes, group in zip(panels[0], groups, strict=True):
+        for index, attribute in enumerate(group.runs[0].attributes):
+            curves = [
+                run.evaluations[f"eval/seen/attribute_loss/{attribute}"]
+                / run.manifest["no_knowledge_baseline_by_attribute"][index]
+                for run in group.runs
+            ]
+            mean = pd.concat(curves, axis=1, join="inner").mean(axis=1)
+            axes.plot(mean.index, mean, color=_color(index), label=attribute.replace("_", " "), linewidth=1.3)
+        axes.axhline(1, color="black", linestyle="--", linewidth=0.9)
+        if len(groups) == 1:
+            _shade_phases(axes, group, threshold)
+        else:
+            axes.set_title(group.label)
+        axes.set_ylim(0, 2)
+        _finish(axes, "attribute loss / its baseline" if axes is panels[0][0] else "", legend=axes is panels[0][-1])
+    return figure
+
+
+# Name -> (what it shows, how it is drawn), in the order of the report.
+FIGURES: dict[str, tuple[str, Callable[[list[Group], float | None], Figure]]] = {
+    "attribute_loss": ("Three phases: attribute loss against the no-knowledge baseline.", attribute_loss),
+    "attribute_accuracy": ("Knowledge: share of attribute values known.", attribute_accuracy),
+    "seen_and_unseen_loss": ("Hallucination: the loss on people never seen rises above the baseline.", seen_and_unseen_loss),
+    "confidence_and_entropy": ("Confidence on seen and unseen people.", confidence_and_entropy),
+    "loss_by_attribute": ("Each attribute against its own baseline.", loss_by_attribute),
+}  # fmt: skip
+
+
+def draw_figures(groups: list[Group], folder: Path, threshold: float | None = None) -> dict[str, str]:
+    """Write every figure as PNG and PDF into ``folder``; return name -> inline SVG."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawings = {}
+    with plt.style.context(STYLE):
+        for name, (_, draw) in FIGURES.items():
+            figure = draw(groups, threshold)
+            figure.savefig(folder / f"{name}.png")
+            figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+            drawings[name] = _svg(figure)
+            plt.close(figure)
+    return drawings
+
+
+def _svg(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+

@@ -1,0 +1,77 @@
+"""The three phases of a run: statistics first, a plateau without knowledge, then knowledge."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moefacts.analysis.runs import Run, crossing
+
+PLATEAU_CEILING = 1.1  # the plateau starts when the loss is within 10% of the baseline; it then sits 2-5% above it
+ACCURACIES = (10, 50, 90)
+
+
+@dataclass(frozen=True)
+class Phases:
+    """Where the phases of a run meet, in steps; None where a boundary was not reached.
+
+    Attributes:
+        plateau_start: first evaluation with an attribute loss below ``PLATEAU_CEILING`` times the baseline. The
+            study defines no start; this is ours.
+        plateau_end: first evaluation with an attribute loss below ``threshold`` times the baseline (study, section 2).
+        plateau_end_interpolated: where the straight line into that evaluation crosses the threshold.
+        plateau_length: ``plateau_end - plateau_start``.
+    """
+
+    plateau_start: int | None
+    plateau_end: int | None
+    plateau_end_interpolated: float | None
+    plateau_length: int | None
+
+
+def find_phases(step: np.ndarray, attribute_loss: np.ndarray, baseline: float, threshold: float = 0.99) -> Phases:
+    """Find the phases of a curve of attribute losses on seen people in held-out templates.
+
+    Args:
+        step: steps of the evaluations, ascending.
+        attribute_loss: attribute loss in nats at each.
+        baseline: no-knowledge baseline in nats.
+        threshold: the plateau has ended below this fraction of the baseline.
+    """
+    start = _first(attribute_loss < PLATEAU_CEILING * baseline)
+    end = _first(attribute_loss < threshold * baseline)
+    return Phases(
+        plateau_start=None if start is None else int(step[start]),
+        plateau_end=None if end is None else int(step[end]),
+        plateau_end_interpolated=None if end is None else crossing(step, attribute_loss, threshold * baseline, end),
+        plateau_length=None if start is None or end is None else int(step[end] - step[start]),
+    )
+
+
+def steps_to_accuracy(step: np.ndarray, accuracy: np.ndarray, level: float) -> float | None:
+    """Where attribute accuracy first reaches ``level``, interpolated between evaluations; None when it never does."""
+    first = _first(accuracy >= level)
+    return None if first is None else crossing(step, accuracy, level, first)
+
+
+def _first(condition: np.ndarray) -> int | None:
+    return int(np.argmax(condition)) if condition.any() else None
+
+
+def phase_measures(run: Run, threshold: float | None = None) -> dict[str, float | None]:
+    """Phases and the emergence of knowledge of one run; ``threshold`` defaults to the one in the run's config."""
+    if threshold is None:
+        threshold = run.config["evaluation"]["plateau_threshold"]
+    table = run.evaluations
+    step = table.index.to_numpy()
+    loss = table["eval/seen/attribute_loss"].to_numpy()
+    accuracy = table["eval/seen/attribute_accuracy"].to_numpy()
+    phases = find_phases(step, loss, run.baseline, threshold)
+    measures: dict[str, float | None] = {"baseline": run.baseline, "plateau_threshold": threshold, **vars(phases)}
+    for percent in ACCURACIES:
+        measures[f"steps_to_{percent}_accuracy"] = steps_to_accuracy(step, accuracy, percent / 100)
+    measures |= {
+        "last_step": int(step[-1]),
+        "final_attribute_loss": float(loss[-1]),
+        "final_attribute_accuracy": float(accuracy[-1]),
+    }
+    return measures

@@ -1,0 +1,85 @@
+"""One self-contained HTML page: findings, figures as inline SVG, every measure, the configuration, how to repeat it."""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from moefacts import run_files
+from moefacts.analysis.figures import FIGURES
+from moefacts.analysis.runs import Group, Run
+from moefacts.analysis.summary import MEANINGS, Estimate, format_number, summarize_group
+
+
+def write_report(groups: list[Group], drawings: dict[str, str], path: Path, threshold: float | None) -> None:
+    """Write the page for ``groups`` with the SVG ``drawings`` of ``draw_figures``."""
+    runs = [run for group in groups for run in group.runs]
+    summaries = [summarize_group(group, threshold) for group in groups]
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
+    )
+    page = template.render(
+        title=runs[0].path.name if len(runs) == 1 else f"{len(runs)} runs in {len(groups)} configurations",
+        lead=_lead(runs[0]) if len(groups) == 1 else f"Configurations: {'; '.join(group.label for group in groups)}.",
+        findings=[text for group, s in zip(groups, summaries, strict=True) for text in _findings(group, s, groups)],
+        figures=[(name, FIGURES[name][0], drawings[name]) for name in FIGURES],
+        labels=[group.label for group in groups],
+        measures=[(key, [_cell(s[key]) for s in summaries], meaning) for key, meaning in MEANINGS.items()],
+        runs=[_run_row(run) for run in runs],
+        several_seeds=any(len(group.runs) > 1 for group in groups),
+        commands=[run.manifest["command"] for run in runs] + [f"moefacts analyze {' '.join(str(run.path) for run in runs)}"],
+        versions=", ".join(f"{name} {version}" for name, version in runs[0].manifest["versions"].items()),
+        configs=[(group.label, yaml.safe_dump(group.runs[0].config, sort_keys=False)) for group in groups],
+    )
+    run_files.write_durably(path, page.encode())
+
+
+def _cell(estimate: Estimate | None) -> str:
+    return "not reached" if estimate is None else estimate.text()
+
+
+def _lead(run: Run) -> str:
+    population, training = run.config["population"], run.config["training"]
+    return (
+        f"{run.config['model']['preset']} on {population['size']:,} people, up to {training['steps']:,} steps of "
+        f"{training['batch_size']} biographies; attribute loss and accuracy are those of held-out templates."
+    )
+
+
+def _findings(group: Group, measures: dict[str, Estimate | None], groups: list[Group]) -> list[str]:
+    """The result in words; every number is one of the table's."""
+    prefix = f"{group.label}: " if len(groups) > 1 else ""
+    start, end = measures["plateau_start"], measures["plateau_end"]
+    if start is None:
+        plateau = "The attribute loss never came near the no-knowledge baseline."
+    elif end is None:
+        plateau = f"The plateau began at step {_cell(start)} and did not end in this run."
+    else:
+        plateau = f"The plateau began at step {_cell(start)} and ended at step {_cell(end)}."
+    accuracy, loss = measures["final_attribute_accuracy"], measures["unseen_final_loss_over_baseline"]
+    assert accuracy is not None and loss is not None
+    knowledge = f"At the end the model knew {100 * accuracy.mean:.1f}% of the attribute values of the people it saw."
+    verdict = "it hallucinates" if loss.mean > 1 else "no overconfidence"
+    unseen = f"On people it never saw, its loss was {format_number(loss.mean)} times the baseline: {verdict}."
+    auroc = measures["unseen_auroc"]
+    confidence = f"Its confidence told seen from unseen people with an AUROC of {_cell(auroc)}." if auroc else ""
+    return [prefix + text for text in (plateau, knowledge, unseen, confidence) if text]
+
+
+def _run_row(run: Run) -> dict[str, Any]:
+    manifest, counts = run.manifest, run.manifest["parameters"]
+    steps = run.evaluations.index[-1]
+    return {
+        "path": run.path,
+        "seed": run.config["seed"],
+        "state": manifest["state"],
+        "parameters": f"{counts['total']:,} / {counts['non_embedding']:,} / {counts['active']:,}",
+        "biographies": f"{steps * run.config['training']['batch_size']:,}",
+        "tokens": f"{manifest.get('tokens', 0):,}",
+        "wall": f"{manifest.get('wall_seconds', 0) / 60:.1f} min",
+        "device": manifest["device"],
+        "fingerprint": manifest["population_fingerprint"][:16],
+    }
+

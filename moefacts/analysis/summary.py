@@ -1,0 +1,110 @@
+"""All measures of runs, and their mean and interval over seeds."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from moefacts.analysis.hallucination import hallucination_measures
+from moefacts.analysis.phases import phase_measures
+from moefacts.analysis.runs import Group, Run
+
+# Key -> what it means, in the order of the tables.
+MEANINGS = {
+    "baseline": "no-knowledge baseline: attribute loss when values are known but not whose (nats)",
+    "plateau_start": "first evaluation within 10% of the baseline (step)",
+    "plateau_end": "first evaluation below the threshold, 0.99 × baseline unless set (step)",
+    "plateau_end_interpolated": "where the loss crosses that threshold, interpolated (step)",
+    "plateau_length": "plateau end − plateau start (steps)",
+    "steps_to_10_accuracy": "10% of values known, interpolated (step)",
+    "steps_to_50_accuracy": "50% of values known, interpolated (step)",
+    "steps_to_90_accuracy": "90% of values known, interpolated (step)",
+    "final_attribute_loss": "attribute loss at the end, seen people in held-out templates (nats)",
+    "final_attribute_accuracy": "share of values known at the end",
+    "unseen_final_attribute_loss": "attribute loss at the end on people never seen (nats)",
+    "unseen_final_loss_over_baseline": "the same over the baseline; above 1 is overconfidence: hallucination",
+    "unseen_departure": "where the loss on unseen people leaves 1.1 × baseline for good (step)",
+    "seen_max_probability": "mean largest probability on value tokens, seen people",
+    "unseen_max_probability": "the same, unseen people",
+    "seen_entropy": "mean entropy on value tokens, seen people (nats)",
+    "unseen_entropy": "the same, unseen people (nats)",
+    "unseen_auroc": "how well confidence tells seen from unseen people (0.5 chance, 1 perfect)",
+    "seen_calibration_error": "expected calibration error of whole values, seen people",
+    "unseen_calibration_error": "the same, unseen people",
+}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over ``count`` runs with its 95% Student t interval; no interval from fewer than two.
+
+    ``missing`` runs have no such number (a boundary not reached, say) and are not in the mean.
+    """
+
+    mean: float
+    low: float | None
+    high: float | None
+    count: int
+    missing: int
+
+    def text(self) -> str:
+        """As it stands in a table."""
+        if self.low is None or self.high is None:
+            text = format_number(self.mean)
+        else:
+            text = f"{format_number(self.mean)} ± {format_number((self.high - self.low) / 2)}"
+        return text + (f" ({self.missing} of {self.count + self.missing} not reached)" if self.missing else "")
+
+
+def format_number(value: float | None) -> str:
+    """Four significant digits; whole numbers from a thousand on without a fraction."""
+    if value is None:
+        return "not reached"
+    if abs(value) >= 1000 or (value == int(value) and abs(value) >= 10):
+        return f"{value:,.0f}"
+    return f"{value:.4g}"
+
+
+def measure_run(run: Run, threshold: float | None = None) -> dict[str, float | None]:
+    """Every measure of one run; None where it was not reached."""
+    return phase_measures(run, threshold) | hallucination_measures(run)
+
+
+def estimate(values: list[float | None]) -> Estimate | None:
+    """Mean and interval over runs that differ only in their seed; None when no run has the number."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return None
+    mean, low, high = float(np.mean(known)), None, None
+    if len(known) > 1:
+        half = stats.t.ppf(0.975, len(known) - 1) * np.std(known, ddof=1) / math.sqrt(len(known))
+        low, high = mean - float(half), mean + float(half)
+    return Estimate(mean, low, high, len(known), len(values) - len(known))
+
+
+def summarize_group(group: Group, threshold: float | None = None) -> dict[str, Estimate | None]:
+    """Every measure over the runs of a group."""
+    measured = [measure_run(run, threshold) for run in group.runs]
+    return {key: estimate([measures[key] for measures in measured]) for key in MEANINGS}
+
+
+def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, Any]:
+    """Everything for machines: ``runs`` and ``groups``; with one run its measures also stand at the top."""
+    runs = [
+        {"path": str(run.path), "seed": run.config["seed"], "state": run.manifest["state"]}
+        | {"parameters": run.manifest["parameters"]}
+        | measure_run(run, threshold)
+        for group in groups
+        for run in group.runs
+    ]
+    grouped = [
+        {
+            "label": group.label,
+            "runs": [str(run.path) for run in group.runs],
+            "measures": {k: None if e is None else vars(e) for k, e in summarize_group(group, threshold).items()},
+        }
+        for group in groups
+    ]
+    return (runs[0] if len(runs) == 1 else {}) | {"runs": runs, "groups": grouped}

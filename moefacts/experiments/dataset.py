@@ -1,0 +1,37 @@
+"""Biographies as a dataset folder, from one configuration."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from moefacts import __version__
+from moefacts.config import RunConfig
+from moefacts.synthetic_data.biography import BiographyPlan, PieceCatalog
+from moefacts.synthetic_data.hub import Split, evaluation_rows, training_rows, write_dataset
+from moefacts.synthetic_data.population import Population, build_population
+from moefacts.synthetic_data.sampling import training_plan
+
+
+def generate_dataset(config: RunConfig, folder: Path, command: str, progress: Callable[[int], None]) -> Population:
+    """Write the dataset that ``config`` describes; ``progress`` is told how many rows were written."""
+    population = build_population(config.population, config.seed)
+    sizes = config.dataset
+    splits = [
+        Split("train", sizes.train, training_rows(population, config.training.batch_size)),
+        Split("validation", sizes.validation, evaluation_rows(population, "seen", sizes.validation)),
+        Split("unseen", sizes.unseen, evaluation_rows(population, "unseen", sizes.unseen)),
+    ]
+    card = {"version": __version__, "command": command}
+    write_dataset(population, splits, folder, sizes.rows_per_group, card, progress)
+    return population
+
+
+def preview(config: RunConfig, count: int) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The first ``count`` training biographies: full name, and (text, role name) of every piece in order."""
+    population = build_population(config.population, config.seed)
+    catalog = PieceCatalog(population)
+    plan: BiographyPlan = training_plan(population, 0, max(count, config.training.batch_size))
+    rows = catalog.biography_pieces(plan)[:count]
+    return [
+        (population.full_name(individual), [(catalog.texts[piece], catalog.roles[piece].name) for piece in row])
+        for individual, row in zip(plan.individual_B[:count], rows, strict=True)
+    ]

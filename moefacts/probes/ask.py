@@ -1,0 +1,98 @@
+"""What a model says of one person: its likeliest values of every attribute, with their probabilities.
+
+Shape legend: W prefixes in the beam, M templates, T positions, V vocabulary.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from moefacts.errors import UserError
+from moefacts.models.transformer import Transformer
+from moefacts.synthetic_data.batches import Batcher
+from moefacts.synthetic_data.pools import ATTRIBUTES
+
+_BEAM_WIDTH = 16
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One attribute's answers: (value, probability), likeliest first. ``truth`` is None for people who do not exist."""
+
+    attribute: str
+    answers: list[tuple[str, float]]
+    truth: str | None
+
+
+def check_name(full_name: str, batcher: Batcher) -> None:
+    """Raise ``UserError`` unless the name has three parts that the tokenizer can write."""
+    if len(full_name.split()) != 3:
+        raise UserError(f"'{full_name}' is not a full name; give first, middle and last name in one pair of quotes")
+    batcher.tokenizer.encode([f" {part}" for part in full_name.split()])
+
+
+def ask(model: Transformer, batcher: Batcher, full_name: str, top: int) -> Iterator[Answer]:
+    """Ask for every attribute in the templates held out for the person (in all of them when nobody has the name).
+
+    The probability of a value is the product over its tokens, averaged over templates; values are found with a
+    beam search over the values that the attribute can take.
+
+    Raises:
+        UserError: the name cannot be asked about.
+    """
+    check_name(full_name, batcher)
+    population = batcher.population
+    individual = population.find(full_name)
+    name_ids = sum(batcher.tokenizer.encode([f" {part}" for part in full_name.split()]), [])
+    for index, attribute in enumerate(ATTRIBUTES):
+        templates = population.templates[attribute]
+        if individual is not None:
+            held_out = population.splits.held_out_SH[population.split_PA[individual, index]]
+            templates = tuple(templates[i] for i in held_out)
+        prefixes = batcher.tokenizer.encode([template.prefix for template in templates])
+        middles = batcher.tokenizer.encode([template.middle for template in templates])
+        begin = [batcher.tokenizer.begin_id]
+        prompts = [begin + prefix + name_ids + middle for prefix, middle in zip(prefixes, middles, strict=True)]
+        values = population.pools.values(attribute)
+        value_ids = batcher.tokenizer.encode([f" {value}" for value in values])
+        found = _likeliest(model, prompts, value_ids, max(top, _BEAM_WIDTH), batcher.device)
+        truth = None if individual is None else population.facts(individual)[attribute]
+        yield Answer(attribute, [(values[i], probability) for i, probability in found[:top]], truth)
+
+
+def _likeliest(
+    model: Transformer, prompts: list[list[int]], candidates: list[list[int]], width: int, device: torch.device
+) -> list[tuple[int, float]]:
+    """Beam search over the trie of ``candidates``; (candidate, probability), likeliest first."""
+    children: dict[tuple[int, ...], set[int]] = {}
+    complete = {tuple(ids): index for index, ids in enumerate(candidates)}
+    for ids in candidates:
+        for depth, token in enumerate(ids):
+            children.setdefault(tuple(ids[:depth]), set()).add(token)
+    beam = {(): np.ones(len(prompts))}
+    done: list[tuple[int, float]] = []
+    while beam:
+        distribution_WMV = _next_token(model, prompts, list(beam), device)
+        extended: dict[tuple[int, ...], np.ndarray] = {}
+        for (prefix, probability_M), distribution_MV in zip(beam.items(), distribution_WMV, strict=True):
+            for token in sorted(children[prefix]):
+                extended[(*prefix, token)] = probability_M * distribution_MV[:, token]
+        done += [(complete[ids], float(p.mean())) for ids, p in extended.items() if ids in complete]
+        open_prefixes = [(ids, p) for ids, p in extended.items() if ids in children]
+        beam = dict(sorted(open_prefixes, key=lambda item: -item[1].mean())[:width])
+    return sorted(done, key=lambda item: -item[1])
+
+
+@torch.no_grad()
+def _next_token(
+    model: Transformer, prompts: list[list[int]], prefixes: list[tuple[int, ...]], device: torch.device
+) -> np.ndarray:
+    """Next-token distributions after every prompt followed by every prefix; shape (W, M, V)."""
+    rows = [prompt + list(prefix) for prefix in prefixes for prompt in prompts]
+    width = max(map(len, rows))
+    token_BT = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
+    at_N = torch.tensor([index * width + len(row) - 1 for index, row in enumerate(rows)], device=device)
+    distribution_NV = model(token_BT, at_N).float().softmax(dim=-1)
+    return distribution_NV.view(len(prefixes), len(prompts), -1).double().cpu().numpy()

@@ -1,0 +1,240 @@
+"""A population as a Hugging Face dataset folder: Parquet shards and a card, streamed to disk in bounded memory."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from moefacts.errors import UserError
+from moefacts.synthetic_data.biography import PIECES_PER_SENTENCE, BiographyPlan, PieceCatalog
+from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.synthetic_data.population import COHORTS, Population
+from moefacts.synthetic_data.sampling import evaluation_plan, training_plan
+
+_VALUE_PLACE = 5  # of a sentence's seven pieces
+_CARD = """---
+license: apache-2.0
+language:
+- en
+pretty_name: moefacts synthetic biographies
+task_categories:
+- text-generation
+tags:
+- synthetic
+- factual-knowledge
+size_categories:
+- {size_category}
+configs:
+- config_name: biographies
+  default: true
+  data_files:
+{biography_files}
+- config_name: population
+  data_files:
+{population_files}
+---
+
+# Synthetic biographies
+
+Made by moefacts {version}; every person is fictional. Names of places, universities and companies are real,
+what is said of people is random.
+
+| | |
+|---|---|
+| people: seen / unseen / new | {cohorts} |
+| no-knowledge baseline | {baseline:.6f} nats (mean over attributes of ln(number of values)) |
+| population fingerprint | `{fingerprint}` |
+| made with | `{command}` |
+
+`biographies` has the splits `train` (seen people in their training templates: what a model trained with this seed sees first, in
+this order), `validation` (seen people in templates held out for them) and `unseen` (people who never occur in training).
+Columns: `text`; `individual`, a row number of `population`; `attributes`, the attribute of each sentence in reading order;
+`value_start` and `value_end`, where in `text` the value of each sentence stands, in characters.
+
+`population` has the splits `seen`, `unseen` and `new`, one row a person: `individual`, `name` and the six attributes.
+
+```python
+from datasets import load_dataset
+biographies = load_dataset("path/to/this/folder")
+people = load_dataset("path/to/this/folder", "population")
+```
+"""
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split of the biographies: how many rows, and which biographies the rows [start, stop) hold."""
+
+    name: str
+    num_rows: int
+    plan: Callable[[int, int], BiographyPlan]
+
+
+def training_rows(population: Population, batch_size: int) -> Callable[[int, int], BiographyPlan]:
+    """Rows of the training stream: row r is biography r % batch_size of step r // batch_size."""
+
+    def plan(start: int, stop: int) -> BiographyPlan:
+        first_step, last_step = start // batch_size, (stop - 1) // batch_size
+        parts = [training_plan(population, step, batch_size) for step in range(first_step, last_step + 1)]
+        rows = slice(start - first_step * batch_size, stop - first_step * batch_size)
+        return BiographyPlan(
+            np.concatenate([part.individual_B for part in parts])[rows],
+            np.concatenate([part.attribute_BA for part in parts])[rows],
+            np.concatenate([part.template_BA for part in parts])[rows],
+        )
+
+    return plan
+
+
+def evaluation_rows(population: Population, cohort: str, num_rows: int) -> Callable[[int, int], BiographyPlan]:
+    """Rows of the evaluation set of ``cohort``."""
+    whole = evaluation_plan(population, cohort, num_rows)
+
+    def plan(start: int, stop: int) -> BiographyPlan:
+        rows = slice(start, stop)
+        return BiographyPlan(whole.individual_B[rows], whole.attribute_BA[rows], whole.template_BA[rows])
+
+    return plan
+
+
+class BiographyWriter:
+    """Turns plans into Arrow tables, without a Python loop over people."""
+
+    def __init__(self, population: Population):
+        self._catalog = PieceCatalog(population)
+        self._texts = pa.array(self._catalog.texts)
+        self._lengths_Q = pc.utf8_length(self._texts).to_numpy()
+
+    def table(self, plan: BiographyPlan) -> pa.Table:
+        """The biographies of ``plan``: text, individual, attribute of each sentence, character span of each value."""
+        pieces_BS = self._catalog.biography_pieces(plan)
+        columns = [self._texts.take(pa.array(column)) for column in pieces_BS.T]
+        text = pc.utf8_slice_codeunits(pc.binary_join_element_wise(*columns, ""), 1)  # without the leading space
+        end_BS = self._lengths_Q[pieces_BS].cumsum(axis=1) - 1
+        value_columns = 1 + _VALUE_PLACE + PIECES_PER_SENTENCE * np.arange(len(ATTRIBUTES))
+        value_end_BA = end_BS[:, value_columns]
+        value_start_BA = end_BS[:, value_columns - 1] + 1  # without the space before the value
+        return pa.table(
+            {
+                "text": text,
+                "individual": pa.array(plan.individual_B),
+                "attributes": _lists(_attribute_names(plan.attribute_BA)),
+                "value_start": _lists(pa.array(value_start_BA.ravel(), pa.int32())),
+                "value_end": _lists(pa.array(value_end_BA.ravel(), pa.int32())),
+            }
+        )
+
+
+def _attribute_names(attribute_BA: np.ndarray) -> pa.Array:
+    return pa.array(ATTRIBUTES).take(pa.array(attribute_BA.ravel()))
+
+
+def _lists(values: pa.Array) -> pa.Array:
+    offsets = np.arange(0, len(values) + 1, len(ATTRIBUTES), dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values)
+
+
+def population_table(population: Population, start: int, stop: int) -> pa.Table:
+    """Individuals [start, stop) of the population, one row each."""
+    pools = population.pools
+    names = [
+        pa.array(pool).take(pa.array(population.name_P3[start:stop, part]))
+        for part, pool in enumerate((pools.first_names, pools.middle_names, pools.last_names))
+    ]
+    columns = {"individual": pa.array(np.arange(start, stop)), "name": pc.binary_join_element_wise(*names, " ")}
+    for index, attribute in enumerate(ATTRIBUTES):
+        values = pa.array(pools.values(attribute))
+        columns[attribute] = values.take(pa.array(population.value_PA[start:stop, index]))
+    return pa.table(columns)
+
+
+def _write_parquet(path: Path, tables: Iterator[pa.Table]) -> None:
+    writer = None
+    try:
+        for table in tables:
+            writer = writer or pq.ParquetWriter(path, table.schema)
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def write_dataset(
+    population: Population,
+    splits: list[Split],
+    folder: Path,
+    rows_per_group: int,
+    card: dict[str, str],
+    progress: Callable[[int], None] = lambda rows: None,
+) -> None:
+    """Write a dataset folder that ``datasets.load_dataset`` reads; it appears whole or not at all.
+
+    Args:
+        population: who the biographies are about.
+        splits: the splits of the configuration ``biographies``.
+        folder: where to; it must not exist, or be empty.
+        rows_per_group: how many rows are in memory at a time.
+        card: ``version`` and ``command`` for the dataset card.
+        progress: called with the number of rows written since the last call.
+
+    Raises:
+        UserError: the folder holds something already.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"{folder} exists and is not an empty folder; give another --out")
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    (temporary / "data").mkdir(parents=True)
+    try:
+        writer = BiographyWriter(population)
+
+        def biographies(split: Split) -> Iterator[pa.Table]:
+            for start in range(0, split.num_rows, rows_per_group):
+                stop = min(start + rows_per_group, split.num_rows)
+                yield writer.table(split.plan(start, stop))
+                progress(stop - start)
+
+        def people(cohort: str) -> Iterator[pa.Table]:
+            individuals = population.cohort(cohort)
+            for start in range(individuals.start, individuals.stop, rows_per_group):
+                yield population_table(population, start, min(start + rows_per_group, individuals.stop))
+
+        for split in splits:
+            _write_parquet(temporary / _file("biographies", split.name), biographies(split))
+        cohorts = [cohort for cohort in COHORTS if len(population.cohort(cohort))]
+        for cohort in cohorts:
+            _write_parquet(temporary / _file("population", cohort), people(cohort))
+        text = _card_text(population, splits, cohorts, card)
+        (temporary / "README.md").write_text(text, encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()
+        temporary.rename(folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _file(config: str, split: str) -> str:
+    return f"data/{config}-{split}-00000-of-00001.parquet"
+
+
+def _card_text(population: Population, splits: list[Split], cohorts: list[str], card: dict[str, str]) -> str:
+    def listing(config: str, names: list[str]) -> str:
+        return "\n".join(f"  - split: {name}\n    path: {_file(config, name)}" for name in names)
+
+    num_rows = sum(split.num_rows for split in splits)
+    bounds = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+    return _CARD.format(
+        size_category=next((name for bound, name in bounds if num_rows < bound), "1M<n<10M"),
+        biography_files=listing("biographies", [split.name for split in splits]),
+        population_files=listing("population", cohorts),
+        cohorts=" / ".join(f"{population.cohort_sizes[cohort]:,}" for cohort in COHORTS),
+        baseline=population.no_knowledge_baseline,
+        fingerprint=population.fingerprint,
+        **card,
+    )

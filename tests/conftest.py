@@ -1,0 +1,68 @@
+"""Small settings that every test shares. One thread, so that two test processes do not fight over the cores."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["WANDB_MODE"] = "offline"
+
+import torch
+
+from moefacts.config import RunConfig
+from moefacts.presets import compose
+from moefacts.synthetic_data.batches import Batcher
+from moefacts.synthetic_data.population import Population, build_population
+from moefacts.synthetic_data.tokenizer import build_tokenizer
+
+torch.set_num_threads(1)
+
+TINY = [
+    "population.size=48",
+    "population.unseen=32",
+    "population.new=8",
+    *(f"population.pools.{pool}=12" for pool in ("first_names", "middle_names", "last_names")),
+    *(f"population.pools.{pool}=8" for pool in ("cities", "universities", "majors", "companies")),
+    "population.pools.years=2",
+    "model.num_layers=1",
+    "model.d_model=32",
+    "model.num_heads=2",
+    "model.d_hidden=64",
+    "training.steps=12",
+    "training.batch_size=8",
+    "evaluation.biographies=32",
+    "evaluation.interval=4",
+    "checkpoints.interval=4",
+]
+
+
+def tiny_config(*overrides: str) -> RunConfig:
+    """A run of a second or so."""
+    return compose([*TINY, *overrides])
+
+
+@pytest.fixture
+def make_config():
+    """Compose the tiny configuration with overrides."""
+    return tiny_config
+
+
+@pytest.fixture(scope="session")
+def population() -> Population:
+    return build_population(tiny_config().population, seed=0)
+
+
+@pytest.fixture(scope="session")
+def batcher(population) -> Batcher:
+    tokenizer = build_tokenizer("word", population.pools, population.templates)
+    return Batcher(population, tokenizer, torch.device("cpu"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    """A tiny run, trained once; read only."""
+    from moefacts.experiments.run import execute
+
+    path = tmp_path_factory.mktemp("runs") / "finished"
+    return execute(tiny_config(f"run.dir={path}"))

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+
+from moefacts.presets import compose
+from moefacts.synthetic_data.batches import Batcher
+from moefacts.synthetic_data.biography import Role
+from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.synthetic_data.population import build_population
+from moefacts.synthetic_data.sampling import evaluation_plan, training_plan
+from moefacts.synthetic_data.tokenizer import build_tokenizer
+
+
+@pytest.fixture(scope="module", params=["word", "sentencepiece_32k"])
+def any_batcher(request):
+    population = build_population(compose(["population.size=500"]).population, seed=3)
+    tokenizer = build_tokenizer(request.param, population.pools, population.templates)
+    return Batcher(population, tokenizer, torch.device("cpu"))
+
+
+def naive_rows(batcher, plan):
+    """Token ids, piece by piece and person by person."""
+    for row in batcher.catalog.biography_pieces(plan):
+        texts = batcher.tokenizer.encode([batcher.catalog.texts[piece] for piece in row[1:-1]])
+        yield [batcher.tokenizer.begin_id, *(t for text in texts for t in text), batcher.tokenizer.end_id]
+
+
+def test_the_ragged_gather_equals_joining_pieces_one_by_one(any_batcher):
+    plan = training_plan(any_batcher.population, 5, 32)
+    batch = any_batcher.assemble(plan)
+    for row, expected in enumerate(naive_rows(any_batcher, plan)):
+        length = len(expected)
+        assert batch.token_BT[row, :length].tolist() == expected
+        assert (batch.token_BT[row, length:] == any_batcher.tokenizer.padding_id).all()
+        assert (batch.role_BT[row, :length] != Role.PADDING).all()
+        assert (batch.role_BT[row, length:] == Role.PADDING).all()
+
+
+def test_spans_decode_to_their_values_and_names(any_batcher):
+    population, tokenizer = any_batcher.population, any_batcher.tokenizer
+    batch = any_batcher.training_batch(0, 64)
+    for row, individual in enumerate(batch.individual_B.tolist()):
+        facts = population.facts(individual)
+        for index, attribute in enumerate(ATTRIBUTES):
+            inside = batch.attribute_BT[row] == index
+            assert tokenizer.decode(batch.token_BT[row][inside].tolist()).strip() == facts[attribute]
+            assert batch.value_position_BT[row][inside].tolist() == list(range(int(inside.sum())))
+        is_name = (batch.role_BT[row] >= Role.FIRST_NAME) & (batch.role_BT[row] <= Role.LAST_NAME)
+        names = tokenizer.decode(batch.token_BT[row][is_name].tolist()).split()
+        assert names == population.full_name(individual).split() * len(ATTRIBUTES)
+
+
+def test_width_is_rounded_up_and_padding_is_counted(any_batcher):
+    batch = any_batcher.training_batch(1, 16)
+    assert batch.inputs_BT.shape[1] % any_batcher.round_to == 0
+    assert batch.num_targets == int(batch.target_mask_BT.sum())
+    assert batch.padding_share == pytest.approx(1 - batch.target_mask_BT.float().mean().item())
+
+
+def test_no_biography_is_longer_than_longest_says(any_batcher):
+    widths = [any_batcher.training_batch(step, 64).num_tokens for step in range(5)]
+    assert max(widths) <= 64 * any_batcher.longest
+    lengths = [(any_batcher.training_batch(s, 256).role_BT != Role.PADDING).sum(dim=1).max() for s in range(20)]
+    assert max(lengths) <= any_batcher.longest
+
+
+def test_rows_cuts_a_batch(batcher):
+    whole = batcher.training_batch(2, 8)
+    parts = [whole.rows(0, 3), whole.rows(3, 8)]
+    assert torch.equal(torch.cat([part.token_BT for part in parts]), whole.token_BT)
+    assert sum(part.num_tokens for part in parts) == whole.num_tokens
+
+
+def test_batches_by_length_hold_every_biography_once_and_pad_less(batcher):
+    plan = evaluation_plan(batcher.population, "seen", 100)
+    batches = list(batcher.batches_by_length(plan, 16))
+    assert sorted(np.concatenate([rows for rows, _ in batches])) == list(range(100))
+    for rows, batch in batches:
+        assert batch.individual_B.tolist() == plan.individual_B[rows].tolist()
+    total = sum(batch.token_BT.numel() for _, batch in batches)
+    assert total < batcher.assemble(plan).token_BT.numel()

@@ -1,0 +1,95 @@
+import subprocess
+import sys
+
+import pytest
+
+from moefacts.errors import UserError
+from moefacts.experiments.dataset import generate_dataset
+from moefacts.synthetic_data.biography import PieceCatalog
+from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.synthetic_data.sampling import evaluation_plan, training_plan
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    from tests.conftest import tiny_config
+
+    folder = tmp_path_factory.mktemp("data") / "biographies"
+    config = tiny_config("dataset.train=100", "dataset.validation=40", "dataset.unseen=32", "dataset.rows_per_group=33")
+    population = generate_dataset(config, folder, "moefacts generate", lambda rows: None)
+    return folder, population, config
+
+
+@pytest.fixture
+def loaded(dataset, tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    folder = str(dataset[0])
+    load = lambda *config: datasets.load_dataset(folder, *config, cache_dir=str(tmp_path))  # noqa: E731
+    return load(), load("population")
+
+
+def test_load_dataset_reads_the_folder(dataset, loaded):
+    _, population, _ = dataset
+    biographies, people = loaded
+    assert {name: len(split) for name, split in biographies.items()} == {"train": 100, "validation": 40, "unseen": 32}
+    assert {name: len(split) for name, split in people.items()} == population.cohort_sizes
+    person = people["unseen"][3]
+    assert person["name"] == population.full_name(person["individual"])
+    assert {attribute: person[attribute] for attribute in ATTRIBUTES} == population.facts(person["individual"])
+
+
+def test_the_train_split_is_what_a_model_sees_first_in_that_order(dataset, loaded):
+    _, population, config = dataset
+    catalog, size = PieceCatalog(population), config.training.batch_size
+    expected = [text for step in range(13) for text in catalog.texts_of(training_plan(population, step, size))]
+    assert loaded[0]["train"]["text"] == expected[:100]
+    assert loaded[0]["validation"]["text"] == catalog.texts_of(evaluation_plan(population, "seen", 40))
+
+
+def test_character_spans_cut_out_the_values(dataset, loaded):
+    _, population, _ = dataset
+    for row in loaded[0]["train"]:
+        facts = population.facts(row["individual"])
+        cut = [row["text"][start:end] for start, end in zip(row["value_start"], row["value_end"], strict=True)]
+        assert cut == [facts[attribute] for attribute in row["attributes"]]
+
+
+def test_the_card_tells_fingerprint_baseline_and_command(dataset):
+    folder, population, _ = dataset
+    card = (folder / "README.md").read_text()
+    assert population.fingerprint in card
+    assert f"{population.no_knowledge_baseline:.6f}" in card
+    assert "`moefacts generate`" in card
+
+
+def test_a_folder_with_something_in_it_is_left_alone(make_config, tmp_path):
+    (tmp_path / "mine.txt").write_text("precious")
+    with pytest.raises(UserError, match="not an empty folder"):
+        generate_dataset(make_config(), tmp_path, "", lambda rows: None)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_failure_leaves_nothing_half_written(make_config, tmp_path):
+    def full_disk(rows):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        generate_dataset(make_config(), tmp_path / "out", "", full_disk)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_million_biographies_would_stream_in_bounded_memory(tmp_path):
+    code = (
+        "import resource, sys; from pathlib import Path; from moefacts.presets import compose;"
+        "from moefacts.experiments.dataset import generate_dataset;"
+        "config = compose(['scale=paper', 'population.size=64000', f'dataset.train={sys.argv[2]}']);"
+        "generate_dataset(config, Path(sys.argv[1]), '', lambda rows: None);"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    peaks = []
+    for rows in (60_000, 240_000):
+        command = [sys.executable, "-c", code, str(tmp_path / str(rows)), str(rows)]
+        peaks.append(int(subprocess.run(command, capture_output=True, text=True, check=True).stdout))
+    growth_per_row = (peaks[1] - peaks[0]) / 180_000
+    assert peaks[1] + growth_per_row * 760_000 < 1_000_000
