@@ -185,7 +185,7 @@ def loss_by_attribute(groups: list[Group], threshold: float | None = None) -> Fi
 FIGURES: dict[str, tuple[str, Callable[[list[Group], float | None], Figure]]] = {
     "attribute_loss": ("Three phases: attribute loss against the no-knowledge baseline.", attribute_loss),
     "attribute_accuracy": ("Knowledge: share of attribute values known.", attribute_accuracy),
-    "seen_and_unseen_loss": ("Hallucination: the loss on people never seen rises above the baseline.", seen_and_unseen_loss),
+    "seen_and_unseen_loss": ("Hallucination: loss on unseen people rises above the baseline.", seen_and_unseen_loss),
     "confidence_and_entropy": ("Confidence on seen and unseen people.", confidence_and_entropy),
     "loss_by_attribute": ("Each attribute against its own baseline.", loss_by_attribute),
 }  # fmt: skip
@@ -210,4 +210,3 @@ def _svg(figure: Figure) -> str:
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
     return text[text.index("<svg") :]
-

@@ -29,7 +29,8 @@ def write_report(groups: list[Group], drawings: dict[str, str], path: Path, thre
         measures=[(key, [_cell(s[key]) for s in summaries], meaning) for key, meaning in MEANINGS.items()],
         runs=[_run_row(run) for run in runs],
         several_seeds=any(len(group.runs) > 1 for group in groups),
-        commands=[run.manifest["command"] for run in runs] + [f"moefacts analyze {' '.join(str(run.path) for run in runs)}"],
+        commands=[run.manifest["command"] for run in runs]
+        + [f"moefacts analyze {' '.join(str(run.path) for run in runs)}"],
         versions=", ".join(f"{name} {version}" for name, version in runs[0].manifest["versions"].items()),
         configs=[(group.label, yaml.safe_dump(group.runs[0].config, sort_keys=False)) for group in groups],
     )
@@ -59,7 +60,8 @@ def _findings(group: Group, measures: dict[str, Estimate | None], groups: list[G
     else:
         plateau = f"The plateau began at step {_cell(start)} and ended at step {_cell(end)}."
     accuracy, loss = measures["final_attribute_accuracy"], measures["unseen_final_loss_over_baseline"]
-    assert accuracy is not None and loss is not None
+    assert accuracy is not None
+    assert loss is not None
     knowledge = f"At the end the model knew {100 * accuracy.mean:.1f}% of the attribute values of the people it saw."
     verdict = "it hallucinates" if loss.mean > 1 else "no overconfidence"
     unseen = f"On people it never saw, its loss was {format_number(loss.mean)} times the baseline: {verdict}."
@@ -82,4 +84,3 @@ def _run_row(run: Run) -> dict[str, Any]:
         "device": manifest["device"],
         "fingerprint": manifest["population_fingerprint"][:16],
     }
-

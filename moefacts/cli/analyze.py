@@ -51,10 +51,10 @@ def _shown(path: Path) -> Path:
 
 
 def _print_table(groups, threshold: float | None) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from moefacts.analysis.summary import MEANINGS, summarize_group
+    from moefacts.cli.output import console
 
     summaries = [summarize_group(group, threshold) for group in groups]
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -64,4 +64,4 @@ def _print_table(groups, threshold: float | None) -> None:
     for key in MEANINGS:
         cells = [summary[key] for summary in summaries]
         table.add_row(key, *("not reached" if cell is None else cell.text() for cell in cells))
-    Console(soft_wrap=True).print(table)
+    console().print(table)

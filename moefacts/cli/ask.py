@@ -44,8 +44,9 @@ def ask(
 
 
 def _print_answers(title: str, answers, top: int) -> None:
-    from rich.console import Console
     from rich.table import Table
+
+    from moefacts.cli.output import console
 
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", title_style="bold")
     table.add_column("attribute", no_wrap=True)
@@ -58,4 +59,4 @@ def _print_answers(title: str, answers, top: int) -> None:
         if answer.truth is not None:
             row.append(f"{answer.truth} {'✓' if answer.answers[0][0] == answer.truth else '✗'}")
         table.add_row(*row)
-    Console(soft_wrap=True).print(table, "")
+    console().print(table, "")

@@ -22,7 +22,9 @@ def generate(
     from moefacts.presets import compose, overrides_of
 
     if out is None and preview < 1:
-        raise UserError("nothing to do: give --out FOLDER to write a dataset, or --preview 3 to look at some biographies")
+        raise UserError(
+            "nothing to do: give --out FOLDER to write a dataset, or --preview 3 to look at some biographies"
+        )
     config = compose(context.args)
     if preview > 0:
         _print_preview(config, preview)
@@ -44,15 +46,20 @@ def generate(
 
 
 def _print_preview(config, count: int) -> None:
-    from rich.console import Console
     from rich.text import Text
 
+    from moefacts.cli.output import console
     from moefacts.experiments.dataset import preview
 
-    styles = {"FIRST_NAME": "bold cyan", "MIDDLE_NAME": "bold cyan", "LAST_NAME": "bold cyan", "FIRST_VALUE": "bold yellow"}
-    console = Console()
+    styles = {
+        "FIRST_NAME": "bold cyan",
+        "MIDDLE_NAME": "bold cyan",
+        "LAST_NAME": "bold cyan",
+        "FIRST_VALUE": "bold yellow",
+    }
+    screen = console()
     for _, pieces in preview(config, count):
         line = Text()
         for text, role in pieces:
             line.append(text if line.plain else text.lstrip(), style=styles.get(role, ""))
-        console.print(line, "\n", highlight=False, sep="", soft_wrap=True)
+        screen.print(line, "\n", highlight=False, sep="", soft_wrap=True)

@@ -7,15 +7,13 @@ from collections.abc import Callable, Sequence
 from moefacts.config import RunConfig, load_config
 from moefacts.errors import UserError
 from moefacts.presets import CONFIG_MODULE, CONFIG_NAME, explain
-from moefacts.training.interrupt import Interrupted
 
 
 def run_with_hydra(program: str, arguments: Sequence[str], task: Callable[[RunConfig], object]) -> None:
     """Compose the configuration from ``arguments`` as Hydra does, and call ``task`` with it, once a job of ``-m``.
 
     Raises:
-        UserError: an override is wrong, or the task found the input at fault.
-        Interrupted: a signal stopped the task.
+        UserError: an override is wrong. What the task raises comes through.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -24,19 +22,18 @@ def run_with_hydra(program: str, arguments: Sequence[str], task: Callable[[RunCo
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
-    _refuse_unknown_options(program, arguments)
-    stopped: list[UserError | Interrupted] = []
+    stopped: list[Exception] = []
 
     def job(values: DictConfig) -> None:
         try:
             task(load_config(values))
-        except (UserError, Interrupted) as reason:
+        except Exception as reason:
             if HydraConfig.get().mode is not RunMode.RUN:
-                raise  # of several jobs, Hydra says which one it was
+                raise  # of several jobs, Hydra says which one it was; of one, it need not
             stopped.append(reason)
 
     saved_arguments, saved_flag = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [program, *arguments]
+    sys.argv = [program, *_options_first(program, arguments)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach us as exceptions, instead of Hydra printing and exiting
     try:
         hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)(job)()
@@ -52,10 +49,15 @@ def run_with_hydra(program: str, arguments: Sequence[str], task: Callable[[RunCo
         raise stopped[0]
 
 
-def _refuse_unknown_options(program: str, arguments: Sequence[str]) -> None:
-    """Hydra would print its whole usage for an option that it does not know."""
+def _options_first(program: str, arguments: Sequence[str]) -> list[str]:
+    """The arguments in the order that Hydra needs; of an option that it does not know, it would print its whole usage.
+
+    Raises:
+        UserError: there is no such option.
+    """
     from hydra._internal.utils import get_args_parser
 
-    _, unknown = get_args_parser().parse_known_args(list(arguments))
+    parsed, unknown = get_args_parser().parse_known_intermixed_args(list(arguments))
     if unknown:
         raise UserError(f"there is no option {unknown[0]}; see {program} --help and {program} --hydra-help")
+    return [a for a in arguments if a not in parsed.overrides] + parsed.overrides

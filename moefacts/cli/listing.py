@@ -10,22 +10,22 @@ def list_everything(
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
     """List presets, and runs with their state."""
-    from rich.console import Console
     from rich.table import Table
 
+    from moefacts.cli.output import console
     from moefacts.presets import GROUPS, preset_names
 
-    console = Console(soft_wrap=True)
+    screen = console()
     for group in GROUPS:
-        console.print(f"[bold]{group}[/bold]  {'  '.join(f'{group}={name}' for name in preset_names(group))}")
+        screen.print(f"[bold]{group}[/bold]  {'  '.join(f'{group}={name}' for name in preset_names(group))}")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("run", "state", "step", "people", "model", "seed"):
         table.add_column(column, no_wrap=True)
     folders = sorted(path.parent for path in root.rglob("config.yaml"))
     for folder in folders:
         table.add_row(str(folder), *_describe(folder))
-    console.print()
-    console.print(table if folders else f"no runs below {root}/")
+    screen.print()
+    screen.print(table if folders else f"no runs below {root}/")
 
 
 def _describe(run: Path) -> tuple[str, ...]:

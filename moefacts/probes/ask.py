@@ -45,7 +45,7 @@ def ask(model: Transformer, batcher: Batcher, full_name: str, top: int) -> Itera
     check_name(full_name, batcher)
     population = batcher.population
     individual = population.find(full_name)
-    name_ids = sum(batcher.tokenizer.encode([f" {part}" for part in full_name.split()]), [])
+    name_ids = [i for ids in batcher.tokenizer.encode([f" {part}" for part in full_name.split()]) for i in ids]
     for index, attribute in enumerate(ATTRIBUTES):
         templates = population.templates[attribute]
         if individual is not None:
@@ -71,7 +71,7 @@ def _likeliest(
     for ids in candidates:
         for depth, token in enumerate(ids):
             children.setdefault(tuple(ids[:depth]), set()).add(token)
-    beam = {(): np.ones(len(prompts))}
+    beam: dict[tuple[int, ...], np.ndarray] = {(): np.ones(len(prompts))}
     done: list[tuple[int, float]] = []
     while beam:
         distribution_WMV = _next_token(model, prompts, list(beam), device)

@@ -105,15 +105,11 @@ class Batcher:
 
     def assemble(self, plan: BiographyPlan) -> Batch:
         """The biographies of ``plan``, as wide as the longest, rounded up so that compiled graphs are reused."""
-        piece_BS = self.catalog.biography_pieces(plan)
-        end_BS = np.cumsum(self._length_Q[piece_BS], axis=1)  # lengths stay on the host: no device is waited for
-        longest = int(end_BS[:, -1].max())
+        pieces = self.catalog.biography_pieces(plan)
+        ends = np.cumsum(self._length_Q[pieces], axis=1)  # lengths stay on the host: no device is waited for
+        num_tokens, longest = int(ends[:, -1].sum()), int(ends[:, -1].max())
         width = 1 + -(-(longest - 1) // self.round_to) * self.round_to  # the model reads width - 1 positions
-        piece_BS, end_BS = torch.from_numpy(piece_BS), torch.from_numpy(end_BS)
-        num_tokens = int(end_BS[:, -1].sum())
-        if self.device.type == "cuda":
-            piece_BS = piece_BS.pin_memory().to(self.device, non_blocking=True)
-            end_BS = end_BS.pin_memory().to(self.device, non_blocking=True)
+        piece_BS, end_BS, individual_B = (self._to_device(array) for array in (pieces, ends, plan.individual_B))
         start_BS = torch.nn.functional.pad(end_BS[:, :-1], (1, 0))
         position_BT = torch.arange(width, device=self.device).expand(len(plan), width).contiguous()
         slot_BT = torch.searchsorted(end_BS, position_BT, right=True)
@@ -121,8 +117,12 @@ class Batcher:
         slot_BT = slot_BT.clamp(max=piece_BS.shape[1] - 1)
         flat_BT = (self._start_Q[piece_BS] - start_BS).gather(1, slot_BT) + position_BT
         field_BT4 = self._field_F4[torch.where(inside_BT, flat_BT, len(self._field_F4) - 1)]
-        individual_B = torch.from_numpy(plan.individual_B).to(self.device)
-        return Batch(*field_BT4.unbind(2), individual_B, num_tokens)
+        token_BT, role_BT, attribute_BT, value_position_BT = field_BT4.unbind(2)
+        return Batch(token_BT, role_BT, attribute_BT, value_position_BT, individual_B, num_tokens)
+
+    def _to_device(self, array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def training_batch(self, step: int, batch_size: int) -> Batch:
         """The batch of ``step``; a pure function of (population seed, step, batch size)."""

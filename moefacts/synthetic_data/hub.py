@@ -41,8 +41,8 @@ configs:
 
 # Synthetic biographies
 
-Made by moefacts {version}; every person is fictional. Names of places, universities and companies are real,
-what is said of people is random.
+Made by moefacts {version}; every person is fictional. Names of places, universities and companies
+are real, what is said of people is random.
 
 | | |
 |---|---|
@@ -51,10 +51,11 @@ what is said of people is random.
 | population fingerprint | `{fingerprint}` |
 | made with | `{command}` |
 
-`biographies` has the splits `train` (seen people in their training templates: what a model trained with this seed sees first, in
-this order), `validation` (seen people in templates held out for them) and `unseen` (people who never occur in training).
-Columns: `text`; `individual`, a row number of `population`; `attributes`, the attribute of each sentence in reading order;
-`value_start` and `value_end`, where in `text` the value of each sentence stands, in characters.
+`biographies` has the splits `train` (seen people in their training templates: what a model trained with
+this seed sees first, in this order), `validation` (seen people in templates held out for them) and `unseen`
+(people who never occur in training). Columns: `text`; `individual`, a row number of `population`;
+`attributes`, the attribute of each sentence in reading order; `value_start` and `value_end`, where in `text`
+the value of each sentence stands, in characters.
 
 `population` has the splits `seen`, `unseen` and `new`, one row a person: `individual`, `name` and the six attributes.
 

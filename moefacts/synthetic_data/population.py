@@ -133,7 +133,7 @@ class Population:
             digest.update("\n".join(entries).encode() + b"\0")
         digest.update(repr([self.cohort_sizes[cohort] for cohort in COHORTS]).encode())
         for table, dtype in ((self.name_P3, "<i2"), (self.value_PA, "<i4"), (self.split_PA, "<u2")):
-            digest.update(np.ascontiguousarray(table, dtype=dtype))
+            digest.update(np.ascontiguousarray(table, dtype=dtype).data)
         return digest.hexdigest()
 
 

@@ -72,7 +72,7 @@ class WordTokenizer:
         return self.backend.decode(list(ids), skip_special_tokens=True)
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        return [self.backend.id_to_token(int(index)) for index in ids]
+        return [self.backend.id_to_token(int(index)) or UNKNOWN for index in ids]
 
 
 class SentencePieceTokenizer:
@@ -83,7 +83,7 @@ class SentencePieceTokenizer:
 
         from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 
-        model = sentencepiece_model_pb2.ModelProto()
+        model = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
         model.ParseFromString(resources.files("mistral_common").joinpath("data", "tokenizer.model.v1").read_bytes())
         # Pieces bring their own leading space, so none must be invented before "." or "'s".
         model.normalizer_spec.add_dummy_prefix = False

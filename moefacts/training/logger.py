@@ -55,7 +55,7 @@ class WandbMirror:
             import wandb
 
             session = wandb.init(
-                mode=config.mode,
+                mode=config.mode,  # type: ignore[arg-type]
                 project=config.project,
                 entity=config.entity,
                 name=run.name,

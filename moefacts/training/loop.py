@@ -47,6 +47,7 @@ class Trainer:
         self.forward = torch.compile(model) if config.training.compile else model
         self.schedule = checkpoint_schedule(config.checkpoints, config.training.steps)
         self.state = LoopState()
+        self.resumed_at: int | None = None
         self.status = Status()
 
     def autocast(self) -> AbstractContextManager:
@@ -57,6 +58,7 @@ class Trainer:
         """Continue from the checkpoint of ``step``; what was recorded after it will be recorded again."""
         self.state = load_checkpoint(self.run.path, step, self.model, self.optimizer)
         self.run.truncate_metrics(step)
+        self.resumed_at = step
 
     def train(self, mirror: Sink, stop: StopRequest, display: ProgressDisplay) -> None:
         """Run until the stop rule holds.
@@ -64,7 +66,6 @@ class Trainer:
         Raises:
             Interrupted: a signal came; the state is saved.
         """
-        resumed_at = self.state.step if self.run.manifest.get("resumed") else None
         evaluation = self.config.evaluation
         evaluators = {
             cohort: Evaluator(self.batcher, cohort, evaluation.biographies, evaluation.batch_size)
@@ -77,7 +78,7 @@ class Trainer:
         try:
             while True:
                 step = self.state.step
-                if step != resumed_at and (self._evaluation_is_due(step) or self._is_done(step)):
+                if step != self.resumed_at and (self._evaluation_is_due(step) or self._is_done(step)):
                     self._evaluate(evaluators, sinks)
                     clock.restart()
                 self.status.step = step

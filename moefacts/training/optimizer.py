@@ -45,4 +45,4 @@ def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, t
     for key, tensor in tensors.items():
         name, quantity = key.rsplit("/", 1)
         # The step counter stays where the fused kernel wants it: beside the parameter.
-        optimizer.state[parameters[name]][quantity] = tensor.to(parameters[name].device)
+        optimizer.state[parameters[name]][quantity] = tensor.to(parameters[name].device, copy=True)

@@ -15,18 +15,19 @@ class Status:
     """The newest numbers of a run."""
 
     step: int = 0
-    loss: float = float("nan")
-    attribute_loss: float = float("nan")
+    loss: float | None = None
+    attribute_loss: float | None = None
     accuracy: float = 0.0
     phase: str = "start"
     tokens_per_second: float = 0.0
 
     def text(self, baseline: float) -> str:
         """One line."""
-        return (
-            f"loss {self.loss:.3f}  attribute loss {self.attribute_loss:.3f} (baseline {baseline:.3f})  "
-            f"accuracy {100 * self.accuracy:.1f}%  {self.phase}  {self.tokens_per_second:,.0f} tok/s"
-        )
+        parts = [] if self.loss is None else [f"loss {self.loss:.3f}"]
+        if self.attribute_loss is not None:
+            parts.append(f"attribute loss {self.attribute_loss:.3f} (baseline {baseline:.3f})")
+            parts.append(f"accuracy {100 * self.accuracy:.1f}%")
+        return "  ".join([*parts, self.phase, f"{self.tokens_per_second:,.0f} tok/s"])
 
 
 class ProgressDisplay:

@@ -17,7 +17,9 @@ def test_pools_have_the_sizes_of_the_study():
 def test_entries_are_distinct_and_clean(name):
     entries = getattr(full_pools(), name)
     assert len({entry.casefold() for entry in entries}) == len(entries)
-    assert all(entry and entry == " ".join(entry.split()) and "." not in entry and "," not in entry for entry in entries)
+    assert all(
+        entry and entry == " ".join(entry.split()) and "." not in entry and "," not in entry for entry in entries
+    )
 
 
 def test_the_three_name_pools_are_disjoint_so_that_a_name_token_tells_its_role():

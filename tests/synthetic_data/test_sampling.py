@@ -53,5 +53,5 @@ def test_order_and_individuals_are_uniform(population):
 
 def test_biographies_are_not_repeated(population):
     plans = [training_plan(population, step, 128) for step in range(20)]
-    rows = {(i, *a, *t) for p in plans for i, a, t in zip(p.individual_B, map(tuple, p.attribute_BA), map(tuple, p.template_BA), strict=True)}  # fmt: skip # noqa: E501
+    rows = {(i, *a, *t) for p in plans for i, a, t in zip(p.individual_B, map(tuple, p.attribute_BA), map(tuple, p.template_BA), strict=True)}  # fmt: skip
     assert len(rows) == 20 * 128

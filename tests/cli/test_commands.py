@@ -1,0 +1,290 @@
+"""The commands as a user types them. In-process where one line and an exit code are asked for; processes for signals."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.testing import CliRunner
+
+from moefacts import run_files
+from moefacts.cli import app as cli
+from tests.conftest import TINY
+
+
+def moefacts(*arguments, environment=None, **options):
+    """Run the command in a process of its own."""
+    command = [sys.executable, "-m", "moefacts", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, env=os.environ | (environment or {}), timeout=300, **options
+    )
+
+
+@pytest.fixture
+def fails(monkeypatch, capsys):
+    """Run a command that must fail for the user's reason: exit code 2 and exactly one line on stderr."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["moefacts", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_info:
+            cli.main()
+        assert exit_info.value.code == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("run  step")]
+        assert len(lines) == 1, lines
+        return lines[0]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("override", "answer"),
+    [
+        ("population.sise=5", "there is no setting 'population.sise'; did you mean population.size"),
+        ("steps=5", "did you mean training.steps?"),
+        ("+extra=1", "there is no setting 'extra'"),
+        ("population.size=many", "population.size: Value 'many' of type 'str' could not be converted to Integer"),
+        ("population.size=0", "population.size=0 is too small; it must be at least 1"),
+        ("population.size=2000000", "the pools make only 1728"),
+        ("population.pools.cities=801", "population.pools.cities=801 is more than the 800 there are"),
+        ("population.held_out_templates=25", "it must lie between 1 and 24"),
+        ("scale=lapton", "there is no scale 'lapton'; did you mean laptop?"),
+        ("model=dense_44", "did you mean dense_44m"),
+        ("model.d_head=7", "model.d_head=7 must be even"),
+        ("tokenizer=words", "tokenizer=words is not one of its values; did you mean word?"),
+        ("training.schedule=cos", "did you mean cosine"),
+        ("training.gradient_accumulation=3", "must divide training.batch_size=8"),
+        ("device=cuda", "there is no CUDA device here; use device=cpu or device=auto"),
+        ("nonsense", "'nonsense' is not an override; write key=value"),
+        ("--frobnicate", "there is no option --frobnicate"),
+    ],
+)
+def test_a_wrong_override_gets_one_line_and_leaves_nothing_behind(fails, tmp_path, override, answer, monkeypatch):
+    if override == "device=cuda":
+        import torch
+
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert answer in fails("train", *TINY, f"run.dir={tmp_path}/run", override)
+    assert not list(tmp_path.glob("run/checkpoints/step_*"))
+
+
+def test_a_foreign_folder_is_refused_and_kept(fails, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    assert "is not empty and not a run directory" in fails("train", *TINY, f"run.dir={tmp_path}")
+    assert "not a run directory" in fails("analyze", tmp_path)
+    assert "not a run directory" in fails("ask", tmp_path, "A B C")
+    assert "not a run directory" in fails("train", "--resume", tmp_path)
+    assert "there is no run directory" in fails("analyze", tmp_path / "nowhere")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_directory_of_another_configuration_is_refused(fails, finished_run):
+    line = fails("train", *TINY, f"run.dir={finished_run}", "training.steps=13")
+    assert "another configuration (different: training.steps)" in line
+
+
+def damaged_copy(finished_run, tmp_path, step=8):
+    """An unfinished copy of a run whose newest checkpoint is cut short."""
+    copy = tmp_path / "run"
+    shutil.copytree(finished_run, copy)
+    shutil.rmtree(run_files.checkpoint_folder(copy, 12))
+    manifest = run_files.read_manifest(copy) | {"state": "running"}
+    (copy / run_files.MANIFEST).write_text(json.dumps(manifest))
+    return copy, run_files.checkpoint_folder(copy, step)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_truncated_checkpoint_is_named_and_nothing_is_lost(fails, finished_run, tmp_path, file):
+    copy, checkpoint = damaged_copy(finished_run, tmp_path)
+    content = (checkpoint / file).read_bytes()
+    (checkpoint / file).write_bytes(content[: len(content) // 2])
+    metrics = (copy / run_files.METRICS).read_bytes()
+    line = fails("train", "--resume", copy)
+    assert "cannot resume from step 8" in line
+    assert file in line
+    assert (copy / run_files.METRICS).read_bytes() == metrics
+    assert checkpoint.exists()
+
+
+def test_asking_a_truncated_checkpoint_names_it(fails, finished_run, tmp_path):
+    copy, checkpoint = damaged_copy(finished_run, tmp_path)
+    (checkpoint / "model.safetensors").write_bytes(b"short")
+    assert "model.safetensors is damaged" in fails("ask", copy, "A B C")
+
+
+def test_a_damaged_metrics_line_is_named_and_the_file_kept(fails, finished_run, tmp_path):
+    copy, _ = damaged_copy(finished_run, tmp_path)
+    lines = (copy / run_files.METRICS).read_text().splitlines()
+    lines[1] = lines[1][:20]
+    (copy / run_files.METRICS).write_text("\n".join(lines) + "\n")
+    for command in (["analyze", copy], ["train", "--resume", copy]):
+        assert "metrics.jsonl line 2 is damaged" in fails(*command)
+    assert (copy / run_files.METRICS).read_text().splitlines() == lines
+
+
+def test_a_second_process_on_the_same_run_is_refused(fails, finished_run, tmp_path):
+    from filelock import FileLock
+
+    copy, _ = damaged_copy(finished_run, tmp_path)
+    with FileLock(copy / run_files.LOCK):
+        assert "is being trained by another process" in fails("train", "--resume", copy)
+
+
+def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_later(fails, tmp_path, monkeypatch, finished_run):
+    """The disk fills up while a checkpoint is written, as safetensors reports it."""
+    from safetensors import SafetensorError
+
+    from moefacts.training import checkpoint
+
+    save_file, calls = checkpoint.save_file, []
+
+    def full_disk(tensors, path, **options):
+        calls.append(path)
+        if len(calls) > 3:
+            raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        save_file(tensors, path, **options)
+
+    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    arguments = ("train", *TINY, f"run.dir={tmp_path}/run")
+    assert "no space left on the device" in fails(*arguments)
+    assert run_files.read_manifest(tmp_path / "run")["state"] == "failed"
+    assert run_files.checkpoint_steps(tmp_path / "run") == [0]
+    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    monkeypatch.setattr(sys, "argv", ["moefacts", *arguments])
+    with pytest.raises(SystemExit) as done:
+        cli.main()
+    assert done.value.code == 0
+    new, old = (run_files.read_metrics(run / run_files.METRICS) for run in (tmp_path / "run", finished_run))
+    assert [r["eval/seen/attribute_loss"] for r in new if "eval/seen/attribute_loss" in r] == [
+        r["eval/seen/attribute_loss"] for r in old if "eval/seen/attribute_loss" in r
+    ]
+
+
+def test_resume_takes_no_overrides(fails, finished_run):
+    assert "drop seed=3" in fails("train", "--resume", finished_run, "seed=3")
+
+
+def test_generate_needs_something_to_do(fails):
+    assert "give --out FOLDER" in fails("generate")
+
+
+@pytest.mark.parametrize(("name", "answer"), [("Only Two", "is not a full name"), ("Xa Xb Xc", "vocabulary")])
+def test_ask_explains_an_impossible_name(fails, finished_run, name, answer):
+    assert answer in fails("ask", finished_run, name)
+
+
+def test_ask_tells_who_was_seen_and_knows_the_truth(finished_run, population):
+    names = [population.full_name(population.cohort(cohort)[0]) for cohort in ("seen", "unseen")]
+    result = CliRunner().invoke(cli.app, ["ask", str(finished_run), *names, "--json", "--top", "2"])
+    assert result.exit_code == 0, result.output
+    replies = json.loads(result.stdout)
+    assert [reply["cohort"] for reply in replies] == ["seen", "unseen"]
+    truth = {attribute: answer["truth"] for attribute, answer in replies[0]["answers"].items()}
+    assert truth == population.facts(0)
+    for answer in replies[0]["answers"].values():
+        assert len(answer["answers"]) == 2
+        assert 1 >= answer["answers"][0][1] >= answer["answers"][1][1] >= 0
+    shown = CliRunner().invoke(cli.app, ["ask", str(finished_run), names[1]])
+    assert "never seen in training" in shown.stdout
+
+
+def test_analyze_prints_json_and_writes_a_report(finished_run, tmp_path):
+    result = CliRunner().invoke(cli.app, ["analyze", str(finished_run), "--json", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    measures = json.loads(result.stdout)
+    for key in (
+        "baseline",
+        "plateau_start",
+        "plateau_end",
+        "plateau_end_interpolated",
+        "steps_to_50_accuracy",
+        "unseen_auroc",
+    ):
+        assert key in measures
+    assert measures["unseen_auroc"] == pytest.approx(0.5, abs=0.2)  # twelve steps teach nothing about anybody
+    assert (tmp_path / "report.html").exists()
+
+
+def test_generate_writes_what_preview_shows(tmp_path):
+    result = CliRunner().invoke(
+        cli.app, ["generate", *TINY, "dataset.train=50", "--out", str(tmp_path / "d"), "--preview", "1"]
+    )
+    assert result.exit_code == 0, result.output
+    import pyarrow.parquet as pq
+
+    text = pq.read_table(tmp_path / "d" / "data" / "biographies-train-00000-of-00001.parquet")["text"][0].as_py()
+    assert text in result.stdout.replace("\n", " ").replace("  ", " ") or text in result.stdout
+
+
+def test_list_shows_presets_and_runs(finished_run):
+    result = CliRunner().invoke(cli.app, ["list", "--root", str(finished_run.parent)])
+    assert "dense_44m" in result.stdout
+    assert "finished" in result.stdout
+    assert "12/12" in result.stdout
+
+
+def test_the_same_configuration_is_the_same_run_and_is_not_trained_twice(tmp_path):
+    first, second = (moefacts("train", *TINY, f"run.root={tmp_path}", cwd=tmp_path) for _ in range(2))
+    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+    assert first.stdout == second.stdout
+    assert "finished already" in second.stderr
+
+
+def test_multirun_with_joblib_trains_every_job(tmp_path):
+    result = moefacts("train", *TINY, "-m", "seed=0,1", "hydra/launcher=joblib", f"run.root={tmp_path}", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    seeds = [run_files.read_manifest(path.parent) for path in tmp_path.glob("train/*/manifest.json")]
+    assert [manifest["state"] for manifest in seeds] == ["finished"] * 2
+    assert len({manifest["population_fingerprint"] for manifest in seeds}) == 2
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+def test_a_stopped_run_can_go_on(tmp_path, number, exit_code):
+    run = tmp_path / "run"
+    arguments = ["train", *TINY, "training.steps=2000", "checkpoints.interval=50", f"run.dir={run}"]
+    process = subprocess.Popen([sys.executable, "-m", "moefacts", *arguments], stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (run / "checkpoints").exists() and len(run_files.checkpoint_steps(run)) >= 2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == exit_code
+    assert "Traceback" not in errors
+    listing = moefacts("list", "--root", str(tmp_path)).stdout
+    assert ("killed" if number == signal.SIGKILL else "interrupted") in listing
+    last = run_files.checkpoint_steps(run)[-1]
+    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("steps: 2000", f"steps: {last + 10}"))
+    resumed = moefacts("train", "--resume", str(run))
+    assert resumed.returncode == 0, resumed.stderr
+    assert f"resuming from step {last}" in resumed.stderr
+    steps = [record["step"] for record in run_files.read_metrics(run / run_files.METRICS)]
+    assert steps == sorted(steps)
+    assert steps[-1] == last + 10
+
+
+def test_help_imports_no_torch():
+    code = "import sys; import moefacts.cli.app as a; sys.argv = ['moefacts', '--help']\ntry: a.main()\nfinally: print('torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.stdout.strip().endswith("False")
+
+
+def test_wandb_mirrors_offline_and_its_failure_is_survived(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    result = moefacts("train", *TINY, "wandb.mode=offline", f"run.dir={tmp_path}/run", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert list((tmp_path / "run").glob("wandb/offline-run-*"))
+    broken = tmp_path / "broken" / "wandb"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("def init(**_):\n    raise RuntimeError('no network')\nSettings = dict\n")
+    path = f"{tmp_path / 'broken'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    result = moefacts("train", *TINY, "wandb.mode=online", f"run.dir={tmp_path}/r2", environment={"PYTHONPATH": path})
+    assert result.returncode == 0, result.stderr
+    assert "W&B stopped mirroring (no network)" in result.stderr

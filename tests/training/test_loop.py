@@ -1,0 +1,223 @@
+import itertools
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from moefacts import run_files
+from moefacts.experiments.run import execute, prepare
+from moefacts.training.checkpoint import checkpoint_schedule
+from moefacts.training.interrupt import Interrupted
+from moefacts.training.loop import Trainer
+from moefacts.training.run_directory import RunDirectory
+
+GOLDEN_LOSSES = [6.0647359, 5.7373085]
+
+
+def records(run):
+    """Everything that was logged except how fast it went."""
+    lines = run_files.read_metrics(run / run_files.METRICS)
+    return [{k: v for k, v in record.items() if not k.startswith("throughput/")} for record in lines]
+
+
+def weights(run):
+    folder = run_files.checkpoint_folder(run, run_files.checkpoint_steps(run)[-1])
+    return load_file(folder / "model.safetensors")
+
+
+def same(left, right):
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_golden_first_steps(make_config, tmp_path):
+    run = execute(make_config(f"run.dir={tmp_path}/run", "training.steps=2", "training.log_interval=1"))
+    losses = [record["train/loss"] for record in records(run) if "train/loss" in record]
+    assert losses == pytest.approx(GOLDEN_LOSSES, rel=1e-5)
+
+
+def test_a_fresh_model_knows_nothing(make_config, finished_run):
+    first = records(finished_run)[0]
+    assert first["step"] == 0
+    assert first["eval/seen/attribute_accuracy"] < 0.05
+    assert first["eval/seen/attribute_loss"] > 3
+
+
+def test_identical_configurations_give_identical_runs(make_config, finished_run, tmp_path):
+    again = execute(make_config(f"run.dir={tmp_path}/again"))
+    assert records(again) == records(finished_run)
+    assert same(weights(again), weights(finished_run))
+
+
+def test_another_seed_gives_another_run(make_config, finished_run, tmp_path):
+    other = execute(make_config("seed=1", f"run.dir={tmp_path}/other"))
+    assert records(other) != records(finished_run)
+
+
+class StopAt:
+    """Stands in for a signal that comes during a given step."""
+
+    def __init__(self, trainer, step):
+        self.trainer, self.step = trainer, step
+
+    @property
+    def signal_number(self):
+        return 15 if self.trainer.state.step == self.step else None
+
+
+@pytest.mark.parametrize("stop_step", [3, 8, 11])
+def test_a_resumed_run_equals_an_uninterrupted_one(make_config, finished_run, tmp_path, monkeypatch, stop_step):
+    config = make_config(f"run.dir={tmp_path}/run")
+    train = Trainer.train
+    monkeypatch.setattr(Trainer, "train", lambda self, m, stop, d: train(self, m, StopAt(self, stop_step), d))
+    with pytest.raises(Interrupted):
+        execute(config)
+    run = tmp_path / "run"
+    assert run_files.read_manifest(run)["state"] == "interrupted"
+    assert run_files.checkpoint_steps(run)[-1] == stop_step
+    monkeypatch.undo()
+    execute(config)
+    assert records(run) == records(finished_run)
+    assert same(weights(run), weights(finished_run))
+    assert run_files.checkpoint_steps(run) == run_files.checkpoint_steps(finished_run)
+
+
+@pytest.mark.parametrize("torn", ['{"step": 10, "train/lo', '{"step": 10, "train/loss": 1.0}', ""])
+def test_a_killed_run_loses_only_what_came_after_its_last_checkpoint(
+    make_config, finished_run, tmp_path, monkeypatch, torn
+):
+    config = make_config(f"run.dir={tmp_path}/run")
+    step = Trainer._step
+
+    def killed(self, sinks, clock):
+        if self.state.step == 10:
+            raise SystemExit(137)
+        step(self, sinks, clock)
+
+    monkeypatch.setattr(Trainer, "_step", killed)
+    with pytest.raises(SystemExit):
+        execute(config)
+    with (tmp_path / "run" / run_files.METRICS).open("a") as file:
+        file.write(torn)
+    monkeypatch.undo()
+    assert run_files.checkpoint_steps(tmp_path / "run")[-1] == 8
+    execute(config)
+    assert records(tmp_path / "run") == records(finished_run)
+    assert same(weights(tmp_path / "run"), weights(finished_run))
+
+
+def test_gradient_accumulation_changes_nothing_but_rounding(make_config, tmp_path):
+    runs = [
+        execute(
+            make_config(f"run.dir={tmp_path}/{n}", f"training.gradient_accumulation={n}", "training.log_interval=1")
+        )
+        for n in (1, 4)
+    ]
+    for one, other in zip(*map(records, runs), strict=True):
+        assert one.keys() == other.keys()
+        assert all(math.isclose(one[key], other[key], rel_tol=2e-3, abs_tol=2e-3) for key in one)
+
+
+def test_the_train_loss_is_the_mean_over_tokens_without_padding(make_config, tmp_path):
+    config = make_config(f"run.dir={tmp_path}/run", "training.log_interval=1")
+    materials = prepare(config)
+    batch = materials.batcher.training_batch(0, config.training.batch_size)
+    losses = torch.nn.functional.cross_entropy(
+        materials.model(batch.inputs_BT).flatten(0, 1), batch.targets_BT.flatten(), reduction="none"
+    )
+    expected = losses[batch.target_mask_BT.flatten()].mean().item()
+    value_loss = losses[batch.attribute_BT[:, 1:].flatten() >= 0].sum().item() / (6 * config.training.batch_size)
+    run = execute(config)
+    first = next(record for record in records(run) if "train/loss" in record)
+    assert first["train/loss"] == pytest.approx(expected, rel=1e-5)
+    assert first["train/attribute_loss"] == pytest.approx(value_loss, rel=1e-5)
+
+
+def test_evaluations_and_checkpoints_come_on_schedule(finished_run):
+    evaluated = [record["step"] for record in records(finished_run) if "eval/seen/attribute_loss" in record]
+    assert evaluated == [0, 4, 8, 12]
+    assert run_files.checkpoint_steps(finished_run) == [0, 4, 8, 12]
+    holds_optimizer = [
+        step
+        for step in (0, 4, 8, 12)
+        if (run_files.checkpoint_folder(finished_run, step) / "optimizer.safetensors").exists()
+    ]
+    assert holds_optimizer == [8, 12]
+
+
+def test_the_checkpoint_schedule_is_that_of_the_study(make_config):
+    config = make_config("checkpoints.interval=125", "checkpoints.interval_until=2000")
+    schedule = sorted(checkpoint_schedule(config.checkpoints, 16000))
+    assert schedule[:17] == list(range(0, 2001, 125))
+    late = schedule[16:]
+    assert len(late) == 33
+    assert {b - a for a, b in itertools.pairwise(late)} <= {437, 438}
+    assert schedule[-1] == 16000
+
+
+QUICK = ["population.size=2", "training.steps=400", "training.learning_rate=1e-2"]
+
+
+def test_a_run_can_stop_a_margin_after_its_plateau(make_config, tmp_path):
+    manifest = run_files.read_manifest(
+        execute(make_config(f"run.dir={tmp_path}/run", *QUICK, "training.stop_after_plateau=3"))
+    )
+    assert manifest["state"] == "finished"
+    assert manifest["last_step"] == manifest["plateau_end"] + 3 < 400
+
+
+def test_a_run_can_stop_at_an_accuracy(make_config, tmp_path):
+    run = execute(make_config(f"run.dir={tmp_path}/run", *QUICK, "training.stop_at_accuracy=0.5"))
+    accuracies = [record["eval/seen/attribute_accuracy"] for record in records(run) if "eval/seen/entropy" in record]
+    assert run_files.read_manifest(run)["last_step"] < 400
+    assert accuracies[-1] >= 0.5 > max(accuracies[:-1])
+
+
+def test_sixteen_people_are_learned_completely(make_config, tmp_path):
+    run = execute(
+        make_config(
+            f"run.dir={tmp_path}/run", "population.size=16", "population.held_out_templates=1", "model.num_layers=2", "model.d_model=64",
+            "model.num_heads=4", "model.d_hidden=256", "training.steps=600", "training.batch_size=32",
+            "training.stop_at_accuracy=1.0", "evaluation.biographies=160", "evaluation.interval=25",
+            "evaluation.interval_after_plateau=25", "checkpoints.interval=1000",
+        )
+    )  # fmt: skip
+    assert records(run)[-1]["eval/seen/attribute_accuracy"] == 1.0
+
+
+def test_the_manifest_tells_what_is_needed_to_repeat_the_run(make_config, finished_run):
+    manifest = run_files.read_manifest(finished_run)
+    assert manifest["state"] == "finished"
+    assert manifest["versions"]["torch"] == torch.__version__
+    parameters = manifest["parameters"]
+    assert parameters["total"] == sum(tensor.numel() for tensor in weights(finished_run).values())
+    assert parameters["total"] > parameters["non_embedding"] > 0
+    assert manifest["population_fingerprint"] == prepare(make_config()).batcher.population.fingerprint
+    assert manifest["command"].startswith("moefacts train scale=laptop model=dense_laptop population.size=48")
+
+
+def test_a_finished_run_is_left_alone(make_config, finished_run, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*") if path.is_file()}
+    execute(make_config(f"run.dir={finished_run}"))
+    assert "finished already" in capsys.readouterr().err
+    after = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*") if path.is_file()}
+    assert {k: v for k, v in before.items() if k.name != ".lock"} == {
+        k: v for k, v in after.items() if k.name != ".lock"
+    }
+
+
+def test_the_lock_and_the_metrics_are_lines_of_json(finished_run):
+    for line in (finished_run / run_files.METRICS).read_text().splitlines():
+        assert isinstance(json.loads(line)["step"], int)
+
+
+def test_one_process_a_run(make_config, tmp_path):
+    from moefacts.errors import UserError
+
+    config = make_config(f"run.dir={tmp_path}/run")
+    with (
+        RunDirectory(tmp_path / "run", config),
+        pytest.raises(UserError, match="being trained by another process"),
+    ):
+        execute(config)
