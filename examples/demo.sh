@@ -1,11 +1,10 @@
 #!/bin/sh
 # The whole path at laptop size: people, two training runs side by side (one core each), a report.
+# Started again, it redoes nothing that is done.
 set -eu
-out=runs/demo
+dataset=datasets/demo
 
-moefacts generate --preview 1
-if [ ! -d datasets/demo ]; then
-    moefacts generate --out datasets/demo
-fi
+moefacts generate --preview 2
+[ -e $dataset ] || moefacts generate --out $dataset
 moefacts train -m seed=0,1 hydra/launcher=joblib run.study=demo
-moefacts analyze $out/*-seed0-* $out/*-seed1-*
+moefacts analyze runs/demo/dense_laptop-*

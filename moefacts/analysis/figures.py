@@ -53,8 +53,11 @@ def _shade_phases(axes: Axes, group: Group, threshold: float | None) -> None:
     for (name, color), left, right in zip(_PHASES, bounds[:-1], bounds[1:], strict=True):
         if right > left:
             axes.axvspan(left, right, color=color, zorder=0, linewidth=0)
-            text = name if right - left > 0.16 * last else name.split()[0]
-            axes.text((left + right) / 2, 1.02, text, transform=axes.get_xaxis_transform(), ha="center", fontsize=6.5)
+            place = {"x": (left + right) / 2, "transform": axes.get_xaxis_transform(), "ha": "center", "fontsize": 6.5}
+            if right - left > 0.18 * last:
+                axes.text(y=1.02, s=name, **place)
+            else:  # a narrow phase is named along its band
+                axes.text(y=0.03, s=name, va="bottom", rotation=90, color="#666666", **place)
 
 
 def _baseline(axes: Axes, groups: list[Group]) -> None:

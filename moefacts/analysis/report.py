@@ -21,7 +21,7 @@ def write_report(groups: list[Group], drawings: dict[str, str], path: Path, thre
         resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
     )
     page = template.render(
-        title=runs[0].path.name if len(runs) == 1 else f"{len(runs)} runs in {len(groups)} configurations",
+        title=_title(runs, groups),
         lead=_lead(runs[0]) if len(groups) == 1 else f"Configurations: {'; '.join(group.label for group in groups)}.",
         findings=[text for group, s in zip(groups, summaries, strict=True) for text in _findings(group, s, groups)],
         figures=[(name, FIGURES[name][0], drawings[name]) for name in FIGURES],
@@ -35,6 +35,14 @@ def write_report(groups: list[Group], drawings: dict[str, str], path: Path, thre
         configs=[(group.label, yaml.safe_dump(group.runs[0].config, sort_keys=False)) for group in groups],
     )
     run_files.write_durably(path, page.encode())
+
+
+def _title(runs: list[Run], groups: list[Group]) -> str:
+    if len(runs) == 1:
+        return runs[0].path.name
+    if len(groups) == 1:
+        return f"{groups[0].label}, {len(runs)} seeds"
+    return f"{len(runs)} runs in {len(groups)} configurations"
 
 
 def _cell(estimate: Estimate | None) -> str:

@@ -51,7 +51,7 @@ class Estimate:
 
     def text(self) -> str:
         """As it stands in a table."""
-        if self.low is None or self.high is None:
+        if self.low is None or self.high is None or self.low == self.high:
             text = format_number(self.mean)
         else:
             text = f"{format_number(self.mean)} ± {format_number((self.high - self.low) / 2)}"
