@@ -170,14 +170,24 @@ class Trainer:
         value_total = torch.zeros((), device=self.device)
         for start in range(0, len(batch.token_BT), size):
             part = batch if size == len(batch.token_BT) else batch.rows(start, start + size)
-            at_N = part.target_mask_BT.flatten().nonzero().squeeze(1)
-            with self.autocast():
-                logits_NV = self.forward(part.inputs_BT, at_N)
-            loss_N = token_losses(logits_NV, part.targets_BT.flatten()[at_N])
+            loss_N, is_value_N = self._losses(part)
             (loss_N.sum() / batch.num_targets).backward()
             total += loss_N.detach().sum()
-            value_total += loss_N.detach()[part.attribute_BT[:, 1:].flatten()[at_N] >= 0].sum()
+            value_total += (loss_N.detach() * is_value_N).sum()
         return total / batch.num_targets, value_total / (len(batch.token_BT) * len(ATTRIBUTES))
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss of every target that is not padding (or 0 on padding), and which of them are value tokens."""
+        mask_N, target_N = batch.target_mask_BT.flatten(), batch.targets_BT.flatten()
+        is_value_N = batch.attribute_BT[:, 1:].flatten() >= 0
+        if self.device.type == "cpu" and not self.config.training.compile:
+            at_N = mask_N.nonzero().squeeze(1)  # padding costs no logits
+            with self.autocast():
+                logits_NV = self.forward(batch.inputs_BT, at_N)
+            return token_losses(logits_NV, target_N[at_N]), is_value_N[at_N]
+        with self.autocast():  # static shapes, and no wait for the device to count tokens
+            logits_BTV = self.forward(batch.inputs_BT)
+        return token_losses(logits_BTV.flatten(0, 1), target_N) * mask_N, is_value_N
 
 
 class _Throughput:
