@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import typing
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,8 +115,10 @@ def unknown_key(key: str) -> UserError:
 def config_keys(schema: Any, prefix: str = "") -> Iterator[str]:
     """Every setting of ``schema`` as a dotted key."""
     for field in dataclasses.fields(schema):
-        if dataclasses.is_dataclass(field.type):
-            yield from config_keys(field.type, f"{prefix}{field.name}.")
+        options = (field.type, *typing.get_args(field.type))
+        part = next((option for option in options if dataclasses.is_dataclass(option)), None)
+        if part is not None:
+            yield from config_keys(part, f"{prefix}{field.name}.")
         else:
             yield f"{prefix}{field.name}"
 

@@ -44,7 +44,7 @@ def overrides_of(config: RunConfig) -> list[str]:
     chosen = [f"{group}={name}" for group, name in (("scale", config.scale), ("model", config.model.preset))]
     preset = compose(chosen)
     differing = [
-        f"{key}={'null' if value is None else value}"
+        f"{key}={'null' if value is None else str(value).replace(' ', '')}"
         for key in config_keys(RunConfig)
         if (value := _setting(config, key)) != _setting(preset, key)
     ]
@@ -54,7 +54,7 @@ def overrides_of(config: RunConfig) -> list[str]:
 def _setting(config: RunConfig, key: str) -> object:
     value: object = config
     for part in key.split("."):
-        value = getattr(value, part)
+        value = getattr(value, part, None)  # what belongs to an absent part is absent
     assert not dataclasses.is_dataclass(value)
     return value
 

@@ -1,13 +1,93 @@
 """The shape of a model, and how many parameters that makes. Imports no torch, so listing presets is quick."""
 
 from dataclasses import dataclass
+from typing import Any
 
 ACTIVATIONS = ("gelu", "relu", "swiglu")
+MOE_KINDS = ("soft", "top_k", "switch", "keep_top_k", "expert_choice")
+
+
+@dataclass
+class BalanceConfig:
+    """Weights of the balancing losses, and the step of loss-free balancing; 0 turns one off."""
+
+    importance: float
+    load: float
+    token_balance: float
+    z_loss: float
+    bias_rate: float
+
+
+@dataclass
+class MoEConfig:
+    """A mixture-of-experts layer in the place of the feed-forward block.
+
+    ``kind``: ``soft`` runs all experts; ``top_k`` keeps the k largest gates, ``switch`` is its k = 1 with the gate as
+    weight; ``keep_top_k`` takes the softmax after the choice, with learned noise if ``noise``; with ``expert_choice``
+    experts choose tokens, which is not causal. ``layers`` is ``all``, ``every_second`` or a list of layer numbers.
+    """
+
+    kind: str
+    num_experts: int
+    experts_per_token: int
+    d_expert: int
+    num_shared: int
+    renormalize: bool
+    noise: bool
+    capacity_factor: float | None
+    layers: Any
+    balance: BalanceConfig
+
+    def check(self, num_layers: int) -> None:
+        """Raise ``ValueError`` when the layer makes no sense."""
+        if self.kind not in MOE_KINDS:
+            raise ValueError(f"model.moe.kind={self.kind} is not one of {', '.join(MOE_KINDS)}")
+        for key, least in (("num_experts", 1), ("experts_per_token", 1), ("d_expert", 1), ("num_shared", 0)):
+            if getattr(self, key) < least:
+                raise ValueError(f"model.moe.{key}={getattr(self, key)} is too small; it must be at least {least}")
+        if self.experts_per_token > self.num_experts:
+            raise ValueError(
+                f"model.moe.experts_per_token={self.experts_per_token} is more than the {self.num_experts} experts"
+            )
+        if self.kind == "switch" and (self.experts_per_token != 1 or self.renormalize):
+            raise ValueError(
+                "model.moe.kind=switch needs experts_per_token=1 and renormalize=false: a renormalised single gate "
+                "is always 1 and gives the router no gradient"
+            )
+        if self.kind != "switch" and self.renormalize and self.experts_per_token == 1 and self.num_experts > 1:
+            raise ValueError("model.moe.renormalize=true with one expert per token gives the router no gradient")
+        if self.noise and self.kind != "keep_top_k":
+            raise ValueError("model.moe.noise=true belongs to kind=keep_top_k")
+        if self.balance.load and not self.noise:
+            raise ValueError("model.moe.balance.load needs noise=true: it estimates the load under fresh noise")
+        if self.capacity_factor is not None and (self.capacity_factor <= 0 or self.kind in ("soft", "expert_choice")):
+            raise ValueError(
+                f"model.moe.capacity_factor={self.capacity_factor} must be positive; "
+                "it needs a kind in which tokens choose a few experts"
+            )
+        for key, value in vars(self.balance).items():
+            if value < 0:
+                raise ValueError(f"model.moe.balance.{key}={value} must not be negative")
+        self.layer_numbers(num_layers)
+
+    def layer_numbers(self, num_layers: int) -> list[int]:
+        """The layers that are mixtures; ``every_second`` is layers 1, 3, … counted from 0."""
+        if self.layers == "all":
+            return list(range(num_layers))
+        if self.layers == "every_second":
+            return list(range(1, num_layers, 2))
+        listed = isinstance(self.layers, list) and all(isinstance(number, int) for number in self.layers)
+        if not listed or not self.layers or not set(self.layers) <= set(range(num_layers)):
+            raise ValueError(
+                f"model.moe.layers={self.layers} must be all, every_second or a list of numbers "
+                f"from 0 to {num_layers - 1}"
+            )
+        return sorted(set(self.layers))
 
 
 @dataclass
 class ModelConfig:
-    """A dense decoder. ``d_hidden`` is the feed-forward width; ``swiglu`` is the gated SiLU block."""
+    """A decoder. ``d_hidden`` is the feed-forward width of its dense layers; ``swiglu`` is the gated SiLU block."""
 
     preset: str
     num_layers: int
@@ -19,6 +99,7 @@ class ModelConfig:
     tied_embeddings: bool
     rope_theta: float
     norm_epsilon: float
+    moe: MoEConfig | None
 
     def check(self) -> None:
         """Raise ``ValueError`` when the sizes make no model."""
@@ -29,6 +110,8 @@ class ModelConfig:
             raise ValueError(f"model.d_head={self.d_head} must be even, because rotary positions turn pairs")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"model.activation={self.activation} is not one of {', '.join(ACTIVATIONS)}")
+        if self.moe is not None:
+            self.moe.check(self.num_layers)
 
 
 @dataclass(frozen=True)
@@ -47,9 +130,20 @@ class ParameterCounts:
 
 def parameter_counts(config: ModelConfig, vocab_size: int) -> ParameterCounts:
     """Parameters of the model that ``config`` describes, from its sizes alone."""
+    matrices = 3 if config.activation == "swiglu" else 2
     attention = 4 * config.d_model * config.num_heads * config.d_head
-    feed_forward = (3 if config.activation == "swiglu" else 2) * config.d_model * config.d_hidden
     norms = (2 * config.num_layers + 1) * config.d_model
     embedding = (1 if config.tied_embeddings else 2) * vocab_size * config.d_model
-    total = config.num_layers * (attention + feed_forward) + norms + embedding
-    return ParameterCounts(total, embedding, active=total)
+    common = config.num_layers * attention + norms + embedding
+    dense = matrices * config.d_model * config.d_hidden
+    if (moe := config.moe) is None:
+        total = common + config.num_layers * dense
+        return ParameterCounts(total, embedding, active=total)
+    num_moe = len(moe.layer_numbers(config.num_layers))
+    expert = matrices * config.d_model * moe.d_expert
+    always = (2 if moe.noise else 1) * config.d_model * moe.num_experts + moe.num_shared * expert
+    num_active = moe.num_experts if moe.kind == "soft" else moe.experts_per_token
+    common += (config.num_layers - num_moe) * dense + num_moe * always
+    return ParameterCounts(
+        common + num_moe * moe.num_experts * expert, embedding, active=common + num_moe * num_active * expert
+    )

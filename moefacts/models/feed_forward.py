@@ -16,7 +16,12 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in; the last axis is the model width."""
-        if self.gate is not None:
-            return self.down(F.silu(self.gate(x)) * self.up(x))
-        activate = F.gelu if self.activation == "gelu" else F.relu
-        return self.down(activate(self.up(x)))
+        gate = None if self.gate is None else self.gate(x)
+        return self.down(activate(self.up(x), gate, self.activation))
+
+
+def activate(up: Tensor, gate: Tensor | None, activation: str) -> Tensor:
+    """The nonlinearity between the two projections; ``gate`` is there for ``swiglu`` only."""
+    if gate is not None:
+        return F.silu(gate) * up
+    return F.gelu(up) if activation == "gelu" else F.relu(up)

@@ -94,5 +94,5 @@ def _next_token(
     width = max(map(len, rows))
     token_BT = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
     at_N = torch.tensor([index * width + len(row) - 1 for index, row in enumerate(rows)], device=device)
-    distribution_NV = model(token_BT, at_N).float().softmax(dim=-1)
+    distribution_NV = model(token_BT, at_N).logits.float().softmax(dim=-1)
     return distribution_NV.view(len(prefixes), len(prompts), -1).double().cpu().numpy()

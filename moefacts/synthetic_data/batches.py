@@ -52,6 +52,11 @@ class Batch:
         return self.role_BT[:, 1:] != Role.PADDING
 
     @property
+    def real_N(self) -> Tensor:
+        """Positions of the flattened inputs whose target is a token and not padding."""
+        return self.target_mask_BT.flatten().nonzero().squeeze(1)
+
+    @property
     def num_targets(self) -> int:
         """How many targets are not padding."""
         return self.num_tokens - len(self.token_BT)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moefacts.models.transformer import ModelOutput
 from moefacts.synthetic_data.batches import Batch, Batcher
 from moefacts.synthetic_data.biography import BiographyPlan
 from moefacts.synthetic_data.pools import ATTRIBUTES
@@ -75,17 +76,19 @@ class Evaluator:
         self.batches = []
         for rows, batch in batcher.batches_by_length(self.plan, batch_size):
             at_N = (batch.attribute_BT[:, 1:] >= 0).flatten().nonzero().squeeze(1)
-            self.batches.append((rows, batch, at_N))
+            self.batches.append((rows, batch, at_N, batch.real_N))
 
     @torch.no_grad()
-    def measure(self, model: Callable[..., Tensor], autocast: AbstractContextManager | None = None) -> ValueMeasures:
+    def measure(
+        self, model: Callable[..., ModelOutput], autocast: AbstractContextManager | None = None
+    ) -> ValueMeasures:
         """Every measure for every biography, in the order of ``plan``."""
         columns = {
             field.name: np.empty((len(self.plan), len(ATTRIBUTES)), np.float32) for field in fields(ValueMeasures)
         }
-        for rows, batch, at_N in self.batches:
+        for rows, batch, at_N, real_N in self.batches:
             with autocast or nullcontext():
-                logits_NV = model(batch.inputs_BT, at_N)
+                logits_NV = model(batch.inputs_BT, at_N, real_N).logits
             part = measure_batch(logits_NV, batch, at_N)
             for name, column in columns.items():
                 column[rows] = getattr(part, name)

@@ -7,9 +7,12 @@ import torch
 from torch import Tensor
 
 from moefacts.config import RunConfig
+from moefacts.models.moe import Routing
 from moefacts.models.transformer import Transformer, token_losses
 from moefacts.synthetic_data.batches import Batch, Batcher
 from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.synthetic_data.randomness import stream_key
+from moefacts.training.balancing import Balancing, summarize_routings
 from moefacts.training.checkpoint import (
     LoopState,
     checkpoint_schedule,
@@ -46,6 +49,7 @@ class Trainer:
         self.optimizer = build_optimizer(model, config.training)
         self.forward = torch.compile(model) if config.training.compile else model
         self.schedule = checkpoint_schedule(config.checkpoints, config.training.steps)
+        self.balancing = Balancing(model)
         self.state = LoopState()
         self.resumed_at: int | None = None
         self.status = Status()
@@ -119,6 +123,7 @@ class Trainer:
         self.model.eval()
         for cohort, evaluator in evaluators.items():
             record |= summarize(evaluator.measure(self.model, self.autocast()), f"eval/{cohort}")
+        record |= self._routing_measures()
         self.model.train()
         for sink in sinks:
             sink.log(record)
@@ -128,6 +133,16 @@ class Trainer:
         self.state.last_accuracy = accuracy
         self.status.attribute_loss, self.status.accuracy = loss, accuracy
         self.status.phase = self._phase(loss)
+
+    @torch.no_grad()
+    def _routing_measures(self) -> dict[str, float]:
+        """How the routers treat the batch that comes next; nothing for a dense model."""
+        if self.config.model.moe is None:
+            return {}
+        batch = self.batcher.training_batch(self.state.step, self.config.training.batch_size)
+        with self.autocast():
+            routings = self.model(batch.inputs_BT, batch.real_N, batch.real_N).routings
+        return summarize_routings(routings)
 
     def _phase(self, attribute_loss: float) -> str:
         if self.state.plateau_end is not None:
@@ -140,54 +155,65 @@ class Trainer:
         rate = learning_rate(state.step, training)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        # Router noise, the only randomness in a step, is a function of (seed, step) as everything else is.
+        torch.manual_seed(stream_key(self.config.seed, "step", state.step))
         self.optimizer.zero_grad(set_to_none=True)
-        loss, attribute_loss = self._backward(batch)
+        measured = self._backward(batch)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
         self.optimizer.step()
         state.step += 1
         state.tokens += batch.num_targets
         clock.add(batch.num_targets)
         if state.step % training.log_interval == 0:
-            self.status.loss = loss.item()
             self.status.tokens_per_second = clock.tokens_per_second()
             record = {
                 "step": state.step,
-                "train/loss": self.status.loss,
-                "train/attribute_loss": attribute_loss.item(),
+                **{name: value.item() for name, value in measured.items()},
                 "train/learning_rate": rate,
                 "train/gradient_norm": norm.item(),
                 "train/padding_share": batch.padding_share,
                 "train/tokens": state.tokens,
                 "throughput/tokens_per_second": self.status.tokens_per_second,
             }
+            self.status.loss = record["train/loss"]
             for sink in sinks:
                 sink.log(record)
 
-    def _backward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Accumulate the gradient of the mean token loss; return that loss and the batch's attribute loss."""
+    def _backward(self, batch: Batch) -> dict[str, Tensor]:
+        """Accumulate the gradients of the mean token loss and of the balancing losses; return what to record."""
         size = len(batch.token_BT) // self.config.training.gradient_accumulation
-        total = torch.zeros((), device=self.device)
-        value_total = torch.zeros((), device=self.device)
+        sums = dict.fromkeys(("loss", "value_loss", "balance_loss"), torch.zeros((), device=self.device))
+        loads: dict[int, Tensor] = {}
         for start in range(0, len(batch.token_BT), size):
             part = batch if size == len(batch.token_BT) else batch.rows(start, start + size)
-            loss_N, is_value_N = self._losses(part)
-            (loss_N.sum() / batch.num_targets).backward()
-            total += loss_N.detach().sum()
-            value_total += (loss_N.detach() * is_value_N).sum()
-        return total / batch.num_targets, value_total / (len(batch.token_BT) * len(ATTRIBUTES))
+            loss_N, is_value_N, routings = self._losses(part)
+            mean_loss = loss_N.sum() / batch.num_targets
+            balance_loss = self.balancing.loss(routings) * (part.num_targets / batch.num_targets)
+            (mean_loss + balance_loss).backward()
+            sums["loss"] = sums["loss"] + mean_loss.detach()
+            sums["value_loss"] = sums["value_loss"] + (loss_N.detach() * is_value_N).sum()
+            sums["balance_loss"] = sums["balance_loss"] + balance_loss.detach()
+            for layer, routing in routings.items():
+                loads[layer] = loads.get(layer, 0) + routing.load_E
+        self.balancing.move_biases(loads)
+        return {
+            "train/loss": sums["loss"],
+            "train/attribute_loss": sums["value_loss"] / (len(batch.token_BT) * len(ATTRIBUTES)),
+        } | ({"train/balance_loss": sums["balance_loss"]} if loads else {})
 
-    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Loss of every target that is not padding (or 0 on padding), and which of them are value tokens."""
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor, dict[int, Routing]]:
+        """Loss of every target that is not padding (or 0 on padding), which of them are value tokens, the routings."""
         mask_N, target_N = batch.target_mask_BT.flatten(), batch.targets_BT.flatten()
         is_value_N = batch.attribute_BT[:, 1:].flatten() >= 0
-        if self.device.type == "cpu" and not self.config.training.compile:
-            at_N = mask_N.nonzero().squeeze(1)  # padding costs no logits
+        static_shapes = self.device.type == "cuda" or self.config.training.compile
+        if self.config.model.moe is not None or not static_shapes:
+            real_N = batch.real_N  # padding costs nothing and meets no router
             with self.autocast():
-                logits_NV = self.forward(batch.inputs_BT, at_N)
-            return token_losses(logits_NV, target_N[at_N]), is_value_N[at_N]
-        with self.autocast():  # static shapes, and no wait for the device to count tokens
-            logits_BTV = self.forward(batch.inputs_BT)
-        return token_losses(logits_BTV.flatten(0, 1), target_N) * mask_N, is_value_N
+                output = self.forward(batch.inputs_BT, real_N, real_N)
+            return token_losses(output.logits, target_N[real_N]), is_value_N[real_N], output.routings
+        with self.autocast():  # no wait for the device to count tokens
+            output = self.forward(batch.inputs_BT)
+        return token_losses(output.logits.flatten(0, 1), target_N) * mask_N, is_value_N, output.routings
 
 
 class _Throughput:

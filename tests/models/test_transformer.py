@@ -16,7 +16,7 @@ VOCAB = 50
 def small_config(**changes) -> ModelConfig:
     values = {
         "preset": "test", "num_layers": 2, "d_model": 32, "num_heads": 4, "d_head": 8, "d_hidden": 64,
-        "activation": "gelu", "tied_embeddings": True, "rope_theta": 10000.0, "norm_epsilon": 1e-6,
+        "activation": "gelu", "tied_embeddings": True, "rope_theta": 10000.0, "norm_epsilon": 1e-6, "moe": None,
     }  # fmt: skip
     return ModelConfig(**(values | changes))
 
@@ -36,20 +36,27 @@ def tokens(batch=3, length=11, seed=0):
 def test_a_change_at_position_t_leaves_earlier_logits_alone_and_changes_later_ones(model):
     original, changed = tokens(), tokens()
     changed[:, 6] = (changed[:, 6] + 1) % VOCAB
-    before, after = model(original), model(changed)
+    before, after = model(original).logits, model(changed).logits
     assert torch.equal(before[:, :6], after[:, :6])
     assert (before[:, 6:] != after[:, 6:]).any(dim=2).all()
 
 
 def test_logits_at_chosen_positions_equal_those_of_the_full_forward_pass(model):
     at = torch.tensor([0, 5, 12, 32])
-    everywhere = model(tokens())
-    assert torch.allclose(model(tokens(), at), everywhere.flatten(0, 1)[at], atol=1e-5)
+    everywhere = model(tokens()).logits
+    assert torch.allclose(model(tokens(), at).logits, everywhere.flatten(0, 1)[at], atol=1e-5)
+
+
+def test_leaving_padding_out_of_the_feed_forward_blocks_changes_nothing(model):
+    real = torch.arange(33).view(3, 11)[:, :8].flatten()
+    everywhere = model(tokens()).logits.flatten(0, 1)
+    assert torch.allclose(model(tokens(), real, real).logits, everywhere[real], atol=1e-5)
+    assert torch.allclose(model(tokens(), None, real).logits.flatten(0, 1)[real], everywhere[real], atol=1e-5)
 
 
 def test_padding_on_the_right_changes_nothing_before_it(model):
     padded = torch.cat([tokens(), torch.zeros(3, 4, dtype=torch.int64)], dim=1)
-    assert torch.allclose(model(padded)[:, :11], model(tokens()), atol=1e-6)
+    assert torch.allclose(model(padded).logits[:, :11], model(tokens()).logits, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -155,9 +162,9 @@ def test_logits_equal_those_of_the_transformers_library_on_the_same_weights():
         weights[f"{place}.input_layernorm.weight"] = layer.attention_norm.weight
         weights[f"{place}.post_attention_layernorm.weight"] = layer.feed_forward_norm.weight
     theirs.load_state_dict(weights)
-    assert torch.allclose(ours(tokens()), theirs(tokens()).logits, atol=1e-5)
+    assert torch.allclose(ours(tokens()).logits, theirs(tokens()).logits, atol=1e-5)
 
 
 def test_gradients_reach_every_parameter(model):
-    F.cross_entropy(model(tokens()).flatten(0, 1), tokens(seed=1).flatten()).backward()
+    F.cross_entropy(model(tokens()).logits.flatten(0, 1), tokens(seed=1).flatten()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in model.parameters())

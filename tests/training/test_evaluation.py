@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from moefacts.models.transformer import build_model
+from moefacts.models.transformer import ModelOutput, build_model
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.training.evaluation import Evaluator, summarize
 
@@ -21,7 +21,7 @@ def test_measures_equal_a_loop_over_biographies_and_attributes(batcher, model):
     evaluator = Evaluator(batcher, "seen", 40, batch_size=16)
     measures = evaluator.measure(model)
     batch = batcher.assemble(evaluator.plan)
-    log_probability = model(batch.inputs_BT).log_softmax(-1).double().detach()
+    log_probability = model(batch.inputs_BT).logits.log_softmax(-1).double().detach()
     for row in range(40):
         for attribute in range(len(ATTRIBUTES)):
             places = [t for t in range(batch.targets_BT.shape[1]) if batch.attribute_BT[row, t + 1] == attribute]
@@ -41,8 +41,8 @@ def test_measures_equal_a_loop_over_biographies_and_attributes(batcher, model):
 def test_a_uniform_model_has_the_loss_of_its_vocabulary_and_no_confidence(batcher):
     evaluator = Evaluator(batcher, "unseen", 20, batch_size=8)
     vocab = batcher.tokenizer.vocab_size
-    measures = evaluator.measure(lambda token_BT, at_N: torch.zeros(len(at_N), vocab))
-    num_tokens = sum((batch.attribute_BT >= 0).sum().item() for _, batch, _ in evaluator.batches)
+    measures = evaluator.measure(lambda _, at_N, __: ModelOutput(torch.zeros(len(at_N), vocab), {}))
+    num_tokens = sum((batch.attribute_BT >= 0).sum().item() for _, batch, _, _ in evaluator.batches)
     assert measures.attribute_loss.sum() == pytest.approx(num_tokens * np.log(vocab), rel=1e-5)
     assert measures.entropy == pytest.approx(np.full((20, 6), np.log(vocab)), rel=1e-5)
     assert measures.max_probability == pytest.approx(np.full((20, 6), 1 / vocab), rel=1e-5)
@@ -50,12 +50,12 @@ def test_a_uniform_model_has_the_loss_of_its_vocabulary_and_no_confidence(batche
 
 def test_an_oracle_is_perfect(batcher):
     evaluator = Evaluator(batcher, "seen", 20, batch_size=8)
-    answers = {id(batch): batch.targets_BT.flatten()[at] for _, batch, at in evaluator.batches}
-    queue = [answers[id(batch)] for _, batch, _ in evaluator.batches]
+    answers = {id(batch): batch.targets_BT.flatten()[at] for _, batch, at, _ in evaluator.batches}
+    queue = [answers[id(batch)] for _, batch, _, _ in evaluator.batches]
     vocab = batcher.tokenizer.vocab_size
 
-    def oracle(token_BT, at_N):
-        return 100.0 * torch.nn.functional.one_hot(queue.pop(0), vocab)
+    def oracle(token_BT, at_N, real_N):
+        return ModelOutput(100.0 * torch.nn.functional.one_hot(queue.pop(0), vocab), {})
 
     record = summarize(evaluator.measure(oracle), "eval/seen")
     assert record["eval/seen/attribute_accuracy"] == 1

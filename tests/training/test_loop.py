@@ -134,7 +134,7 @@ def test_the_train_loss_is_the_mean_over_tokens_without_padding(make_config, tmp
     materials = prepare(config)
     batch = materials.batcher.training_batch(0, config.training.batch_size)
     losses = torch.nn.functional.cross_entropy(
-        materials.model(batch.inputs_BT).flatten(0, 1), batch.targets_BT.flatten(), reduction="none"
+        materials.model(batch.inputs_BT).logits.flatten(0, 1), batch.targets_BT.flatten(), reduction="none"
     )
     expected = losses[batch.target_mask_BT.flatten()].mean().item()
     value_loss = losses[batch.attribute_BT[:, 1:].flatten() >= 0].sum().item() / (6 * config.training.batch_size)

@@ -8,7 +8,10 @@ from moefacts.training.optimizer import build_optimizer, learning_rate, load_opt
 
 def test_cosine_starts_at_the_peak_halves_midway_and_ends_at_the_final_rate(make_config):
     training = make_config(
-        "training.schedule=cosine", "training.steps=101", "training.learning_rate=4e-4", "training.final_learning_rate=1e-7"
+        "training.schedule=cosine",
+        "training.steps=101",
+        "training.learning_rate=4e-4",
+        "training.final_learning_rate=1e-7",
     ).training
     assert learning_rate(0, training) == 4e-4
     assert learning_rate(50, training) == pytest.approx((4e-4 + 1e-7) / 2)

@@ -1,0 +1,208 @@
+"""The mixture-of-experts layer in four steps: route, dispatch, experts, combine.
+
+Shape legend: N tokens, E experts, K experts chosen per token, A assignments of a token to an expert (N * K when
+every token chooses K), D model width, F expert width.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from moefacts.models.config import MoEConfig
+from moefacts.models.feed_forward import FeedForward, activate
+
+_GROUPED_BELOW = 128  # on a CPU, grouped products win when experts get few tokens (benchmarks/moe.py)
+
+
+@dataclass(frozen=True)
+class Routing:
+    """What the router decided. Forward passes only return it; losses and counters are functions of it.
+
+    Attributes:
+        logits_NE: router scores without noise.
+        gates_NE: softmax of the scores (for ``keep_top_k`` after all but the K largest were set to minus infinity).
+        expert_NK: the experts of each token, best first (for ``expert_choice``, the K largest gates: what the tokens
+            would have chosen).
+        token_A, expert_A, weight_A: the assignments that are made, and the weight of each in the output.
+        kept_A: False where an expert's capacity is exceeded: the token passes through the residual instead.
+        noisy_logits_NE, noise_std_NE: the scores that were compared and the noise's deviation, when noise was added.
+    """
+
+    logits_NE: Tensor
+    gates_NE: Tensor
+    expert_NK: Tensor
+    token_A: Tensor
+    expert_A: Tensor
+    weight_A: Tensor
+    kept_A: Tensor
+    noisy_logits_NE: Tensor | None = None
+    noise_std_NE: Tensor | None = None
+
+    @property
+    def load_E(self) -> Tensor:
+        """How many assignments each expert has, those over capacity included."""
+        num_experts = self.logits_NE.shape[1]
+        return torch.zeros(num_experts, device=self.expert_A.device).index_add_(
+            0, self.expert_A, torch.ones(len(self.expert_A), device=self.expert_A.device)
+        )
+
+
+class Router(nn.Module):
+    """Scores tokens against experts and chooses, in fp32 whatever the precision around it."""
+
+    selection_bias_E: Tensor  # moved by the training loop when balancing without a loss; used for choosing only
+
+    def __init__(self, d_model: int, config: MoEConfig):
+        super().__init__()
+        self.config = config
+        self.score = nn.Linear(d_model, config.num_experts, bias=False)
+        self.noise = nn.Linear(d_model, config.num_experts, bias=False) if config.noise else None
+        self.register_buffer("selection_bias_E", torch.zeros(config.num_experts))
+
+    def forward(self, x_ND: Tensor) -> Routing:
+        """Route every token of ``x_ND``."""
+        with torch.autocast(x_ND.device.type, enabled=False):
+            x_ND = x_ND.float()
+            logits_NE = self.score(x_ND)
+            if self.config.kind == "expert_choice":
+                return self._experts_choose(logits_NE)
+            noisy_NE, std_NE = logits_NE, None
+            if self.noise is not None and self.training:
+                std_NE = F.softplus(self.noise(x_ND))
+                noisy_NE = logits_NE + torch.randn_like(logits_NE) * std_NE
+            return self._tokens_choose(logits_NE, noisy_NE, std_NE)
+
+    def _tokens_choose(self, logits_NE: Tensor, noisy_NE: Tensor, std_NE: Tensor | None) -> Routing:
+        num_tokens, num_chosen = len(logits_NE), self.config.experts_per_token
+        expert_NK = (noisy_NE + self.selection_bias_E).topk(num_chosen, dim=1).indices
+        if self.config.kind == "keep_top_k":  # Shazeer et al. 2017, eq. 3-5: softmax over what is left
+            kept_NE = torch.full_like(noisy_NE, -math.inf).scatter(1, expert_NK, noisy_NE.gather(1, expert_NK))
+            gates_NE = kept_NE.softmax(dim=1)
+        else:
+            gates_NE = noisy_NE.softmax(dim=1)
+        weight_NK = gates_NE.gather(1, expert_NK)
+        if self.config.renormalize:
+            weight_NK = weight_NK / weight_NK.sum(dim=1, keepdim=True)
+        token_A = torch.arange(num_tokens, device=logits_NE.device).repeat_interleave(num_chosen)
+        expert_A = expert_NK.flatten()
+        kept_A = self._within_capacity(expert_A, num_tokens)
+        noisy = (noisy_NE, std_NE) if std_NE is not None else (None, None)
+        return Routing(logits_NE, gates_NE, expert_NK, token_A, expert_A, weight_NK.flatten(), kept_A, *noisy)
+
+    def _within_capacity(self, expert_A: Tensor, num_tokens: int) -> Tensor:
+        """True for the first ceil(c * N * K / E) assignments of each expert; earlier tokens come first."""
+        if self.config.capacity_factor is None:
+            return torch.ones(len(expert_A), dtype=torch.bool, device=expert_A.device)
+        chosen = F.one_hot(expert_A, self.config.num_experts)
+        place_A = chosen.cumsum(dim=0).gather(1, expert_A[:, None]).squeeze(1)
+        share = num_tokens * self.config.experts_per_token / self.config.num_experts
+        return place_A <= math.ceil(self.config.capacity_factor * share)
+
+    def _experts_choose(self, logits_NE: Tensor) -> Routing:
+        """Each expert takes its T * K / E best tokens (Zhou et al. 2022).
+
+        Not causal: whether a token is taken depends on the scores of later tokens, so losses measured with this
+        layer are not those of a model that could generate text.
+        """
+        num_tokens, num_experts = logits_NE.shape
+        gates_NE = logits_NE.softmax(dim=1)
+        num_taken = max(1, min(num_tokens, num_tokens * self.config.experts_per_token // num_experts))
+        taken = gates_NE.topk(num_taken, dim=0)
+        token_A = taken.indices.T.flatten()
+        expert_A = torch.arange(num_experts, device=logits_NE.device).repeat_interleave(num_taken)
+        expert_NK = gates_NE.topk(self.config.experts_per_token, dim=1).indices
+        kept_A = torch.ones(len(token_A), dtype=torch.bool, device=logits_NE.device)
+        return Routing(logits_NE, gates_NE, expert_NK, token_A, expert_A, taken.values.T.flatten(), kept_A)
+
+
+class Experts(nn.Module):
+    """E feed-forward networks of the same shape, their weights stacked."""
+
+    def __init__(self, num_experts: int, d_model: int, d_expert: int, activation: str):
+        super().__init__()
+        self.activation = activation
+        self.up = nn.Parameter(torch.empty(num_experts, d_expert, d_model))
+        self.gate = nn.Parameter(torch.empty(num_experts, d_expert, d_model)) if activation == "swiglu" else None
+        self.down = nn.Parameter(torch.empty(num_experts, d_model, d_expert))
+
+    def forward(self, x_AD: Tensor, count_E: Tensor) -> Tensor:
+        """Apply expert e to its rows; rows stand in the order of experts, ``count_E`` of them each."""
+        return self._grouped(x_AD, count_E) if self._use_grouped(x_AD) else self._split(x_AD, count_E)
+
+    def _use_grouped(self, x_AD: Tensor) -> bool:
+        if not hasattr(F, "grouped_mm") or torch.compiler.is_compiling():
+            return False
+        multiple = 8 if x_AD.is_cuda else 4
+        if self.up.shape[1] % multiple or self.up.shape[2] % multiple:
+            return False
+        if x_AD.is_cuda:
+            return torch.is_autocast_enabled("cuda") or x_AD.dtype == torch.bfloat16
+        return x_AD.dtype == torch.float32 and len(x_AD) < _GROUPED_BELOW * len(self.up)
+
+    def _split(self, x_AD: Tensor, count_E: Tensor) -> Tensor:
+        parts = x_AD.split(count_E.tolist())
+        return torch.cat([self.one(part, expert) for expert, part in enumerate(parts)])
+
+    def one(self, x: Tensor, expert: int) -> Tensor:
+        """Apply one expert to all rows of ``x``."""
+        gate = None if self.gate is None else F.linear(x, self.gate[expert])
+        return F.linear(activate(F.linear(x, self.up[expert]), gate, self.activation), self.down[expert])
+
+    def _grouped(self, x_AD: Tensor, count_E: Tensor) -> Tensor:
+        offset_E = count_E.cumsum(0).to(torch.int32)
+        dtype = torch.bfloat16 if x_AD.is_cuda else x_AD.dtype
+
+        def multiply(x: Tensor, weight: Tensor) -> Tensor:
+            return F.grouped_mm(x.to(dtype), weight.to(dtype).transpose(1, 2), offs=offset_E)
+
+        gate = None if self.gate is None else multiply(x_AD, self.gate)
+        return multiply(activate(multiply(x_AD, self.up), gate, self.activation), self.down)
+
+
+class MixtureOfExperts(nn.Module):
+    """Replaces the feed-forward block of a decoder layer."""
+
+    def __init__(self, d_model: int, activation: str, config: MoEConfig):
+        super().__init__()
+        self.config = config
+        self.router = Router(d_model, config)
+        self.experts = Experts(config.num_experts, d_model, config.d_expert, activation)
+        shared_width = config.num_shared * config.d_expert
+        self.shared = FeedForward(d_model, shared_width, activation) if config.num_shared else None
+
+    def forward(self, x_ND: Tensor) -> tuple[Tensor, Routing]:
+        """The layer's output, shape (N, D), and what its router decided."""
+        routing = self.router(x_ND)
+        mixed_ND = self._soft(x_ND, routing) if self.config.kind == "soft" else self._sparse(x_ND, routing)
+        if self.shared is not None:
+            mixed_ND = mixed_ND + self.shared(x_ND)
+        return mixed_ND, routing
+
+    def _soft(self, x_ND: Tensor, routing: Routing) -> Tensor:
+        gates_NE = routing.gates_NE.to(x_ND.dtype)
+        return sum(  # type: ignore[return-value]
+            gates_NE[:, expert, None] * self.experts.one(x_ND, expert) for expert in range(self.config.num_experts)
+        )
+
+    def _sparse(self, x_ND: Tensor, routing: Routing) -> Tensor:
+        order_A, count_E = dispatch(routing)
+        token_A = routing.token_A[order_A]
+        y_AD = self.experts(x_ND.index_select(0, token_A), count_E)
+        return combine(y_AD, token_A, (routing.weight_A * routing.kept_A)[order_A], len(x_ND))
+
+
+def dispatch(routing: Routing) -> tuple[Tensor, Tensor]:
+    """The order that brings assignments together by expert, tokens ascending, and how many each expert has."""
+    order_A = routing.expert_A.argsort(stable=True)
+    return order_A, torch.bincount(routing.expert_A, minlength=routing.logits_NE.shape[1])
+
+
+def combine(y_AD: Tensor, token_A: Tensor, weight_A: Tensor, num_tokens: int) -> Tensor:
+    """Sum each token's expert outputs by their weights; tokens without an expert get zero."""
+    weighted_AD = y_AD * weight_A[:, None].to(y_AD.dtype)
+    return torch.zeros(num_tokens, y_AD.shape[1], device=y_AD.device, dtype=y_AD.dtype).index_add_(
+        0, token_A, weighted_AD
+    )

@@ -1,0 +1,75 @@
+"""Load balancing: plain functions of what a router returned, each with its published formula.
+
+Shape legend: N tokens, E experts, K experts chosen per token.
+All losses are unweighted; the caller multiplies them by their weights and adds them over layers.
+"""
+
+import torch
+from torch import Tensor
+
+from moefacts.models.moe import Routing
+
+
+def squared_coefficient_of_variation(amount_E: Tensor) -> Tensor:
+    """CV^2 = variance / mean^2 over experts (population variance); 0 when all are equal, E - 1 when one has all."""
+    return amount_E.var(unbiased=False) / (amount_E.mean() ** 2 + 1e-10)
+
+
+def importance_loss(routing: Routing) -> Tensor:
+    """CV^2 of the importance, the sum of each expert's gates over the batch (Shazeer et al. 2017, eq. 6-7)."""
+    return squared_coefficient_of_variation(routing.gates_NE.sum(dim=0))
+
+
+def load_loss(routing: Routing) -> Tensor:
+    """CV^2 of the smooth load (Shazeer et al. 2017, appendix A, eq. 8-11).
+
+    The load of an expert is the sum over tokens of the probability that it stays among the top k when its own
+    noise is drawn afresh. Zero for a router without noise, or outside of training, where there is none.
+    """
+    if routing.noise_std_NE is None or routing.noisy_logits_NE is None:
+        return routing.logits_NE.new_zeros(())
+    return squared_coefficient_of_variation(stay_probability(routing).sum(dim=0))
+
+
+def stay_probability(routing: Routing) -> Tensor:
+    """P(x, i) of Shazeer et al. 2017, eq. 9; shape (N, E)."""
+    noisy_NE, std_NE = routing.noisy_logits_NE, routing.noise_std_NE
+    assert noisy_NE is not None
+    assert std_NE is not None
+    num_chosen = routing.expert_NK.shape[1]
+    if num_chosen == noisy_NE.shape[1]:
+        return torch.ones_like(noisy_NE)
+    largest_NK = noisy_NE.topk(num_chosen + 1, dim=1).values
+    # The k-th largest among the others: for an expert in the top k that is the (k+1)-th of all, else the k-th.
+    is_chosen_NE = noisy_NE >= largest_NK[:, num_chosen - 1 : num_chosen]
+    rival_NE = torch.where(is_chosen_NE, largest_NK[:, num_chosen:], largest_NK[:, num_chosen - 1 : num_chosen])
+    return torch.special.ndtr((routing.logits_NE - rival_NE) / std_NE)
+
+
+def token_balance_loss(routing: Routing) -> Tensor:
+    """E * sum_e f_e * P_e: fraction of assignments times mean gate; 1 at perfect balance (Switch, eq. 4)."""
+    fraction_E = routing.load_E / routing.load_E.sum()
+    return routing.gates_NE.shape[1] * (fraction_E * routing.gates_NE.mean(dim=0)).sum()
+
+
+def z_loss(routing: Routing) -> Tensor:
+    """Mean over tokens of logsumexp(router logits)^2 (ST-MoE, eq. 5)."""
+    return routing.logits_NE.logsumexp(dim=1).square().mean()
+
+
+def updated_selection_bias(bias_E: Tensor, load_E: Tensor, rate: float) -> Tensor:
+    """Loss-free balancing (Wang et al. 2024): raise the bias of experts below the mean load, lower the others'."""
+    return bias_E + rate * torch.sign(load_E.mean() - load_E)
+
+
+def load_measures(routing: Routing) -> dict[str, Tensor]:
+    """What is logged of a layer: load fractions, CV of importance, max violation, router entropy, dropped fraction."""
+    load_E = routing.load_E
+    log_gates_NE = routing.logits_NE.log_softmax(dim=1)
+    return {
+        "load_fraction_E": load_E / load_E.sum(),
+        "importance_cv": importance_loss(routing).sqrt(),
+        "max_violation": load_E.max() / load_E.mean() - 1,
+        "router_entropy": -(log_gates_NE.exp() * log_gates_NE).sum(dim=1).mean(),
+        "dropped_fraction": 1 - routing.kept_A.float().mean(),
+    }

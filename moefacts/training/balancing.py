@@ -1,0 +1,60 @@
+"""Keeps experts evenly loaded during training, and says how evenly they are."""
+
+import torch
+from torch import Tensor
+
+from moefacts.models import routing_losses
+from moefacts.models.moe import MixtureOfExperts, Router, Routing
+from moefacts.models.transformer import DecoderLayer, Transformer
+
+_LOSSES = {
+    "importance": routing_losses.importance_loss,
+    "load": routing_losses.load_loss,
+    "token_balance": routing_losses.token_balance_loss,
+    "z_loss": routing_losses.z_loss,
+}
+
+
+class Balancing:
+    """The balancing losses and the loss-free biases that the model's configuration asks for."""
+
+    def __init__(self, model: Transformer):
+        moe = model.config.moe
+        self._weights = {name: getattr(moe.balance, name) for name in _LOSSES} if moe else {}
+        self._bias_rate = moe.balance.bias_rate if moe else 0.0
+        self._routers: dict[int, Router] = {
+            number: layer.feed_forward.router
+            for number, layer in enumerate(model.layers)
+            if isinstance(layer, DecoderLayer) and isinstance(layer.feed_forward, MixtureOfExperts)
+        }
+
+    def loss(self, routings: dict[int, Routing]) -> Tensor:
+        """Weighted sum of the balancing losses, added over layers."""
+        terms = [
+            weight * _LOSSES[name](routing)
+            for routing in routings.values()
+            for name, weight in self._weights.items()
+            if weight
+        ]
+        return torch.stack(terms).sum() if terms else torch.zeros(())
+
+    @torch.no_grad()
+    def move_biases(self, loads: dict[int, Tensor]) -> None:
+        """After a step, move every router's selection bias by its layer's load, if so configured."""
+        if self._bias_rate:
+            for number, load_E in loads.items():
+                bias_E = self._routers[number].selection_bias_E
+                bias_E.copy_(routing_losses.updated_selection_bias(bias_E, load_E, self._bias_rate))
+
+
+def summarize_routings(routings: dict[int, Routing]) -> dict[str, float]:
+    """Metrics of every layer: ``routing/layer_1/importance_cv``, …, ``routing/layer_1/load_fraction/expert_0``, …"""
+    record: dict[str, float] = {}
+    for number, routing in routings.items():
+        for name, value in routing_losses.load_measures(routing).items():
+            key = f"routing/layer_{number}/{name.removesuffix('_E')}"
+            if name.endswith("_E"):
+                record |= {f"{key}/expert_{expert}": share for expert, share in enumerate(value.tolist())}
+            else:
+                record[key] = value.item()
+    return record

@@ -1,0 +1,343 @@
+"""Correctness of the mixture-of-experts layer, as listed at the end of the guide: naive references and identities."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from moefacts.models.config import BalanceConfig, ModelConfig, MoEConfig, parameter_counts
+from moefacts.models.feed_forward import FeedForward
+from moefacts.models.moe import Experts, MixtureOfExperts
+from moefacts.models.transformer import build_model, count_parameters
+from moefacts.presets import compose, preset_names
+
+D, F_WIDTH, E, N = 12, 8, 6, 40
+
+
+def moe_config(**changes) -> MoEConfig:
+    values = {
+        "kind": "top_k", "num_experts": E, "experts_per_token": 2, "d_expert": F_WIDTH, "num_shared": 0,
+        "renormalize": False, "noise": False, "capacity_factor": None, "layers": "all",
+        "balance": BalanceConfig(0.0, 0.0, 0.0, 0.0, 0.0),
+    }  # fmt: skip
+    return MoEConfig(**(values | changes))
+
+
+KINDS = {
+    "soft": {"kind": "soft"},
+    "top2": {},
+    "top2 renormalised": {"renormalize": True},
+    "top1": {"experts_per_token": 1},
+    "all of them": {"experts_per_token": E},
+    "switch": {"kind": "switch", "experts_per_token": 1},
+    "keep_top_k": {"kind": "keep_top_k"},
+    "noisy keep_top_k": {"kind": "keep_top_k", "noise": True},
+    "expert_choice": {"kind": "expert_choice"},
+    "shared": {"num_shared": 2},
+    "capacity 0.6": {"capacity_factor": 0.6},
+    "one expert": {"num_experts": 1, "experts_per_token": 1},
+}
+
+
+def build(activation="gelu", **changes) -> MixtureOfExperts:
+    layer = MixtureOfExperts(D, activation, moe_config(**changes)).double()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.7)
+    layer.router.float()  # scores are computed in fp32
+    return layer
+
+
+def inputs(num_tokens=N, seed=1):
+    return torch.randn(num_tokens, D, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def naive_expert(layer, e, x):
+    """One expert on one token."""
+    up = layer.experts.up[e] @ x
+    if layer.experts.gate is not None:
+        gate = layer.experts.gate[e] @ x
+        return layer.experts.down[e] @ (gate * torch.sigmoid(gate) * up)
+    return layer.experts.down[e] @ (F.gelu(up) if layer.experts.activation == "gelu" else torch.relu(up))
+
+
+def naive_layer(layer, x_ND, noise_NE=None):
+    """The layer written as a loop over tokens and experts, from the formulas alone."""
+    config = layer.config
+    scores = [(layer.router.score.weight @ x.float()) for x in x_ND]
+    if noise_NE is not None:
+        stds = [F.softplus(layer.router.noise.weight @ x.float()) for x in x_ND]
+        scores = [score + noise * std for score, noise, std in zip(scores, noise_NE, stds, strict=True)]
+    k, num_experts = config.experts_per_token, config.num_experts
+    used = [0] * num_experts
+    capacity = math.inf
+    if config.capacity_factor is not None:
+        capacity = math.ceil(config.capacity_factor * len(x_ND) * k / num_experts)
+    takers = None
+    if config.kind == "expert_choice":
+        gates = torch.stack(scores).softmax(1)
+        takes = max(1, min(len(x_ND), len(x_ND) * k // num_experts))
+        takers = [set(gates[:, e].argsort(descending=True)[:takes].tolist()) for e in range(num_experts)]
+    rows = []
+    for n, (x, score) in enumerate(zip(x_ND, scores, strict=True)):
+        gate = score.softmax(0)
+        ranked = score.argsort(descending=True).tolist()
+        if config.kind == "soft":
+            weights = {e: gate[e] for e in range(num_experts)}
+        elif takers is not None:
+            weights = {e: gate[e] for e in range(num_experts) if n in takers[e]}
+        else:
+            chosen = ranked[:k]
+            if config.kind == "keep_top_k":
+                left = torch.stack([score[e] for e in chosen]).softmax(0)
+                weights = dict(zip(chosen, left, strict=True))
+            else:
+                total = sum(gate[e] for e in chosen) if config.renormalize else 1.0
+                weights = {e: gate[e] / total for e in chosen}
+            for e in chosen:
+                used[e] += 1
+            weights = {e: w for e, w in weights.items() if used[e] <= capacity}
+        row = sum((w.double() * naive_expert(layer, e, x) for e, w in weights.items()), torch.zeros(D).double())
+        rows.append(row if layer.shared is None else row + layer.shared(x))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu", "swiglu"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_equals_the_loop_over_tokens_in_outputs_and_gradients(kind, activation):
+    layer = build(activation, **KINDS[kind])
+    noise = None
+    if layer.config.noise:
+        torch.manual_seed(5)
+        noise = torch.randn(N, E)
+    results = []
+    for forward in (lambda x: layer(x)[0], lambda x: naive_layer(layer, x, noise)):
+        torch.manual_seed(5)
+        layer.zero_grad()
+        x = inputs().requires_grad_()
+        y = forward(x)
+        (y * inputs(seed=2)).sum().backward()
+        gradients = {name: p.grad.clone() for name, p in layer.named_parameters() if p.grad is not None}
+        results.append((y.detach(), x.grad, gradients))
+    (fast, fast_x, fast_grads), (slow, slow_x, slow_grads) = results
+    assert torch.allclose(fast, slow, atol=1e-5)
+    assert torch.allclose(fast_x, slow_x, atol=1e-4)
+    for name, expected in slow_grads.items():
+        assert torch.allclose(fast_grads[name], expected, atol=1e-4), name
+    for name in fast_grads.keys() - slow_grads.keys():
+        assert fast_grads[name].abs().sum() == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_layer_of_one_token_works(kind):
+    layer = build(**KINDS[kind])
+    assert layer(inputs(1))[0].shape == (1, D)
+
+
+def dense_twin(layer):
+    """The dense block with the weights of expert 0."""
+    dense = FeedForward(D, F_WIDTH, "gelu").double()
+    dense.load_state_dict({"up.weight": layer.experts.up[0], "down.weight": layer.experts.down[0]})
+    return dense
+
+
+def test_one_expert_is_the_dense_block():
+    layer = build(num_experts=1, experts_per_token=1)
+    assert torch.allclose(layer(inputs())[0], dense_twin(layer)(inputs()), atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"kind": "soft"}, {"renormalize": True}, {"kind": "keep_top_k"}, {"experts_per_token": E}], ids=str
+)
+def test_identical_experts_whose_gates_sum_to_one_are_the_dense_block(changes):
+    layer = build(**changes)
+    with torch.no_grad():
+        for weight in (layer.experts.up, layer.experts.down):
+            weight.copy_(weight[:1].expand_as(weight))
+    assert torch.allclose(layer(inputs())[0], dense_twin(layer)(inputs()), atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("one expert", "noisy keep_top_k")])
+def test_permuting_experts_with_their_router_columns_changes_nothing(kind):
+    layer, permuted = build(**KINDS[kind]), build(**KINDS[kind])
+    order = torch.randperm(E, generator=torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        permuted.router.score.weight.copy_(layer.router.score.weight[order])
+        for name in ("up", "down"):
+            getattr(permuted.experts, name).copy_(getattr(layer.experts, name)[order])
+    assert torch.allclose(layer(inputs())[0], permuted(inputs())[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["top2", "switch", "keep_top_k", "all of them", "capacity 0.6"])
+def test_assignments_are_conserved(kind):
+    _, routing = build(**KINDS[kind])(inputs())
+    k = build(**KINDS[kind]).config.experts_per_token
+    assert routing.load_E.sum() == N * k
+    assert torch.bincount(routing.token_A, minlength=N).tolist() == [k] * N
+
+
+def test_experts_that_choose_take_equal_numbers_of_tokens():
+    _, routing = build(**KINDS["expert_choice"])(inputs())
+    assert routing.load_E.tolist() == [N * 2 // E] * E
+
+
+def test_capacity_keeps_the_earliest_tokens_and_counts_the_rest():
+    layer = build(num_experts=2, experts_per_token=1, capacity_factor=0.5)
+    with torch.no_grad():
+        layer.router.score.weight.zero_()
+    layer.router.selection_bias_E[0] = 1.0  # everybody wants expert 0, which has room for ceil(0.5 * 40 / 2)
+    y, routing = layer(inputs())
+    assert routing.kept_A.tolist() == [True] * 10 + [False] * 30
+    assert (y[10:] == 0).all()
+    assert (y[:10] != 0).any(dim=1).all()
+
+
+def test_a_token_that_is_dropped_does_not_depend_on_later_tokens():
+    layer = build(capacity_factor=0.6)
+    x, changed = inputs(), inputs()
+    changed[25:] = inputs(seed=9)[25:]
+    assert torch.equal(layer(x)[0][:25], layer(changed)[0][:25])
+
+
+def test_gates_of_keep_top_k_are_exactly_zero_elsewhere_and_sum_to_one():
+    _, routing = build(kind="keep_top_k")(inputs())
+    assert ((routing.gates_NE > 0).sum(dim=1) == 2).all()
+    assert torch.allclose(routing.gates_NE.sum(dim=1), torch.ones(N))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "one expert"])
+def test_gradient_reaches_the_router(kind):
+    layer = build(**KINDS[kind])
+    layer(inputs())[0].square().sum().backward()
+    assert layer.router.score.weight.grad.abs().sum() > 0
+
+
+def test_noise_is_for_training_only_and_follows_the_seed():
+    layer = build(kind="keep_top_k", noise=True)
+
+    def run(seed):
+        torch.manual_seed(seed)
+        return layer(inputs())[0]
+
+    assert torch.equal(run(0), run(0))
+    assert not torch.equal(run(0), run(1))
+    layer.eval()
+    assert torch.equal(run(0), run(1))
+
+
+def test_an_expert_without_tokens_breaks_nothing_and_gets_no_gradient():
+    layer = build(experts_per_token=1)
+    layer.router.selection_bias_E[:] = torch.tensor([0.0, 0, 0, -1e9, 0, 0])
+    y, routing = layer(inputs())
+    y.sum().backward()
+    assert routing.load_E[3] == 0
+    assert layer.experts.up.grad[3].abs().sum() == 0
+    assert torch.isfinite(layer.experts.up.grad).all()
+
+
+def test_the_selection_bias_chooses_but_does_not_weigh():
+    layer = build(experts_per_token=1)
+    layer.router.selection_bias_E[2] = 1e9
+    _, routing = layer(inputs())
+    assert (routing.expert_NK == 2).all()
+    gates = layer.router.score(inputs().float()).softmax(dim=1)
+    assert torch.allclose(routing.weight_A, gates[:, 2])
+
+
+@pytest.mark.parametrize("activation", ["gelu", "swiglu"])
+def test_grouped_products_equal_the_split_loop_in_outputs_and_gradients(activation):
+    if not hasattr(F, "grouped_mm"):
+        pytest.skip("this torch has no grouped_mm")
+    experts = Experts(4, 16, 8, activation)
+    for parameter in experts.parameters():
+        torch.nn.init.normal_(parameter)
+    count_E = torch.tensor([5, 0, 20, 7])
+    x = torch.randn(32, 16)
+    results = []
+    for forward in (experts._split, experts._grouped):
+        experts.zero_grad()
+        y = forward(x, count_E)
+        y.square().sum().backward()
+        results.append((y.detach(), [p.grad.clone() for p in experts.parameters()]))
+    assert torch.allclose(results[0][0], results[1][0], rtol=1e-4, atol=1e-3)
+    for one, other in zip(results[0][1], results[1][1], strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-1)
+
+
+def model_config(moe, **changes):
+    values = {
+        "preset": "test", "num_layers": 4, "d_model": 16, "num_heads": 2, "d_head": 8, "d_hidden": 24,
+        "activation": "gelu", "tied_embeddings": False, "rope_theta": 10000.0, "norm_epsilon": 1e-6, "moe": moe,
+    }  # fmt: skip
+    return ModelConfig(**(values | changes))
+
+
+@pytest.mark.parametrize(("layers", "numbers"), [("all", [0, 1, 2, 3]), ("every_second", [1, 3]), ([2, 0], [0, 2])])
+def test_which_layers_are_mixtures_is_configurable(layers, numbers):
+    model = build_model(model_config(moe_config(layers=layers)), 30, seed=0)
+    assert list(model(torch.randint(30, (2, 7))).routings) == numbers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("activation", ["gelu", "swiglu"])
+def test_parameter_counts_are_computed_and_true(kind, activation):
+    config = model_config(moe_config(layers="every_second", **KINDS[kind]), activation=activation)
+    model = build_model(config, 30, seed=0)
+    counts = parameter_counts(config, 30)
+    assert count_parameters(model) == counts
+    assert counts.total == sum(parameter.numel() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "expert_choice"])
+def test_every_kind_but_expert_choice_is_causal(kind):
+    model = build_model(model_config(moe_config(**KINDS[kind])), 30, seed=0).eval()
+    before = torch.randint(30, (1, 20), generator=torch.Generator().manual_seed(0))
+    after = before.clone()
+    after[0, 12:] = (after[0, 12:] + 1) % 30
+    # A capacity depends on how many tokens there are, but not on which; earlier tokens come first.
+    assert torch.allclose(model(before).logits[:, :12], model(after).logits[:, :12], atol=1e-6)
+
+
+def test_padding_meets_no_router():
+    model = build_model(model_config(moe_config()), 30, seed=0)
+    token = torch.randint(30, (2, 10))
+    real = torch.arange(20).view(2, 10)[:, :6].flatten()
+    routings = model(token, None, real).routings
+    assert {number: len(routing.logits_NE) for number, routing in routings.items()} == dict.fromkeys(range(4), 12)
+
+
+def test_every_preset_matches_its_dense_twin_in_the_way_it_says():
+    for name in preset_names("model"):
+        config = compose([f"model={name}"]).model
+        if config.moe is None:
+            continue
+        dense = compose([f"model=dense_{'laptop' if 'laptop' in name else '44m'}"]).model
+        width = config.moe.num_experts if name.endswith("_total") else config.moe.experts_per_token
+        assert config.moe.d_expert * width == dense.d_hidden
+        counts, twin = parameter_counts(config, 1000), parameter_counts(dense, 1000)
+        router = config.num_layers * config.d_model * config.moe.num_experts
+        matched = counts.total if name.endswith("_total") else counts.active
+        assert matched == twin.total + router
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"kind": "topk"}, "is not one of"),
+        ({"experts_per_token": 7}, "more than the 6 experts"),
+        ({"kind": "switch"}, "needs experts_per_token=1"),
+        ({"experts_per_token": 1, "renormalize": True}, "no gradient"),
+        ({"noise": True}, "belongs to kind=keep_top_k"),
+        ({"balance": BalanceConfig(0, 0.1, 0, 0, 0)}, "needs noise=true"),
+        ({"capacity_factor": 0.0}, "must be positive"),
+        ({"layers": [4]}, "from 0 to 3"),
+        ({"layers": "some"}, "must be all"),
+        ({"balance": BalanceConfig(-1, 0, 0, 0, 0)}, "must not be negative"),
+    ],
+    ids=str,
+)
+def test_a_layer_that_makes_no_sense_is_refused(changes, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        model_config(moe_config(**changes)).check()
