@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from moefacts import __version__
-from moefacts.cli import analyze, ask, generate, listing, train
+from moefacts.cli import analyze, ask, export, generate, listing, train
 from moefacts.errors import UserError
 
 EXIT_USER_ERROR = 2
@@ -25,6 +25,7 @@ app.command("generate", context_settings=HYDRA_COMMAND)(generate.generate)
 app.command("train", context_settings=HYDRA_COMMAND)(train.train)
 app.command("analyze")(analyze.analyze)
 app.command("ask")(ask.ask)
+app.command("export")(export.export)
 app.command("list")(listing.list_everything)
 
 

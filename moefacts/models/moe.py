@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from moefacts.models.config import MoEConfig
 from moefacts.models.feed_forward import FeedForward, activate
 
-_GROUPED_BELOW = 128  # on a CPU, grouped products win when experts get few tokens (benchmarks/moe.py)
+_GROUPED_UP_TO = (
+    256  # assignments per expert: on a CPU, grouped products win when experts get few tokens (benchmarks/moe.py)
+)
 
 
 @dataclass(frozen=True)
@@ -128,9 +130,13 @@ class Experts(nn.Module):
         self.gate = nn.Parameter(torch.empty(num_experts, d_expert, d_model)) if activation == "swiglu" else None
         self.down = nn.Parameter(torch.empty(num_experts, d_model, d_expert))
 
-    def forward(self, x_AD: Tensor, count_E: Tensor) -> Tensor:
-        """Apply expert e to its rows; rows stand in the order of experts, ``count_E`` of them each."""
-        return self._grouped(x_AD, count_E) if self._use_grouped(x_AD) else self._split(x_AD, count_E)
+    def forward(self, x_AD: Tensor, count_E: Tensor) -> list[Tensor]:
+        """Apply expert e to its rows; rows stand in the order of experts, ``count_E`` of them each.
+
+        Returns:
+            The results in the order of the rows, in one part or in several: keeping experts apart spares a copy.
+        """
+        return [self._grouped(x_AD, count_E)] if self._use_grouped(x_AD) else self._split(x_AD, count_E)
 
     def _use_grouped(self, x_AD: Tensor) -> bool:
         if not hasattr(F, "grouped_mm") or torch.compiler.is_compiling():
@@ -140,11 +146,10 @@ class Experts(nn.Module):
             return False
         if x_AD.is_cuda:
             return torch.is_autocast_enabled("cuda") or x_AD.dtype == torch.bfloat16
-        return x_AD.dtype == torch.float32 and len(x_AD) < _GROUPED_BELOW * len(self.up)
+        return x_AD.dtype == torch.float32 and len(x_AD) <= _GROUPED_UP_TO * len(self.up)
 
-    def _split(self, x_AD: Tensor, count_E: Tensor) -> Tensor:
-        parts = x_AD.split(count_E.tolist())
-        return torch.cat([self.one(part, expert) for expert, part in enumerate(parts)])
+    def _split(self, x_AD: Tensor, count_E: Tensor) -> list[Tensor]:
+        return [self.one(part, expert) for expert, part in enumerate(x_AD.split(count_E.tolist()))]
 
     def one(self, x: Tensor, expert: int) -> Tensor:
         """Apply one expert to all rows of ``x``."""
@@ -190,8 +195,8 @@ class MixtureOfExperts(nn.Module):
     def _sparse(self, x_ND: Tensor, routing: Routing) -> Tensor:
         order_A, count_E = dispatch(routing)
         token_A = routing.token_A[order_A]
-        y_AD = self.experts(x_ND.index_select(0, token_A), count_E)
-        return combine(y_AD, token_A, (routing.weight_A * routing.kept_A)[order_A], len(x_ND))
+        parts = self.experts(x_ND.index_select(0, token_A), count_E)
+        return combine(parts, token_A, (routing.weight_A * routing.kept_A)[order_A], len(x_ND))
 
 
 def dispatch(routing: Routing) -> tuple[Tensor, Tensor]:
@@ -200,9 +205,10 @@ def dispatch(routing: Routing) -> tuple[Tensor, Tensor]:
     return order_A, torch.bincount(routing.expert_A, minlength=routing.logits_NE.shape[1])
 
 
-def combine(y_AD: Tensor, token_A: Tensor, weight_A: Tensor, num_tokens: int) -> Tensor:
+def combine(parts: list[Tensor], token_A: Tensor, weight_A: Tensor, num_tokens: int) -> Tensor:
     """Sum each token's expert outputs by their weights; tokens without an expert get zero."""
-    weighted_AD = y_AD * weight_A[:, None].to(y_AD.dtype)
-    return torch.zeros(num_tokens, y_AD.shape[1], device=y_AD.device, dtype=y_AD.dtype).index_add_(
-        0, token_A, weighted_AD
-    )
+    out_ND = parts[0].new_zeros(num_tokens, parts[0].shape[1])
+    sizes = [len(part) for part in parts]
+    for part, token, weight in zip(parts, token_A.split(sizes), weight_A.split(sizes), strict=True):
+        out_ND.index_add_(0, token, part * weight[:, None].to(part.dtype))
+    return out_ND

@@ -6,11 +6,14 @@ the tokens of the pieces is joining their text.
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from moefacts.errors import UserError, check_choice
 from moefacts.synthetic_data.pools import ATTRIBUTES, Pools
 from moefacts.synthetic_data.templates import Templates
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
 
 TOKENIZERS = ("word", "sentencepiece_32k")
 PADDING, BEGIN, END, UNKNOWN = "<pad>", "<bos>", "<eos>", "<unk>"
@@ -34,6 +37,9 @@ class Tokenizer(Protocol):
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         """Each token as a readable string."""
+
+    def as_backend(self) -> "Backend":
+        """The same tokenizer as one of the library ``tokenizers``, which ``transformers`` loads."""
 
 
 class WordTokenizer:
@@ -74,6 +80,9 @@ class WordTokenizer:
     def tokens(self, ids: Sequence[int]) -> list[str]:
         return [self.backend.id_to_token(int(index)) or UNKNOWN for index in ids]
 
+    def as_backend(self) -> "Backend":
+        return self.backend
+
 
 class SentencePieceTokenizer:
     """The 32,000-piece model that the package ``mistral-common`` ships (Apache-2.0); padding is its ``<unk>``."""
@@ -100,6 +109,27 @@ class SentencePieceTokenizer:
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
         return [self.backend.id_to_piece(int(index)) for index in ids]
+
+    def as_backend(self) -> "Backend":
+        from tokenizers import AddedToken, Regex, decoders, models, normalizers
+        from tokenizers import Tokenizer as Backend
+
+        pieces = [self.backend.id_to_piece(index) for index in range(self.vocab_size)]
+        rank = {piece: index for index, piece in enumerate(pieces)}
+        merges = [
+            (self.backend.get_score(index), rank[piece[:cut]], rank[piece[cut:]], piece[:cut], piece[cut:])
+            for index, piece in enumerate(pieces)
+            for cut in range(1, len(piece))
+            if piece[:cut] in rank and piece[cut:] in rank
+        ]
+        merges.sort(key=lambda merge: (-merge[0], merge[1], merge[2]))  # SentencePiece joins the best score first
+        pairs = [(left, right) for *_, left, right in merges]
+        backend = Backend(models.BPE(rank, pairs, unk_token=pieces[0], fuse_unk=True, byte_fallback=True))
+        backend.normalizer = normalizers.Replace(Regex(" "), "▁")
+        backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+        special = [AddedToken(pieces[index], normalized=False, special=True) for index in range(3)]
+        backend.add_special_tokens(special)
+        return backend
 
 
 def build_tokenizer(name: str, pools: Pools, templates: Templates) -> Tokenizer:

@@ -1,0 +1,176 @@
+"""The mixture-of-experts layer on one CPU thread: against the dense model, against transformers, dispatch by dispatch.
+
+    python -m benchmarks.moe [--rounds 15] [--json FILE]
+
+Steps are forward, backward, gradient norm and AdamW on the same batches at laptop scale. The transformers layer is its
+Mixtral block (8 experts, top-2, gated SiLU) with the same weights and tokens; outputs are checked to agree first.
+"""
+
+import argparse
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+
+import torch
+import torch.nn.functional as F
+
+from benchmarks.timing import time_side_by_side
+from moefacts.experiments.run import prepare
+from moefacts.models.moe import MixtureOfExperts, dispatch
+from moefacts.models.transformer import token_losses
+from moefacts.presets import compose
+from moefacts.training.balancing import Balancing
+from moefacts.training.optimizer import build_optimizer
+
+TOKENS = 8192
+
+
+def training_step(preset: str) -> Callable[[], None]:
+    """One step of a laptop preset on its own sequence of batches."""
+    config = compose([f"model={preset}"])
+    materials = prepare(config)
+    model, optimizer = materials.model, build_optimizer(materials.model, config.training)
+    balancing, step = Balancing(model), iter(range(10**9))
+
+    def run() -> None:
+        batch = materials.batcher.training_batch(next(step), config.training.batch_size)
+        real_N = batch.real_N
+        output = model(batch.inputs_BT, real_N, real_N)
+        loss = token_losses(output.logits, batch.targets_BT.flatten()[real_N]).mean() + balancing.loss(output.routings)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    return run
+
+
+def forward_backward(layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> Callable[[], None]:
+    """One pass through a layer and back."""
+
+    def run() -> None:
+        layer(x).sum().backward()
+
+    return run
+
+
+def against_transformers(d_model: int, d_expert: int) -> dict[str, Callable[[], None]]:
+    """Our layer and Mixtral's block of the installed transformers, with equal weights."""
+    from transformers import MixtralConfig
+    from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
+
+    moe = compose(["model=moe_laptop", f"model.moe.d_expert={d_expert}"]).model.moe
+    assert moe is not None
+    ours = MixtureOfExperts(d_model, "swiglu", moe)
+    settings = MixtralConfig(
+        hidden_size=d_model, intermediate_size=d_expert, num_local_experts=8, num_experts_per_tok=2, hidden_act="silu"
+    )
+    theirs = {}
+    for implementation in ("eager", "grouped_mm"):
+        settings._experts_implementation = implementation
+        theirs[implementation] = MixtralSparseMoeBlock(settings)
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.normal_(std=0.05)
+        weights = {
+            "gate.weight": ours.router.score.weight,
+            "experts.gate_up_proj": torch.cat([ours.experts.gate, ours.experts.up], dim=1),
+            "experts.down_proj": ours.experts.down,
+        }
+        for block in theirs.values():
+            block.load_state_dict(weights)
+    x = torch.randn(1, TOKENS, d_model, requires_grad=True)
+    expected = ours(x[0])[0]
+    candidates = {"moefacts": forward_backward(lambda x: ours(x[0])[0], x)}
+    for implementation, block in theirs.items():
+        assert torch.allclose(block(x).view_as(expected), expected, atol=1e-4), implementation
+        candidates[f"transformers {implementation}"] = forward_backward(block, x)
+    return candidates
+
+
+def dispatches(tokens: int, d_model: int, d_expert: int) -> dict[str, Callable[[], None]]:
+    """Ways to bring tokens to their experts and back; the first is the one in use."""
+    moe = compose(["model=moe_laptop", f"model.moe.d_expert={d_expert}"]).model.moe
+    assert moe is not None
+    layer = MixtureOfExperts(d_model, "gelu", moe)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_(std=0.05)
+    x = torch.randn(tokens, d_model, requires_grad=True)
+
+    def sort_with(grouped: bool, inverse: bool):
+        def run(x: torch.Tensor) -> torch.Tensor:
+            routing = layer.router(x)
+            order_A, count_E = dispatch(routing)
+            x_AD = x.index_select(0, routing.token_A[order_A])
+            y_AD = layer.experts._grouped(x_AD, count_E) if grouped else torch.cat(layer.experts._split(x_AD, count_E))
+            y_AD = y_AD * routing.weight_A[order_A, None]
+            if inverse:
+                return y_AD.index_select(0, order_A.argsort()).view(tokens, 2, -1).sum(dim=1)
+            return torch.zeros_like(x).index_add_(0, routing.token_A[order_A], y_AD)
+
+        return run
+
+    def where_loop(x: torch.Tensor) -> torch.Tensor:
+        routing = layer.router(x)
+        weight_NK, out = routing.weight_A.view_as(routing.expert_NK), torch.zeros_like(x)
+        for expert in range(moe.num_experts):
+            row, place = torch.where(routing.expert_NK == expert)
+            out.index_add_(0, row, layer.experts.one(x[row], expert) * weight_NK[row, place, None])
+        return out
+
+    def all_experts(x: torch.Tensor) -> torch.Tensor:
+        routing = layer.router(x)
+        weights_NE = torch.zeros(tokens, moe.num_experts).scatter(
+            1, routing.expert_NK, routing.weight_A.view_as(routing.expert_NK)
+        )
+        hidden_ENF = F.gelu(x @ layer.experts.up.transpose(1, 2))
+        return torch.einsum("end,ne->nd", hidden_ENF @ layer.experts.down.transpose(1, 2), weights_NE)
+
+    ways = {
+        "in use": lambda x: layer(x)[0],
+        "sort, split, join, index_add": sort_with(grouped=False, inverse=False),
+        "sort, split, join, inverse gather": sort_with(grouped=False, inverse=True),
+        "sort, grouped products, index_add": sort_with(grouped=True, inverse=False),
+        "sort, grouped products, inverse gather": sort_with(grouped=True, inverse=True),
+        "where and index_add loop": where_loop,
+        "all experts, masked": all_experts,
+    }
+    return {name: forward_backward(way, x) for name, way in ways.items()}
+
+
+def main() -> None:
+    """Run everything and print ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--json")
+    parser.add_argument("--only", default="", help="run the comparisons whose title contains this")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    results = {}
+    comparisons = {
+        "training step, laptop": {name: training_step(name) for name in ("dense_laptop", "moe_laptop")},
+        f"layer, {TOKENS} tokens, d 64, expert 128": against_transformers(64, 128),
+        f"layer, {TOKENS} tokens, d 512, expert 128": against_transformers(512, 128),
+        f"dispatch, {TOKENS} tokens, d 64, expert 128": dispatches(TOKENS, 64, 128),
+        f"dispatch, {TOKENS} tokens, d 512, expert 128": dispatches(TOKENS, 512, 128),
+        "dispatch, 1024 tokens, d 64, expert 128": dispatches(1024, 64, 128),
+        "dispatch, 512 tokens, d 64, expert 128": dispatches(512, 64, 128),
+    }
+    for title, candidates in comparisons.items():
+        if options.only not in title:
+            continue
+        timings = time_side_by_side(candidates, options.rounds)
+        first = next(iter(timings.values())).median
+        print(f"\n{title}")
+        for name, timing in timings.items():
+            spread = f"[{timing.low / first:.2f}, {timing.high / first:.2f}]"
+            print(f"  {name:42s} {timing.median / first:5.2f} × {spread}  {1000 * timing.median:8.1f} ms")
+        results[title] = {name: asdict(timing) | {"ratio": timing.median / first} for name, timing in timings.items()}
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump(results, file, indent=2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,18 @@
+"""``moefacts export``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    out: Annotated[Path, typer.Option(help="Folder to write to.")],
+    step: Annotated[int | None, typer.Option(help="Export the checkpoint of this step (default: the last).")] = None,
+) -> None:
+    """Write a trained model and its tokenizer as a folder that transformers' AutoModelForCausalLM loads."""
+    from moefacts.experiments.export import export_run
+
+    architecture = export_run(run, out, step)
+    typer.echo(f"{out}: {architecture}")

@@ -1,0 +1,125 @@
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from moefacts import run_files
+from moefacts.experiments.run import execute
+from moefacts.models.transformer import build_model
+from moefacts.training.balancing import Balancing, summarize_routings
+from moefacts.training.interrupt import Interrupted
+from moefacts.training.loop import Trainer
+
+MOE = [
+    "model=moe_laptop", "model.moe.num_experts=4", "model.moe.experts_per_token=2", "model.moe.d_expert=16",
+    "model.num_layers=2", "training.log_interval=1",
+]  # fmt: skip
+NOISY = ["model.moe.kind=keep_top_k", "model.moe.noise=true", "model.moe.renormalize=false"]
+
+
+def records(run):
+    lines = run_files.read_metrics(run / run_files.METRICS)
+    return [{k: v for k, v in record.items() if not k.startswith("throughput/")} for record in lines]
+
+
+def test_every_evaluation_logs_load_importance_violation_entropy_and_drops(make_config, tmp_path):
+    run = execute(make_config(f"run.dir={tmp_path}/run", *MOE, "model.moe.capacity_factor=0.5"))
+    evaluations = [record for record in records(run) if "eval/seen/attribute_loss" in record]
+    assert len(evaluations) == 4
+    for record in evaluations:
+        for layer in (0, 1):
+            prefix = f"routing/layer_{layer}"
+            loads = [record[f"{prefix}/load_fraction/expert_{expert}"] for expert in range(4)]
+            assert sum(loads) == pytest.approx(1)
+            assert record[f"{prefix}/max_violation"] == pytest.approx(max(loads) * 4 - 1, abs=1e-4)
+            assert 0 <= record[f"{prefix}/router_entropy"] <= math.log(4) + 1e-6
+            assert record[f"{prefix}/importance_cv"] >= 0
+            assert 0.4 < record[f"{prefix}/dropped_fraction"] < 0.9
+    manifest = run_files.read_manifest(run)
+    assert manifest["parameters"]["active"] < manifest["parameters"]["total"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["model.moe.balance.bias_rate=0.01"],
+        [*NOISY, "model.moe.balance.load=0.1", "model.moe.balance.importance=0.1"],
+        ["model.moe.kind=soft", "model.moe.renormalize=false", "model.moe.balance.token_balance=0"],
+        ["model.moe.kind=expert_choice", "model.moe.renormalize=false"],
+        ["model.moe.num_shared=1", "model.moe.layers=every_second"],
+    ],
+    ids=str,
+)
+def test_every_kind_trains_and_resumes_bit_for_bit(make_config, tmp_path, monkeypatch, options):
+    straight = execute(make_config(f"run.dir={tmp_path}/straight", *MOE, *options))
+    losses = [record["train/loss"] for record in records(straight) if "train/loss" in record]
+    assert losses[-1] < losses[0]
+    stopped = make_config(f"run.dir={tmp_path}/stopped", *MOE, *options)
+    train = Trainer.train
+
+    class Stop:
+        def __init__(self, trainer):
+            self.trainer = trainer
+
+        @property
+        def signal_number(self):
+            return 15 if self.trainer.state.step == 6 else None
+
+    monkeypatch.setattr(Trainer, "train", lambda self, m, stop, d: train(self, m, Stop(self), d))
+    with pytest.raises(Interrupted):
+        execute(stopped)
+    monkeypatch.undo()
+    execute(stopped)
+    assert json.dumps(records(tmp_path / "stopped")) == json.dumps(records(straight))
+    weights = [
+        load_file(run_files.checkpoint_folder(run, 12) / "model.safetensors")
+        for run in (straight, tmp_path / "stopped")
+    ]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_accumulated_balancing_losses_weigh_parts_by_their_tokens(make_config, tmp_path):
+    runs = [
+        execute(make_config(f"run.dir={tmp_path}/{n}", *MOE, f"training.gradient_accumulation={n}", "training.steps=3"))
+        for n in (1, 2)
+    ]
+    first, second = ([r["train/balance_loss"] for r in records(run) if "train/balance_loss" in r] for run in runs)
+    assert first == pytest.approx(second, rel=0.05)
+
+
+def balance_after_training(make_config, tmp_path, name, *options):
+    """The last evaluation of a Switch model after some steps at a high learning rate."""
+    quick = ["training.steps=60", "training.learning_rate=2e-2", "evaluation.interval=60", "model.moe.num_experts=8"]
+    config = make_config(f"run.dir={tmp_path}/{name}", *MOE, *quick, "model.moe.balance.token_balance=0",
+                         "model.moe.balance.z_loss=0", "model.moe.experts_per_token=1", "model.moe.kind=switch",
+                         "model.moe.renormalize=false", *options)  # fmt: skip
+    return records(execute(config))[-1]
+
+
+@pytest.mark.parametrize(
+    ("balance", "measure"),
+    [
+        ("model.moe.balance.importance=0.3", "importance_cv"),
+        ("model.moe.balance.token_balance=0.3", "max_violation"),
+        ("model.moe.balance.bias_rate=0.05", "max_violation"),
+    ],
+)
+def test_balancing_balances(make_config, tmp_path, balance, measure):
+    without = balance_after_training(make_config, tmp_path, "without")[f"routing/layer_0/{measure}"]
+    assert balance_after_training(make_config, tmp_path, "with", balance)[f"routing/layer_0/{measure}"] < 0.7 * without
+
+
+def test_weights_of_losses_add_up(make_config):
+    config = make_config(*MOE, "model.moe.balance.token_balance=0.5", "model.moe.balance.z_loss=0.25").model
+    model = build_model(config, 40, seed=0)
+    routings = model(torch.randint(40, (2, 9))).routings
+    from moefacts.models.routing_losses import token_balance_loss, z_loss
+
+    expected = sum(0.5 * token_balance_loss(r) + 0.25 * z_loss(r) for r in routings.values())
+    assert Balancing(model).loss(routings).item() == pytest.approx(expected.item())
+    assert set(summarize_routings(routings)) >= {
+        "routing/layer_0/importance_cv",
+        "routing/layer_1/load_fraction/expert_3",
+    }
