@@ -13,6 +13,7 @@ from moefacts.errors import UserError
 CONFIG, MANIFEST, METRICS, LOCK = "config.yaml", "manifest.json", "metrics.jsonl", ".lock"
 CHECKPOINTS, PROBES, FIGURES, REPORT = "checkpoints", "probes", "figures", "report.html"
 CONFIDENCE = "confidence.parquet"
+ROUTING_TABLES = ("use", "information", "vocabulary", "coactivation", "saturation", "ablation", "biography")
 STATES = ("running", "finished", "interrupted", "failed")
 
 
@@ -129,3 +130,8 @@ def checkpoint_steps(run: Path) -> list[int]:
 def checkpoint_folder(run: Path, step: int) -> Path:
     """Where the checkpoint of ``step`` is kept."""
     return run / CHECKPOINTS / f"step_{step:08d}"
+
+
+def routing_table(run: Path, name: str) -> Path:
+    """Where the routing probe keeps the table ``name``, one of ``ROUTING_TABLES``."""
+    return run / PROBES / f"routing_{name}.parquet"

@@ -6,6 +6,7 @@ Thin lines are single runs (seeds), thick lines their mean.
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
 from moefacts.analysis.phases import phase_measures
+from moefacts.analysis.routing_figures import ROUTING_FIGURES, has_routing_tables
 from moefacts.analysis.runs import Group
 from moefacts.analysis.summary import estimate
 
@@ -194,22 +196,41 @@ FIGURES: dict[str, tuple[str, Callable[[list[Group], float | None], Figure]]] = 
 }  # fmt: skip
 
 
-def draw_figures(groups: list[Group], folder: Path, threshold: float | None = None) -> dict[str, str]:
-    """Write every figure as PNG and PDF into ``folder``; return name -> inline SVG."""
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as the report holds it."""
+
+    name: str
+    caption: str
+    svg: str
+
+
+def draw_figures(groups: list[Group], folder: Path, threshold: float | None = None) -> list[Drawing]:
+    """Write every figure as PNG and PDF into ``folder``; those of mixtures for the first run of each group."""
     folder.mkdir(parents=True, exist_ok=True)
-    drawings = {}
+    several = any(len(group.runs) > 1 for group in groups)
+    note = " Thin lines are single seeds, thick lines their mean." if several else ""
+    drawings = []
     with plt.style.context(STYLE):
-        for name, (_, draw) in FIGURES.items():
-            figure = draw(groups, threshold)
-            figure.savefig(folder / f"{name}.png")
-            figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
-            drawings[name] = _svg(figure)
-            plt.close(figure)
+        for name, (caption, draw) in FIGURES.items():
+            drawings.append(_save(draw(groups, threshold), folder, name, caption + note))
+        for number, group in enumerate(groups):
+            run = group.runs[0]
+            if not has_routing_tables(run):
+                continue
+            suffix, of_run = (
+                (f"_{number}", f" {group.label}, seed {run.config['seed']}.") if len(groups) > 1 else ("", "")
+            )
+            for name, (caption, draw_run) in ROUTING_FIGURES.items():
+                drawings.append(_save(draw_run(run), folder, name + suffix, caption + of_run))
     return drawings
 
 
-def _svg(figure: Figure) -> str:
+def _save(figure: Figure, folder: Path, name: str, caption: str) -> Drawing:
+    figure.savefig(folder / f"{name}.png")
+    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
+    plt.close(figure)
     text = buffer.getvalue()
-    return text[text.index("<svg") :]
+    return Drawing(name, caption, text[text.index("<svg") :])

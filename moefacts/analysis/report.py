@@ -8,13 +8,13 @@ import jinja2
 import yaml
 
 from moefacts import run_files
-from moefacts.analysis.figures import FIGURES
+from moefacts.analysis.figures import Drawing
 from moefacts.analysis.runs import Group, Run
 from moefacts.analysis.summary import MEANINGS, Estimate, format_number, summarize_group
 
 
-def write_report(groups: list[Group], drawings: dict[str, str], path: Path, threshold: float | None) -> None:
-    """Write the page for ``groups`` with the SVG ``drawings`` of ``draw_figures``."""
+def write_report(groups: list[Group], drawings: list[Drawing], path: Path, threshold: float | None) -> None:
+    """Write the page for ``groups`` with the ``drawings`` of ``draw_figures``."""
     runs = [run for group in groups for run in group.runs]
     summaries = [summarize_group(group, threshold) for group in groups]
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
@@ -24,7 +24,7 @@ def write_report(groups: list[Group], drawings: dict[str, str], path: Path, thre
         title=_title(runs, groups),
         lead=_lead(runs[0]) if len(groups) == 1 else f"Configurations: {'; '.join(group.label for group in groups)}.",
         findings=[text for group, s in zip(groups, summaries, strict=True) for text in _findings(group, s, groups)],
-        figures=[(name, FIGURES[name][0], drawings[name]) for name in FIGURES],
+        drawings=drawings,
         labels=[group.label for group in groups],
         measures=[(key, [_cell(s[key]) for s in summaries], meaning) for key, meaning in MEANINGS.items()],
         runs=[_run_row(run) for run in runs],
@@ -71,10 +71,15 @@ def _findings(group: Group, measures: dict[str, Estimate | None], groups: list[G
     assert accuracy is not None
     assert loss is not None
     knowledge = f"At the end the model knew {100 * accuracy.mean:.1f}% of the attribute values of the people it saw."
-    verdict = "it hallucinates" if loss.mean > 1 else "no overconfidence"
-    unseen = f"On people it never saw, its loss was {format_number(loss.mean)} times the baseline: {verdict}."
+    unseen = f"On people it never saw, its loss was {format_number(loss.mean)} times the baseline"
+    if start is not None and measures["unseen_departure"] is not None:
+        unseen += ", having left it for good: it hallucinates."
+    else:
+        unseen += "; it has not left the baseline for good, so this is no hallucination."
     auroc = measures["unseen_auroc"]
-    confidence = f"Its confidence told seen from unseen people with an AUROC of {_cell(auroc)}." if auroc else ""
+    confidence = (
+        f"Its confidence told seen from unseen people with an AUROC of {_cell(auroc)} (0.5 is chance)." if auroc else ""
+    )
     return [prefix + text for text in (plateau, knowledge, unseen, confidence) if text]
 
 

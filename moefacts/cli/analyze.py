@@ -28,7 +28,10 @@ def analyze(
     if threshold is not None and not 0 < threshold < 1:
         raise UserError(f"--threshold {threshold} must lie between 0 and 1")
     paths = list(dict.fromkeys(path.resolve() for path in runs))
-    groups = group_by_seed([read_run(_shown(path)) for path in paths])
+    read = [read_run(_shown(path)) for path in paths]
+    if report:
+        _probe_mixtures(read)
+    groups = group_by_seed(read)
     folder = out or (_shown(paths[0]) if len(paths) == 1 else _shown(paths[0].parent) / "analysis")
     if report:
         from moefacts import run_files
@@ -43,6 +46,16 @@ def analyze(
         _print_table(groups, threshold)
     if report:
         typer.echo(f"report: {folder / run_files.REPORT}", err=as_json)
+
+
+def _probe_mixtures(runs) -> None:
+    """Write what the report says about experts, where it is not there yet. The only use of torch in this command."""
+    for run in runs:
+        if run.config["model"].get("moe") is not None:
+            from moefacts.experiments.probe import probe_run
+
+            if probe_run(run.path):
+                typer.echo(f"{run.path}: routing probes written", err=True)
 
 
 def _shown(path: Path) -> Path:

@@ -89,7 +89,7 @@ def test_figures_and_a_self_contained_report_are_written(run, tmp_path, several)
         f"{n}.{e}" for n in FIGURES for e in ("png", "pdf")
     }
     page = (tmp_path / "report.html").read_text()
-    assert page.count("<svg") == len(FIGURES)
+    assert page.count("<svg") == len(FIGURES) == len(drawings)
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
     )

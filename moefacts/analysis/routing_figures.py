@@ -1,0 +1,186 @@
+"""Figures of one mixture-of-experts run, from its metrics and the tables of the routing probe; one panel a layer."""
+
+from collections.abc import Callable
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from moefacts import run_files
+from moefacts.analysis.runs import Run
+from moefacts.errors import UserError
+
+_LOAD = "routing/layer_{layer}/load_fraction/expert_{expert}"
+_TOKENS_PER_LINE = 22
+
+
+def has_routing_tables(run: Run) -> bool:
+    """True when the routing probe has been run."""
+    return all(run_files.routing_table(run.path, name).exists() for name in run_files.ROUTING_TABLES)
+
+
+def _table(run: Run, name: str) -> pd.DataFrame:
+    path = run_files.routing_table(run.path, name)
+    try:
+        return pd.read_parquet(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged and cannot be read: {str(error).splitlines()[0]}") from None
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    figure, axes = plt.subplots(1, count, figsize=(width * count, height), squeeze=False)
+    return figure, list(axes[0])
+
+
+def _heat_map(axes: Axes, table: pd.DataFrame, layer: int, colors: str, limits: tuple[float, float], unit: str) -> None:
+    image = axes.imshow(table.to_numpy(), aspect="auto", cmap=colors, vmin=limits[0], vmax=limits[1])
+    axes.set_xticks(range(table.shape[1]) if table.shape[1] <= 16 else range(0, table.shape[1], 4))
+    axes.set_yticks(range(table.shape[0]), [str(name).replace("_", " ") for name in table.index])
+    axes.set_xlabel("expert")
+    axes.set_title(f"layer {layer}")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.figure.colorbar(image, ax=axes, label=unit, shrink=0.85)
+
+
+def load_over_training(run: Run) -> Figure:
+    """Load fraction of every expert at every evaluation."""
+    layers = _layers(run)
+    num_experts = run.config["model"]["moe"]["num_experts"]
+    figure, panels = _panels(len(layers), 3.6, 2.6)
+    colors = plt.get_cmap("viridis")(np.linspace(0, 0.95, num_experts))
+    for axes, layer in zip(panels, layers, strict=True):
+        for expert in range(num_experts):
+            column = run.evaluations[_LOAD.format(layer=layer, expert=expert)]
+            axes.plot(column.index, column, color=colors[expert], linewidth=1)
+        axes.axhline(1 / num_experts, color="black", linestyle="--", linewidth=0.8, label="equal load")
+        axes.set_ylim(bottom=0)
+        axes.set_title(f"layer {layer}")
+        axes.set_xlabel("training step")
+    panels[0].set_ylabel("load fraction of each expert")
+    panels[0].legend()
+    return figure
+
+
+def _layers(run: Run) -> list[int]:
+    columns = [name for name in run.evaluations.columns if name.endswith("/importance_cv")]
+    return sorted(int(name.split("/")[1].removeprefix("layer_")) for name in columns)
+
+
+def _use(run: Run, kind: str) -> Figure:
+    table = _table(run, "use")
+    table = table[table["kind"] == kind]
+    layers = sorted(table["layer"].unique())
+    figure, panels = _panels(len(layers), 4.2, 2.7)
+    for axes, layer in zip(panels, layers, strict=True):
+        part = table[table["layer"] == layer]
+        wide = part.pivot(index="label", columns="expert", values="share").loc[part["label"].unique()]
+        _heat_map(axes, wide, layer, "viridis", (0, float(table["share"].max())), "share of assignments")
+    return figure
+
+
+def use_by_role(run: Run) -> Figure:
+    """Which experts each kind of token uses."""
+    return _use(run, "role")
+
+
+def use_by_attribute(run: Run) -> Figure:
+    """Which experts the value tokens of each attribute use."""
+    return _use(run, "attribute")
+
+
+def information(run: Run) -> Figure:
+    """What the choice of experts tells about a token, against the same with permuted labels."""
+    table = _table(run, "information")
+    layers = sorted(table["layer"].unique())
+    figure, panels = _panels(len(layers), 3.2, 2.6)
+    for axes, layer in zip(panels, layers, strict=True):
+        part = table[table["layer"] == layer]
+        place = np.arange(len(part))
+        axes.bar(place - 0.2, part["fraction"], 0.4, label="as chosen")
+        axes.bar(place + 0.2, part["control"], 0.4, label="labels permuted")
+        axes.set_xticks(place, part["label"])
+        axes.set_title(f"layer {layer}")
+        axes.set_ylim(0, max(0.05, 1.1 * float(table[["fraction", "control"]].max().max())))
+    panels[0].set_ylabel("mutual information / expert entropy")
+    panels[0].legend()
+    return figure
+
+
+def saturation(run: Run) -> Figure:
+    """How much of the final choice of experts stood at each checkpoint."""
+    figure, axes = plt.subplots()
+    for layer, part in _table(run, "saturation").groupby("layer"):
+        axes.plot(part["step"], part["saturation"], marker="o", markersize=2.5, label=f"layer {layer}")
+    moe = run.config["model"]["moe"]
+    chance = moe["experts_per_token"] / moe["num_experts"]
+    axes.axhline(chance, color="black", linestyle="--", linewidth=0.8, label="chance, at equal load")
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("training step")
+    axes.set_ylabel("router saturation")
+    axes.legend()
+    return figure
+
+
+def coactivation(run: Run) -> Figure:
+    """Of the tokens with one expert, the share that also has another."""
+    table = _table(run, "coactivation")
+    layers = sorted(table["layer"].unique())
+    figure, panels = _panels(max(1, len(layers)), 3.6, 3.0)
+    for axes, layer in zip(panels, layers, strict=False):
+        wide = table[table["layer"] == layer].pivot(index="expert", columns="other", values="share")
+        _heat_map(axes, wide, layer, "viridis", (0, max(1e-9, float(table["share"].max()))), "share that also has it")
+        axes.set_xlabel("other expert")
+        axes.set_ylabel("expert")
+    return figure
+
+
+def ablation(run: Run) -> Figure:
+    """What leaving out one expert does to the attribute loss."""
+    table = _table(run, "ablation")
+    layers = sorted(table["layer"].unique())
+    bound = max(1e-9, float(table["loss_change"].abs().max()))
+    figure, panels = _panels(len(layers), 4.2, 2.5)
+    for axes, layer in zip(panels, layers, strict=True):
+        part = table[table["layer"] == layer]
+        wide = part.pivot(index="attribute", columns="expert", values="loss_change").loc[part["attribute"].unique()]
+        _heat_map(axes, wide, layer, "RdBu_r", (-bound, bound), "change of attribute loss (nats)")
+    return figure
+
+
+def colored_biography(run: Run) -> Figure:
+    """A biography, each token on the colour of its first-choice expert; one block of lines a layer."""
+    table = _table(run, "biography")
+    layers = sorted(table["layer"].unique())
+    num_experts = run.config["model"]["moe"]["num_experts"]
+    colors = plt.get_cmap("tab20" if num_experts > 10 else "tab10")
+    lines_per_layer = -(-int(table["position"].max() + 1) // _TOKENS_PER_LINE) + 1.2
+    figure, axes = plt.subplots(figsize=(9.5, 0.21 * lines_per_layer * len(layers)))
+    for block, layer in enumerate(layers):
+        part = table[table["layer"] == layer].sort_values("position")
+        top = -block * lines_per_layer
+        axes.text(-0.3, top, f"layer {layer}", fontsize=7, ha="right", va="center", weight="bold")
+        for position, token, expert in zip(part["position"], part["token"], part["expert"], strict=True):
+            x, y = position % _TOKENS_PER_LINE, top - position // _TOKENS_PER_LINE
+            box = plt.Rectangle((x, y - 0.45), 0.97, 0.9, color=colors(expert % colors.N), alpha=0.45, linewidth=0)
+            axes.add_patch(box)
+            axes.text(x + 0.48, y, token.strip().strip("▁")[:12], fontsize=5.2, ha="center", va="center")
+    axes.set_xlim(-2, _TOKENS_PER_LINE)
+    axes.set_ylim(-lines_per_layer * len(layers) + 0.5, 1)
+    axes.axis("off")
+    return figure
+
+
+# Name -> (caption, drawing function), in the order of the report.
+ROUTING_FIGURES: dict[str, tuple[str, Callable[[Run], Figure]]] = {
+    "load_over_training": ("Load of every expert over training.", load_over_training),
+    "use_by_role": ("Experts by token role.", use_by_role),
+    "use_by_attribute": ("Experts of value tokens, by attribute.", use_by_attribute),
+    "information": ("What an expert's choice tells about a token, as a fraction of the expert entropy.", information),
+    "saturation": ("Router saturation: share of the final choice of experts that stood already.", saturation),
+    "coactivation": ("Co-activation of experts.", coactivation),
+    "ablation": ("Leaving out one expert: change of the attribute loss.", ablation),
+    "colored_biography": ("A biography, every token on the colour of its first-choice expert.", colored_biography),
+}

@@ -1,0 +1,140 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from moefacts import run_files
+from moefacts.cli import app as cli
+from moefacts.experiments.probe import probe_run
+from moefacts.experiments.run import execute
+from moefacts.models.transformer import build_model
+from moefacts.probes.routing import (
+    LayerChoices,
+    Tokens,
+    ablation_table,
+    coactivation_table,
+    collect,
+    information_table,
+    mutual_information,
+    overlap,
+    use_table,
+    vocabulary_specialisation,
+)
+from moefacts.synthetic_data.biography import Role
+from moefacts.training.evaluation import Evaluator
+from tests.conftest import tiny_config
+
+E = 4
+
+
+def made_up(num_tokens=4000, seed=0):
+    """Tokens whose first expert is told by their attribute exactly, and whose second by nothing."""
+    generator = np.random.default_rng(seed)
+    attribute = generator.integers(0, 4, num_tokens)
+    second = (attribute + generator.integers(1, E, num_tokens)) % E
+    tokens = Tokens(
+        np.full(num_tokens, int(Role.FIRST_VALUE)), attribute, generator.integers(0, 10, num_tokens), attribute * 7
+    )
+    return tokens, attribute, second
+
+
+def test_mutual_information_of_known_tables():
+    assert mutual_information(np.eye(4) * 25) == pytest.approx(np.log(4))
+    assert mutual_information(np.full((3, 5), 8.0)) == pytest.approx(0, abs=1e-12)
+    counts = np.array([[30.0, 10], [10, 50]])
+    joint = counts / 100
+    expected = sum(
+        joint[i, j] * np.log(joint[i, j] / (joint[i].sum() * joint[:, j].sum())) for i in range(2) for j in range(2)
+    )
+    assert mutual_information(counts) == pytest.approx(expected)
+
+
+def test_experts_that_follow_the_attribute_say_everything_about_it_and_nothing_about_people():
+    tokens, first, _ = made_up()
+    table = information_table(tokens, {0: LayerChoices(first[:, None], E)}).set_index("label")
+    assert table.loc["attribute", "fraction"] == pytest.approx(1)
+    assert table.loc["token", "fraction"] == pytest.approx(1)
+    assert table.loc["individual", "fraction"] < 0.01
+    assert (table["control"] < 0.01).all()
+
+
+def test_the_control_shows_the_bias_of_finite_samples():
+    tokens, first, _ = made_up(num_tokens=60)
+    many = Tokens(tokens.role_N, tokens.attribute_N, np.arange(60), tokens.id_N)  # everybody occurs once
+    row = information_table(many, {0: LayerChoices(first[:, None], E)}).set_index("label").loc["individual"]
+    assert row["fraction"] == pytest.approx(1)
+    assert row["control"] == pytest.approx(1)
+
+
+def test_shares_of_experts_by_role_and_attribute():
+    tokens, first, second = made_up()
+    table = use_table(tokens, {0: LayerChoices(np.stack([first, second], axis=1), E)})
+    shares = table[table["kind"] == "attribute"].pivot(index="label", columns="expert", values="share")
+    assert shares.loc["birth_date", 0] == pytest.approx(0.5)
+    assert shares.loc["birth_date", [1, 2, 3]].sum() == pytest.approx(0.5)
+    roles = table[(table["kind"] == "role") & (table["label"] == "first_value")]["share"]
+    assert roles.sum() == pytest.approx(1)
+
+
+def test_vocabulary_specialisation_is_one_when_each_token_has_its_expert():
+    tokens, first, second = made_up()
+    assert vocabulary_specialisation(tokens, LayerChoices(first[:, None], E)) == 1
+    assert vocabulary_specialisation(tokens, LayerChoices(np.stack([first, second], axis=1), E)) == pytest.approx(0.5)
+
+
+def test_coactivation_counts_all_pairs():
+    choices = LayerChoices(np.array([[0, 1], [0, 1], [0, 2], [3, 0]]), E)
+    table = coactivation_table({0: choices}).set_index(["expert", "other"])["share"]
+    assert table[0, 1] == pytest.approx(0.5)
+    assert table[1, 0] == 1
+    assert table[0, 3] == pytest.approx(0.25)
+    assert table[2, 3] == 0
+
+
+def test_overlap_does_not_care_about_order():
+    first = LayerChoices(np.array([[0, 1], [2, 3]]), E)
+    second = LayerChoices(np.array([[1, 0], [2, 0]]), E)
+    assert overlap(first, first) == 1
+    assert overlap(first, second) == pytest.approx(0.75)
+
+
+MOE = ["model=moe_laptop", "model.moe.num_experts=4", "model.moe.d_expert=16"]
+
+
+def test_ablation_leaves_the_model_as_it_was_and_sees_a_dead_expert(batcher):
+    model = build_model(tiny_config(*MOE).model, batcher.tokenizer.vocab_size, seed=0)
+    model.layers[0].feed_forward.experts.down.data[2] = 0
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    table = ablation_table(model, Evaluator(batcher, "seen", 16, 8))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    change = table.groupby("expert")["loss_change"].apply(lambda column: column.abs().sum())
+    assert change[2] == 0
+    assert (change[[0, 1, 3]] > 0).all()
+
+
+def test_what_is_collected_is_what_the_routers_chose_for_each_token(batcher):
+    model = build_model(tiny_config(*MOE).model, batcher.tokenizer.vocab_size, seed=0).eval()
+    evaluator = Evaluator(batcher, "seen", 16, 16)
+    tokens, choices = collect(model, evaluator)
+    _, batch, _, real_N = evaluator.batches[0]
+    routing = model(batch.inputs_BT, None, real_N).routings[0]
+    assert (choices[0].expert_NK == routing.expert_NK.numpy()).all()
+    assert (tokens.id_N == batch.inputs_BT.flatten()[real_N].numpy()).all()
+    assert set(np.unique(tokens.role_N)) == {role for role in Role if role != Role.PADDING}
+
+
+def test_analyze_probes_a_mixture_once_and_draws_what_it_found(make_config, tmp_path):
+    run = execute(make_config(*MOE, f"run.dir={tmp_path}/run", "model.num_layers=2"))
+    assert not any(run_files.routing_table(run, name).exists() for name in run_files.ROUTING_TABLES)
+    result = CliRunner().invoke(cli.app, ["analyze", str(run)])
+    assert result.exit_code == 0, result.output
+    saturation = pd.read_parquet(run_files.routing_table(run, "saturation"))
+    assert saturation[saturation["step"] == 12]["saturation"].tolist() == [1, 1]
+    assert (run / "report.html").read_text().count("<svg") == 13
+    assert (run / "figures" / "colored_biography.png").exists()
+    assert probe_run(run) is False
+
+
+def test_a_dense_run_has_nothing_to_probe(finished_run):
+    assert probe_run(finished_run) is False
