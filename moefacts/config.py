@@ -73,6 +73,14 @@ class RunConfig:
         check_choice("tokenizer", self.tokenizer, TOKENIZERS)
         check_at_least("threads", self.threads, 1)
         check_at_least("seed", self.seed, 0)
+        if self.seed >= 1 << 63:
+            raise UserError(f"seed={self.seed} is too large; it must be below 2**63")
+        if self.run.dir == "" or self.run.root == "":
+            raise UserError("run.dir and run.root must not be empty; leave them out for the default")
+        for key in ("study", "name"):
+            value = getattr(self.run, key)
+            if value is not None and (value in ("", ".", "..") or "/" in value):
+                raise UserError(f"run.{key}={value} must be the name of one folder; run.dir takes a path")
         for part in (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb):
             part.check()
         try:
@@ -95,7 +103,8 @@ def load_config(values: Any) -> RunConfig:
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no value; it must be given") from None
     except OmegaConfBaseException as error:
-        raise UserError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}") from None
+        hint = "; write a whole number, such as 1000" if "to Integer" in str(error) else ""
+        raise UserError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}{hint}") from None
     assert isinstance(config, RunConfig)
     config.check()
     return config
@@ -106,8 +115,8 @@ def unknown_key(key: str) -> UserError:
     keys = set(config_keys(RunConfig))
     leaf = key.rsplit(".", 1)[-1]
     same_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == leaf]
-    close = difflib.get_close_matches(key, keys, n=3, cutoff=0.6) or difflib.get_close_matches(leaf, keys, n=3)
-    likely = sorted(same_leaf) or close
+    initials = [k for k in keys if leaf == "".join(word[0] for word in k.rsplit(".", 1)[-1].split("_"))]  # lr, wd
+    likely = sorted(same_leaf) or sorted(initials) or difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
     hint = "did you mean " + " or ".join(likely) + "?" if likely else "`moefacts train --cfg job` shows them all"
     return UserError(f"there is no setting '{key}'; {hint}")
 

@@ -39,16 +39,35 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
         raise explain(error, overrides) from None
 
 
-def overrides_of(config: RunConfig) -> list[str]:
-    """The shortest overrides that compose to ``config``: its presets, then every setting that differs from theirs."""
-    chosen = [f"{group}={name}" for group, name in (("scale", config.scale), ("model", config.model.preset))]
+def overrides_of(config: RunConfig) -> list[str] | None:
+    """The shortest overrides that compose to ``config``: its presets, then every setting that differs from theirs.
+
+    None when the presets are the user's own, which only the user's command line can find.
+    """
+    presets = {"scale": config.scale, "model": config.model.preset}
+    if any(name not in preset_names(group) for group, name in presets.items()):
+        return None
+    chosen = [f"{group}={name}" for group, name in presets.items()]
     preset = compose(chosen)
-    differing = [
-        f"{key}={'null' if value is None else str(value).replace(' ', '')}"
+    overrides = chosen + [
+        f"{key}={_value_text(value)}"
         for key in config_keys(RunConfig)
         if (value := _setting(config, key)) != _setting(preset, key)
     ]
-    return chosen + differing
+    try:
+        return overrides if compose(overrides) == config else None
+    except UserError:
+        return None
+
+
+def _value_text(value: object) -> str:
+    """A value in the grammar of Hydra's overrides."""
+    if value is None:
+        return "null"
+    if isinstance(value, str) and not re.fullmatch(r"[\w./+-]+", value):
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{escaped}'"
+    return str(value).replace(" ", "") if isinstance(value, list) else str(value)
 
 
 def _setting(config: RunConfig, key: str) -> object:
@@ -64,7 +83,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> UserError:
     text = str(error)
     if isinstance(error, OverrideParseException):
         return UserError(f"'{error.override}' is not an override; write key=value, as in population.size=2048")
-    missing = re.search(r"Could not find '(\w+)/(\w+)'", text)
+    missing = re.search(r"Could not find '(\w+)/([^']+)'", text)
     if missing and missing[1] in GROUPS:
         return UserError(f"there is no {missing[1]} '{missing[2]}'; {nearest(missing[2], preset_names(missing[1]))}")
     key = re.search(r"Could not (?:override|delete|append)[^']*'([^'=@]+)", text)

@@ -14,6 +14,7 @@ CONFIG, MANIFEST, METRICS, LOCK = "config.yaml", "manifest.json", "metrics.jsonl
 CHECKPOINTS, PROBES, FIGURES, REPORT = "checkpoints", "probes", "figures", "report.html"
 CONFIDENCE = "confidence.parquet"
 ROUTING_TABLES = ("use", "information", "vocabulary", "coactivation", "saturation", "ablation", "biography")
+PLATEAU_CEILING = 1.1  # a run is on its plateau once its attribute loss is within 10% of the baseline
 STATES = ("running", "finished", "interrupted", "failed")
 
 
@@ -73,7 +74,8 @@ def read_manifest(run: Path) -> dict[str, Any]:
     if not run.is_dir():
         raise UserError(f"there is no run directory {run}")
     manifest = read_json(run / MANIFEST, "run directory")
-    if "moefacts" not in manifest.get("versions", {}) or manifest.get("state") not in STATES:
+    versions = manifest.get("versions")
+    if not isinstance(versions, dict) or "moefacts" not in versions or manifest.get("state") not in STATES:
         raise UserError(f"{run} is not a run directory of moefacts: its {MANIFEST} is of another kind")
     return manifest
 
@@ -124,7 +126,8 @@ def read_metrics(path: Path, torn_end: str = "refuse") -> list[dict[str, Any]]:
 
 def checkpoint_steps(run: Path) -> list[int]:
     """The steps of the complete checkpoints of a run, ascending."""
-    return sorted(int(folder.name.removeprefix("step_")) for folder in (run / CHECKPOINTS).glob("step_*"))
+    names = (folder.name.removeprefix("step_") for folder in (run / CHECKPOINTS).glob("step_*"))
+    return sorted(int(name) for name in names if name.isdecimal())
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:

@@ -5,6 +5,7 @@ Thin lines are single runs (seeds), thick lines their mean.
 """
 
 import io
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +60,8 @@ def _shade_phases(axes: Axes, group: Group, threshold: float | None) -> None:
             if right - left > 0.18 * last:
                 axes.text(y=1.02, s=name, **place)
             else:  # a narrow phase is named along its band
-                axes.text(y=0.03, s=name, va="bottom", rotation=90, color="#666666", **place)
+                box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.8}
+                axes.text(y=0.03, s=name, va="bottom", rotation=90, color="#444444", zorder=5, bbox=box, **place)
 
 
 def _baseline(axes: Axes, groups: list[Group]) -> None:
@@ -81,12 +83,22 @@ def _readable_log_axis(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _finish(axes: Axes, ylabel: str, legend: bool = True, **legend_options) -> None:
+def _finish(axes: Axes, ylabel: str, groups: list[Group], legend: bool = True) -> None:
     axes.set_xlabel("training step")
     axes.set_ylabel(ylabel)
     axes.grid(axis="y")
-    if legend:
-        axes.legend(**legend_options)
+    if not legend:
+        return
+    if len(groups) == 1:
+        axes.legend()
+    else:  # labels of groups can be long: below the panels, once
+        figure = axes.figure
+        assert isinstance(figure, Figure)
+        handles, labels = axes.get_legend_handles_labels()
+        wrapped = ["\n".join(textwrap.wrap(label, 60)) for label in labels]
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + 0.17 * sum(1 + label.count("\n") for label in wrapped))
+        figure.legend(handles, wrapped, loc="outside lower center")
 
 
 def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figure:
@@ -99,7 +111,7 @@ def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figur
     _readable_log_axis(axes)
     if len(groups) == 1:
         _shade_phases(axes, groups[0], threshold)
-    _finish(axes, "attribute loss (nats)")
+    _finish(axes, "attribute loss (nats)", groups)
     return figure
 
 
@@ -117,7 +129,7 @@ def attribute_accuracy(groups: list[Group], threshold: float | None = None) -> F
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     if len(groups) == 1:
         _shade_phases(axes, groups[0], threshold)
-    _finish(axes, "attribute accuracy")
+    _finish(axes, "attribute accuracy", groups)
     return figure
 
 
@@ -136,7 +148,7 @@ def seen_and_unseen_loss(groups: list[Group], threshold: float | None = None) ->
     if len(groups) == 1:
         _shade_phases(axes, groups[0], threshold)
     axes.set_ylim(bottom=0)
-    _finish(axes, "attribute loss (nats)")
+    _finish(axes, "attribute loss (nats)", groups)
     return figure
 
 
@@ -156,7 +168,7 @@ def confidence_and_entropy(groups: list[Group], threshold: float | None = None) 
         if len(groups) == 1:
             _shade_phases(axes, groups[0], threshold)
         axes.set_ylim(bottom=0)
-        _finish(axes, ylabel)
+        _finish(axes, ylabel, groups, legend=len(groups) == 1 or axes is panels[0])
     panels[0].set_ylim(0, 1.02)
     return figure
 
@@ -180,9 +192,11 @@ def loss_by_attribute(groups: list[Group], threshold: float | None = None) -> Fi
         if len(groups) == 1:
             _shade_phases(axes, group, threshold)
         else:
-            axes.set_title(group.label)
+            axes.set_title("\n".join(textwrap.wrap(group.label, 50)), fontsize=7)
         axes.set_ylim(0, 2)
-        _finish(axes, "attribute loss / its baseline" if axes is panels[0][0] else "", legend=axes is panels[0][-1])
+        _finish(
+            axes, "attribute loss / its baseline" if axes is panels[0][0] else "", groups[:1], axes is panels[0][-1]
+        )
     return figure
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import mannwhitneyu
 
-from moefacts.analysis.phases import PLATEAU_CEILING
 from moefacts.analysis.runs import Run, crossing
+from moefacts.run_files import PLATEAU_CEILING
 
 NUM_BINS = 15
 

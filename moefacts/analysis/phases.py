@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from moefacts.analysis.runs import Run, crossing
+from moefacts.run_files import PLATEAU_CEILING
 
-PLATEAU_CEILING = 1.1  # the plateau starts when the loss is within 10% of the baseline; it then sits 2-5% above it
 ACCURACIES = (10, 50, 90)
 
 

@@ -10,7 +10,7 @@ import yaml
 from moefacts import run_files
 from moefacts.analysis.figures import Drawing
 from moefacts.analysis.runs import Group, Run
-from moefacts.analysis.summary import MEANINGS, Estimate, format_number, summarize_group
+from moefacts.analysis.summary import MEANINGS, Estimate, cell, format_number, summarize_group
 
 
 def write_report(groups: list[Group], drawings: list[Drawing], path: Path, threshold: float | None) -> None:
@@ -26,7 +26,7 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         findings=[text for group, s in zip(groups, summaries, strict=True) for text in _findings(group, s, groups)],
         drawings=drawings,
         labels=[group.label for group in groups],
-        measures=[(key, [_cell(s[key]) for s in summaries], meaning) for key, meaning in MEANINGS.items()],
+        measures=[(key, [cell(key, s[key]) for s in summaries], meaning) for key, meaning in MEANINGS.items()],
         runs=[_run_row(run) for run in runs],
         several_seeds=any(len(group.runs) > 1 for group in groups),
         commands=[run.manifest["command"] for run in runs]
@@ -45,10 +45,6 @@ def _title(runs: list[Run], groups: list[Group]) -> str:
     return f"{len(runs)} runs in {len(groups)} configurations"
 
 
-def _cell(estimate: Estimate | None) -> str:
-    return "not reached" if estimate is None else estimate.text()
-
-
 def _lead(run: Run) -> str:
     population, training = run.config["population"], run.config["training"]
     return (
@@ -58,15 +54,15 @@ def _lead(run: Run) -> str:
 
 
 def _findings(group: Group, measures: dict[str, Estimate | None], groups: list[Group]) -> list[str]:
-    """The result in words; every number is one of the table's."""
+    """The result in words; every number is the mean of one in the table, where its interval stands."""
     prefix = f"{group.label}: " if len(groups) > 1 else ""
-    start, end = measures["plateau_start"], measures["plateau_end"]
+    start, end = measures["plateau_start"], measures["plateau_end_interpolated"]
     if start is None:
         plateau = "The attribute loss never came near the no-knowledge baseline."
     elif end is None:
-        plateau = f"The plateau began at step {_cell(start)} and did not end in this run."
+        plateau = f"The plateau began at step {format_number(start.mean)} and did not end in this run."
     else:
-        plateau = f"The plateau began at step {_cell(start)} and ended at step {_cell(end)}."
+        plateau = f"The plateau began at step {format_number(start.mean)} and ended at step {format_number(end.mean)}."
     accuracy, loss = measures["final_attribute_accuracy"], measures["unseen_final_loss_over_baseline"]
     assert accuracy is not None
     assert loss is not None
@@ -78,7 +74,9 @@ def _findings(group: Group, measures: dict[str, Estimate | None], groups: list[G
         unseen += "; it has not left the baseline for good, so this is no hallucination."
     auroc = measures["unseen_auroc"]
     confidence = (
-        f"Its confidence told seen from unseen people with an AUROC of {_cell(auroc)} (0.5 is chance)." if auroc else ""
+        f"Its confidence told seen from unseen people with an AUROC of {format_number(auroc.mean)} (0.5 is chance)."
+        if auroc
+        else ""
     )
     return [prefix + text for text in (plateau, knowledge, unseen, confidence) if text]
 

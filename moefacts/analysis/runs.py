@@ -71,6 +71,10 @@ class Run:
             raise UserError(f"{path} is damaged and cannot be read: {str(error).splitlines()[0]}") from None
 
 
+_NEEDED = ("no_knowledge_baseline", "no_knowledge_baseline_by_attribute", "parameters", "command", "device")
+_NEEDED_SECTIONS = ("population", "model", "training", "evaluation", "seed")
+
+
 def read_run(path: Path) -> Run:
     """Read a run directory.
 
@@ -82,6 +86,10 @@ def read_run(path: Path) -> Run:
         config = OmegaConf.to_container(OmegaConf.load(path / run_files.CONFIG))
     except Exception as error:  # a missing file or any error of the YAML library: there is no config to read
         raise UserError(f"{path / run_files.CONFIG} cannot be read: {str(error).splitlines()[0]}") from None
+    if not isinstance(config, dict) or any(section not in config for section in _NEEDED_SECTIONS):
+        raise UserError(f"{path / run_files.CONFIG} is not the config of a run")
+    if missing := [key for key in _NEEDED if key not in manifest]:
+        raise UserError(f"{path} has not begun to train, or its {run_files.MANIFEST} is damaged: it lacks {missing[0]}")
     records = run_files.read_metrics(path / run_files.METRICS)
     run = Run(path, config, manifest, records)  # type: ignore[arg-type]
     if run.evaluations.empty:
@@ -93,6 +101,25 @@ def settings(run: Run) -> dict[str, Any]:
     """What a run computes, as dotted keys; where it is kept is left out."""
     flat = pd.json_normalize({key: value for key, value in run.config.items() if key not in _NOT_SCIENCE})
     return flat.iloc[0].to_dict()
+
+
+def choose_runs(runs: list[Run]) -> tuple[list[Run], list[str]]:
+    """The runs that can stand in one mean, and a line for each that is left out.
+
+    Left out are copies of a run, which add nothing to an interval, and unfinished runs when others are finished.
+    """
+    chosen: dict[str, Run] = {}
+    notes = []
+    some_finished = any(run.manifest["state"] == "finished" for run in runs)
+    for run in runs:
+        name = repr(sorted(settings(run).items(), key=lambda item: item[0]))
+        if some_finished and run.manifest["state"] != "finished":
+            notes.append(f"{run.path} is not finished ({run.manifest['state']}) and is left out")
+        elif name in chosen:
+            notes.append(f"{run.path} is the same run as {chosen[name].path} and is left out")
+        else:
+            chosen[name] = run
+    return list(chosen.values()), notes
 
 
 @dataclass(frozen=True)

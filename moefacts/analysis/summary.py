@@ -36,6 +36,9 @@ MEANINGS = {
 }
 
 
+PROBED = ("unseen_auroc", "seen_calibration_error", "unseen_calibration_error")  # when training has ended
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over ``count`` runs with its 95% Student t interval; no interval from fewer than two.
@@ -51,8 +54,10 @@ class Estimate:
 
     def text(self) -> str:
         """As it stands in a table."""
-        if self.low is None or self.high is None or self.low == self.high:
+        if self.low is None or self.high is None:
             text = format_number(self.mean)
+        elif self.low == self.high:
+            text = f"{format_number(self.mean)} (all equal)"
         else:
             text = f"{format_number(self.mean)} ± {format_number((self.high - self.low) / 2)}"
         return text + (f" ({self.missing} of {self.count + self.missing} not reached)" if self.missing else "")
@@ -65,6 +70,13 @@ def format_number(value: float | None) -> str:
     if abs(value) >= 1000 or (value == int(value) and abs(value) >= 10):
         return f"{value:,.0f}"
     return f"{value:.4g}"
+
+
+def cell(key: str, estimate: Estimate | None) -> str:
+    """An estimate as it stands in a table, or why there is none."""
+    if estimate is not None:
+        return estimate.text()
+    return "not measured" if key in PROBED else "not reached"
 
 
 def measure_run(run: Run, threshold: float | None = None) -> dict[str, float | None]:

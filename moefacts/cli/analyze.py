@@ -8,6 +8,8 @@ import typer
 
 from moefacts.errors import UserError
 
+ANALYSIS_FOLDER = "analysis"
+
 
 def analyze(
     runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
@@ -22,17 +24,21 @@ def analyze(
 
     Runs that differ only in their seed are taken together, with intervals.
     """
-    from moefacts.analysis.runs import group_by_seed, read_run
+    from moefacts.analysis.runs import choose_runs, group_by_seed, read_run
     from moefacts.analysis.summary import as_json as measures_as_json
 
     if threshold is not None and not 0 < threshold < 1:
         raise UserError(f"--threshold {threshold} must lie between 0 and 1")
-    paths = list(dict.fromkeys(path.resolve() for path in runs))
-    read = [read_run(_shown(path)) for path in paths]
+    paths = [path for path in dict.fromkeys(path.resolve() for path in runs) if not _is_analysis(path)]
+    if not paths:
+        raise UserError("there is no run among these folders, only the results of earlier analyses")
+    read, notes = choose_runs([read_run(_shown(path)) for path in paths])
+    for note in notes:
+        typer.echo(f"moefacts: {note}", err=True)
     if report:
         _probe_mixtures(read)
     groups = group_by_seed(read)
-    folder = out or (_shown(paths[0]) if len(paths) == 1 else _shown(paths[0].parent) / "analysis")
+    folder = out or (_shown(paths[0]) if len(paths) == 1 else _shown(paths[0].parent) / ANALYSIS_FOLDER)
     if report:
         from moefacts import run_files
         from moefacts.analysis.figures import draw_figures
@@ -46,6 +52,11 @@ def analyze(
         _print_table(groups, threshold)
     if report:
         typer.echo(f"report: {folder / run_files.REPORT}", err=as_json)
+
+
+def _is_analysis(path: Path) -> bool:
+    """True for the folder that an earlier analysis of several runs wrote beside them."""
+    return path.name == ANALYSIS_FOLDER and (path / "report.html").exists() and not (path / "config.yaml").exists()
 
 
 def _probe_mixtures(runs) -> None:
@@ -66,15 +77,14 @@ def _shown(path: Path) -> Path:
 def _print_table(groups, threshold: float | None) -> None:
     from rich.table import Table
 
-    from moefacts.analysis.summary import MEANINGS, summarize_group
+    from moefacts.analysis.summary import MEANINGS, cell, summarize_group
     from moefacts.cli.output import console
 
     summaries = [summarize_group(group, threshold) for group in groups]
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("measure", no_wrap=True)
     for group in groups:
-        table.add_column(f"{group.label} ({len(group.runs)} run{'s' if len(group.runs) > 1 else ''})", no_wrap=True)
+        table.add_column(f"{group.label} ({len(group.runs)} run{'s' if len(group.runs) > 1 else ''})", overflow="fold")
     for key in MEANINGS:
-        cells = [summary[key] for summary in summaries]
-        table.add_row(key, *("not reached" if cell is None else cell.text() for cell in cells))
+        table.add_row(key, *(cell(key, summary[key]) for summary in summaries))
     console().print(table)

@@ -1,8 +1,9 @@
 """The ``moefacts`` command."""
 
 import errno
+import os
 import sys
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -45,16 +46,24 @@ def _options(
 def main() -> None:
     """Run the command; what the user can put right becomes one line and exit code 2."""
     try:
-        app()
+        exit_code = app(standalone_mode=False)
     except UserError as error:
         _fail(str(error))
     except OSError as error:
-        if error.errno not in _DISK_IS_FULL:
+        if error.errno is None:
             raise
-        where = f" while writing {error.filename}" if error.filename else ""
-        _fail(f"no space left on the device{where}; free some and start the command again, which resumes the run")
+        place = f": {error.filename}" if error.filename else ""
+        if error.errno in _DISK_IS_FULL:
+            _fail(f"no space left on the device{place}; free some and start the command again, which resumes the run")
+        _fail(f"{os.strerror(error.errno)}{place}")
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # Typer's own complaints about a command line have one
+            raise
+        _fail(f"{error.format_message()} (moefacts --help shows the commands, moefacts COMMAND --help their options)")
+    else:
+        sys.exit(exit_code or 0)
 
 
-def _fail(message: str) -> None:
+def _fail(message: str) -> NoReturn:
     print(f"moefacts: {' '.join(message.split())}", file=sys.stderr)
     sys.exit(EXIT_USER_ERROR)

@@ -12,28 +12,36 @@ from moefacts.errors import UserError
 def generate(
     context: typer.Context,
     out: Annotated[Path | None, typer.Option(help="Folder to write the dataset to.")] = None,
-    preview: Annotated[int, typer.Option(help="Print this many biographies, names and values highlighted.")] = 0,
+    preview: Annotated[int, typer.Option(min=0, help="Print so many biographies, names and values highlighted.")] = 0,
 ) -> None:
     """Write a population and its biographies as a Hugging Face dataset folder (Parquet and a card).
 
-    Arguments are Hydra overrides: moefacts generate population.size=2048 dataset.train=100000 --out datasets/bios
+    Arguments are Hydra overrides:  moefacts generate population.size=2048 dataset.train=100000 --out datasets/bios
     """
-    from moefacts.experiments.dataset import generate_dataset
-    from moefacts.presets import compose, overrides_of
+    from moefacts.cli.hydra_bridge import run_with_hydra
 
-    if out is None and preview < 1:
-        raise UserError(
-            "nothing to do: give --out FOLDER to write a dataset, or --preview 3 to look at some biographies"
-        )
-    config = compose(context.args)
-    if preview > 0:
-        _print_preview(config, preview)
-    if out is None:
-        return
+    def task(config) -> None:
+        if out is None and preview == 0:
+            raise UserError(
+                "nothing to do: give --out FOLDER for a dataset, or --preview 3 to look at some biographies"
+            )
+        if preview:
+            _print_preview(config, preview)
+        if out is not None:
+            _write(config, out)
+
+    run_with_hydra("moefacts generate", context.args, task)
+
+
+def _write(config, out: Path) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    command = shlex.join(["moefacts", "generate", *overrides_of(config), "--out", str(out)])
+    from moefacts.experiments.dataset import generate_dataset
+    from moefacts.presets import overrides_of
+
+    overrides = overrides_of(config) or ["…"]  # settings from files of the user's own have no command of ours
+    command = shlex.join(["moefacts", "generate", *overrides, "--out", str(out)])
     rows = config.dataset.train + config.dataset.validation + config.dataset.unseen
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -51,12 +59,8 @@ def _print_preview(config, count: int) -> None:
     from moefacts.cli.output import console
     from moefacts.experiments.dataset import preview
 
-    styles = {
-        "FIRST_NAME": "bold cyan",
-        "MIDDLE_NAME": "bold cyan",
-        "LAST_NAME": "bold cyan",
-        "FIRST_VALUE": "bold yellow",
-    }
+    name_style, value_style = "bold cyan", "bold yellow"
+    styles = {"FIRST_NAME": name_style, "MIDDLE_NAME": name_style, "LAST_NAME": name_style, "FIRST_VALUE": value_style}
     screen = console()
     for _, pieces in preview(config, count):
         line = Text()

@@ -3,7 +3,9 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
+from moefacts.cli.signals import signals_passed_on
 from moefacts.config import RunConfig, load_config
 from moefacts.errors import UserError
 from moefacts.presets import CONFIG_MODULE, CONFIG_NAME, explain
@@ -36,7 +38,8 @@ def run_with_hydra(program: str, arguments: Sequence[str], task: Callable[[RunCo
     sys.argv = [program, *_options_first(program, arguments)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach us as exceptions, instead of Hydra printing and exiting
     try:
-        hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)(job)()
+        with signals_passed_on() if "-m" in arguments or "--multirun" in arguments else nullcontext():
+            hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error, arguments) from None
     finally:

@@ -36,7 +36,8 @@ def train(
             from moefacts import run_files
             from moefacts.config import read_config
 
-            run_files.read_manifest(resume)
+            if not resume.is_dir():
+                raise UserError(f"there is no run directory {resume}")
             config = read_config(resume / run_files.CONFIG)
             config.run.dir = str(resume)
             typer.echo(execute(config))

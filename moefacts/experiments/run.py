@@ -19,7 +19,7 @@ from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.population import build_population
 from moefacts.synthetic_data.tokenizer import build_tokenizer
 from moefacts.training.checkpoint import load_weights
-from moefacts.training.interrupt import Interrupted, StopRequest
+from moefacts.training.interrupt import StopRequest
 from moefacts.training.logger import open_mirror
 from moefacts.training.loop import Trainer
 from moefacts.training.progress import ProgressDisplay
@@ -84,47 +84,59 @@ def execute(config: RunConfig) -> Path:
         Interrupted: a signal came; the state is saved.
     """
     path = run_directory(config)
-    with StopRequest() as stop, RunDirectory(path, config) as run:
-        if run.is_finished:
-            print(f"{path} is finished already", file=sys.stderr)
-            return path
-        materials = prepare(config)
-        population = materials.batcher.population
-        trainer = Trainer(config, materials.model, materials.batcher, run)
-        steps = run_files.checkpoint_steps(path)
-        if steps:
-            trainer.resume(steps[-1])
-            print(f"{path}: resuming from step {steps[-1]}", file=sys.stderr)
-        else:
-            run.truncate_metrics(-1)
-        counts = parameter_counts(config.model, materials.model.vocab_size)
-        run.update_manifest(
-            state="running",
-            command=shlex.join(["moefacts", "train", *overrides_of(config)]),
-            **provenance(_device_name(materials.device)),
-            parameters=counts_as_dict(counts),
-            vocab_size=materials.model.vocab_size,
-            population_fingerprint=population.fingerprint,
-            no_knowledge_baseline=population.no_knowledge_baseline,
-            no_knowledge_baseline_by_attribute=population.no_knowledge_baseline_A.tolist(),
-            resumed_from=steps[-1] if steps else None,
-        )
-        state = "failed"
-        try:
-            mirror = open_mirror(config.wandb, path, dataclasses.asdict(config))
-            try:
-                with ProgressDisplay(path.name, config.training.steps, trainer.baseline) as display:
-                    trainer.train(mirror, stop, display)
-            finally:
-                mirror.close()
-            write_confidence(path, trainer)
-            state = "finished"
-        except (Interrupted, KeyboardInterrupt):
-            state = "interrupted"
-            raise
-        finally:
-            _record_end(run, trainer, state)
+    with StopRequest() as stop:
+        materials = prepare(config)  # whatever is wrong with the settings shows before anything is written
+        with RunDirectory(path, config) as run:
+            if run.is_finished:
+                print(f"{path} is finished already", file=sys.stderr)
+            else:
+                _train(config, materials, run, stop)
     return path
+
+
+def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: StopRequest) -> None:
+    path, population = run.path, materials.batcher.population
+    trainer = Trainer(config, materials.model, materials.batcher, run)
+    steps = run_files.checkpoint_steps(path)
+    if steps:
+        trainer.resume(steps[-1])
+        print(f"{path}: resuming from step {steps[-1]}", file=sys.stderr)
+    else:
+        run.truncate_metrics(0)
+    run.update_manifest(
+        state="running",
+        command=_command(config),
+        **provenance(_device_name(materials.device)),
+        parameters=counts_as_dict(parameter_counts(config.model, materials.model.vocab_size)),
+        vocab_size=materials.model.vocab_size,
+        population_fingerprint=population.fingerprint,
+        no_knowledge_baseline=population.no_knowledge_baseline,
+        no_knowledge_baseline_by_attribute=population.no_knowledge_baseline_A.tolist(),
+        resumed_from=steps[-1] if steps else None,
+    )
+    state = "failed"
+    try:
+        mirror = open_mirror(config.wandb, path, dataclasses.asdict(config))
+        try:
+            with ProgressDisplay(path.name, config.training.steps, trainer.baseline) as display:
+                trainer.train(mirror, stop, display)
+        finally:
+            mirror.close()
+        write_confidence(path, trainer)
+        state = "finished"
+    except KeyboardInterrupt:
+        state = "interrupted"
+        raise
+    finally:
+        _record_end(run, trainer, state)
+
+
+def _command(config: RunConfig) -> str:
+    """What to type to train the same run."""
+    overrides = overrides_of(config)
+    if overrides is None:  # the settings come from files of the user's own; the resolved ones are in the directory
+        return "moefacts train --resume COPY  # COPY: a folder with nothing but this run's config.yaml"
+    return shlex.join(["moefacts", "train", *overrides])
 
 
 def _record_end(run: RunDirectory, trainer: Trainer, state: str) -> None:

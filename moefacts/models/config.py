@@ -106,6 +106,9 @@ class ModelConfig:
         for key in ("num_layers", "d_model", "num_heads", "d_head", "d_hidden"):
             if getattr(self, key) < 1:
                 raise ValueError(f"model.{key}={getattr(self, key)} is too small; it must be at least 1")
+        for key in ("rope_theta", "norm_epsilon"):
+            if not 0 < getattr(self, key) < float("inf"):
+                raise ValueError(f"model.{key}={getattr(self, key)} must be positive")
         if self.d_head % 2:
             raise ValueError(f"model.d_head={self.d_head} must be even, because rotary positions turn pairs")
         if self.activation not in ACTIVATIONS:

@@ -26,7 +26,9 @@ class LoopState:
 
     step: int = 0
     tokens: int = 0
+    records: int = 0  # how many lines the metrics file has
     plateau_end: int | None = None
+    last_attribute_loss: float | None = None
     last_accuracy: float = 0.0
     wall_seconds: float = 0.0
 
@@ -111,11 +113,18 @@ def load_checkpoint(run: Path, step: int, model: nn.Module, optimizer: torch.opt
     try:
         load_weights(run, step, model)
         load_optimizer_tensors(model, optimizer, _load_tensors(folder / OPTIMIZER))
-        return LoopState(**run_files.read_json(folder / STATE, "checkpoint"))
+        return _load_state(folder / STATE, step)
     except (UserError, KeyError, TypeError) as error:
         earlier = [s for s in run_files.checkpoint_steps(run) if s < step and _has_optimizer(run, s)]
         way_out = f"remove {folder} to resume from step {earlier[-1]}" if earlier else "the run must be trained anew"
         raise UserError(f"cannot resume from step {step}: {error}; {way_out}") from None
+
+
+def _load_state(path: Path, step: int) -> LoopState:
+    values = run_files.read_json(path, "checkpoint")
+    if values.keys() != vars(LoopState()).keys() or values["step"] != step:
+        raise UserError(f"{path} is damaged: it is not the state of step {step}")
+    return LoopState(**values)
 
 
 def _has_optimizer(run: Path, step: int) -> bool:

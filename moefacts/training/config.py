@@ -1,5 +1,6 @@
 """How a run is trained, evaluated, saved and recorded. Values live in ``conf``; types and checks live here."""
 
+import math
 from dataclasses import dataclass
 
 from moefacts.errors import UserError, check_at_least, check_choice
@@ -21,7 +22,7 @@ class TrainingConfig:
     weight_decay: float
     beta1: float
     beta2: float
-    clip_norm: float
+    clip_norm: float | None
     gradient_accumulation: int
     precision: str
     compile: bool
@@ -33,8 +34,12 @@ class TrainingConfig:
         """Raise ``UserError`` when a value makes no sense."""
         for key in ("steps", "batch_size", "gradient_accumulation", "log_interval"):
             check_at_least(f"training.{key}", getattr(self, key), 1)
-        for key in ("learning_rate", "final_learning_rate", "weight_decay", "clip_norm", "beta1", "beta2"):
+        for key in ("learning_rate", "final_learning_rate", "weight_decay", "beta1", "beta2"):
             check_at_least(f"training.{key}", getattr(self, key), 0)
+            if math.isinf(getattr(self, key)):
+                raise UserError(f"training.{key}={getattr(self, key)} must be finite")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise UserError(f"training.clip_norm={self.clip_norm} must be positive, or null for no clipping")
         for key in ("beta1", "beta2"):
             if getattr(self, key) >= 1:
                 raise UserError(f"training.{key}={getattr(self, key)} is too large; it must be below 1")
@@ -62,7 +67,8 @@ class EvaluationConfig:
 
     def check(self) -> None:
         """Raise ``UserError`` when a value makes no sense."""
-        for key in ("biographies", "interval", "interval_after_plateau", "batch_size"):
+        check_at_least("evaluation.biographies", self.biographies, 2)
+        for key in ("interval", "interval_after_plateau", "batch_size"):
             check_at_least(f"evaluation.{key}", getattr(self, key), 1)
         if not 0 < self.plateau_threshold < 1:
             raise UserError(f"evaluation.plateau_threshold={self.plateau_threshold} must lie between 0 and 1")

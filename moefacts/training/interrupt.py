@@ -6,8 +6,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 
-class Interrupted(Exception):
-    """A signal asked the run to stop; its state is saved."""
+class Interrupted(KeyboardInterrupt):
+    """A signal asked the run to stop; its state is saved. No ``Exception``, so that a sweep of several runs stops."""
 
     def __init__(self, signal_number: int, step: int):
         super().__init__(signal_number, step)

@@ -1,5 +1,6 @@
 """The training loop. It exists once; studies choose its configuration, never its code."""
 
+import math
 import time
 from contextlib import AbstractContextManager, nullcontext
 
@@ -7,8 +8,10 @@ import torch
 from torch import Tensor
 
 from moefacts.config import RunConfig
+from moefacts.errors import UserError
 from moefacts.models.moe import Routing
 from moefacts.models.transformer import Transformer, token_losses
+from moefacts.run_files import PLATEAU_CEILING
 from moefacts.synthetic_data.batches import Batch, Batcher
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.randomness import stream_key
@@ -61,8 +64,9 @@ class Trainer:
     def resume(self, step: int) -> None:
         """Continue from the checkpoint of ``step``; what was recorded after it will be recorded again."""
         self.state = load_checkpoint(self.run.path, step, self.model, self.optimizer)
-        self.run.truncate_metrics(step)
+        self.run.truncate_metrics(self.state.records)
         self.resumed_at = step
+        self._show_evaluation()
 
     def train(self, mirror: Sink, stop: StopRequest, display: ProgressDisplay) -> None:
         """Run until the stop rule holds.
@@ -95,6 +99,7 @@ class Trainer:
                     prune_checkpoints(self.run.path, self.schedule, self.config.checkpoints.keep_optimizer)
                     clock.restart()
                 if done:
+                    display.show(self.status, force=True)
                     return
                 if stop.signal_number is not None:
                     raise Interrupted(stop.signal_number, step)
@@ -102,7 +107,6 @@ class Trainer:
         finally:
             self.state.wall_seconds = time.monotonic() - started
             metrics.close()
-            display.show(self.status, force=True)
 
     def _evaluation_is_due(self, step: int) -> bool:
         evaluation = self.config.evaluation
@@ -125,14 +129,28 @@ class Trainer:
             record |= summarize(evaluator.measure(self.model, self.autocast()), f"eval/{cohort}")
         record |= self._routing_measures()
         self.model.train()
-        for sink in sinks:
-            sink.log(record)
-        loss, accuracy = record["eval/seen/attribute_loss"], record["eval/seen/attribute_accuracy"]
+        self._log(record, sinks)
+        loss = self.state.last_attribute_loss = record["eval/seen/attribute_loss"]
+        self.state.last_accuracy = record["eval/seen/attribute_accuracy"]
         if self.state.plateau_end is None and loss < self.config.evaluation.plateau_threshold * self.baseline:
             self.state.plateau_end = self.state.step
-        self.state.last_accuracy = accuracy
-        self.status.attribute_loss, self.status.accuracy = loss, accuracy
-        self.status.phase = self._phase(loss)
+        self._show_evaluation()
+
+    def _log(self, record: dict[str, float], sinks: list[Sink]) -> None:
+        bad = [name for name, value in record.items() if not math.isfinite(value)]
+        if bad:
+            raise UserError(
+                f"training diverged: {bad[0]} is {record[bad[0]]} at step {self.state.step}; "
+                "lower training.learning_rate, or set training.clip_norm"
+            )
+        for sink in sinks:
+            sink.log(record)
+        self.state.records += 1
+
+    def _show_evaluation(self) -> None:
+        loss, self.status.accuracy = self.state.last_attribute_loss, self.state.last_accuracy
+        self.status.attribute_loss = loss
+        self.status.phase = "start" if loss is None else self._phase(loss)
 
     @torch.no_grad()
     def _routing_measures(self) -> dict[str, float]:
@@ -147,7 +165,7 @@ class Trainer:
     def _phase(self, attribute_loss: float) -> str:
         if self.state.plateau_end is not None:
             return "knowledge emerges"
-        return "plateau" if attribute_loss < 1.1 * self.baseline else "learning the statistics"
+        return "plateau" if attribute_loss < PLATEAU_CEILING * self.baseline else "learning the statistics"
 
     def _step(self, sinks: list[Sink], clock: "_Throughput") -> None:
         training, state = self.config.training, self.state
@@ -159,7 +177,8 @@ class Trainer:
         torch.manual_seed(stream_key(self.config.seed, "step", state.step))
         self.optimizer.zero_grad(set_to_none=True)
         measured = self._backward(batch)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), training.clip_norm)
+        limit = math.inf if training.clip_norm is None else training.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
         self.optimizer.step()
         state.step += 1
         state.tokens += batch.num_targets
@@ -176,8 +195,7 @@ class Trainer:
                 "throughput/tokens_per_second": self.status.tokens_per_second,
             }
             self.status.loss = record["train/loss"]
-            for sink in sinks:
-                sink.log(record)
+            self._log(record, sinks)
 
     def _backward(self, batch: Batch) -> dict[str, Tensor]:
         """Accumulate the gradients of the mean token loss and of the balancing losses; return what to record."""

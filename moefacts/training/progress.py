@@ -25,8 +25,7 @@ class Status:
         """One line."""
         parts = [] if self.loss is None else [f"loss {self.loss:.3f}"]
         if self.attribute_loss is not None:
-            parts.append(f"attribute loss {self.attribute_loss:.3f} (baseline {baseline:.3f})")
-            parts.append(f"accuracy {100 * self.accuracy:.1f}%")
+            parts.append(f"attribute loss {self.attribute_loss:.3f}/{baseline:.3f}  known {100 * self.accuracy:.1f}%")
         return "  ".join([*parts, self.phase, f"{self.tokens_per_second:,.0f} tok/s"])
 
 
@@ -43,13 +42,14 @@ class ProgressDisplay:
     def __enter__(self) -> "ProgressDisplay":
         if self._console.is_terminal:
             columns = (
-                TextColumn("{task.fields[name]} {task.completed:>6}/{task.total}"),
-                BarColumn(bar_width=20),
-                TextColumn("{task.fields[status]}"),
+                TextColumn("{task.completed:>6}/{task.total}"),
+                BarColumn(bar_width=8),
                 TimeRemainingColumn(),
+                TextColumn("{task.fields[status]}"),
             )
+            self._console.print(self._name)
             self._live = Progress(*columns, console=self._console)
-            self._task = self._live.add_task("", total=self._steps, name=self._name, status="")
+            self._task = self._live.add_task("", total=self._steps, status="")
             self._live.start()
         return self
 

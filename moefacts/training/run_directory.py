@@ -33,7 +33,7 @@ class RunDirectory:
 
     def __enter__(self) -> "RunDirectory":
         self._refuse_foreign()
-        (self.path / run_files.CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire()
         except Timeout:
@@ -66,8 +66,11 @@ class RunDirectory:
                 )
         else:
             run_files.write_durably(config_path, config_yaml(self.config).encode())
+        (self.path / run_files.CHECKPOINTS).mkdir(exist_ok=True)
         if (self.path / run_files.MANIFEST).exists():
             self.manifest = run_files.read_manifest(self.path)
+        else:
+            self.update_manifest(state="running", versions=_versions())
 
     @property
     def is_finished(self) -> bool:
@@ -80,13 +83,21 @@ class RunDirectory:
         text = json.dumps(self.manifest, indent=2) + "\n"
         run_files.write_durably(self.path / run_files.MANIFEST, text.encode())
 
-    def truncate_metrics(self, last_step: int) -> None:
-        """Drop the records after ``last_step`` and a torn last line, so that a resumed run writes them again."""
+    def truncate_metrics(self, num_records: int) -> None:
+        """Keep the first ``num_records`` records; a resumed run writes those that came after them again.
+
+        Raises:
+            UserError: fewer are there and whole. Nothing is changed then.
+        """
         path = self.path / run_files.METRICS
-        if not path.exists():
-            return
-        kept = [r for r in run_files.read_metrics(path, torn_end="drop") if r["step"] <= last_step]
-        run_files.write_durably(path, "".join(json.dumps(record) + "\n" for record in kept).encode())
+        records = run_files.read_metrics(path, torn_end="drop") if path.exists() else []
+        if len(records) < num_records:
+            raise UserError(
+                f"{path} has lost records: {num_records} were written before the checkpoint to resume from, and "
+                f"{len(records)} are there; bring the file back, or train the run anew in another run.dir"
+            )
+        kept = "".join(json.dumps(record) + "\n" for record in records[:num_records])
+        run_files.write_durably(path, kept.encode())
 
 
 def _different_keys(left: dict, right: dict, prefix: str = "") -> list[str]:
@@ -102,13 +113,17 @@ def _different_keys(left: dict, right: dict, prefix: str = "") -> list[str]:
 
 def provenance(device: str) -> dict[str, Any]:
     """What a reader needs to repeat the run elsewhere: versions, commit, device."""
+    return {"versions": _versions(), "git_commit": _git_commit(), "device": device, "platform": platform.platform()}
+
+
+def _versions() -> dict[str, str]:
     versions = {"moefacts": __version__, "python": platform.python_version()}
     for package in _RECORDED_PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return {"versions": versions, "git_commit": _git_commit(), "device": device, "platform": platform.platform()}
+    return versions
 
 
 def _git_commit() -> str | None:

@@ -1,0 +1,43 @@
+"""SIGINT and SIGTERM while several runs train in processes of their own: each saves its state before anything ends."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import psutil
+
+from moefacts.training.interrupt import Interrupted
+
+_SECONDS_TO_SAVE = 60
+
+
+class _StoppedWorkers(Interrupted):
+    def __str__(self) -> str:
+        return "interrupted; the runs in progress saved their state, and the same command goes on from there"
+
+
+@contextmanager
+def signals_passed_on() -> Iterator[None]:
+    """Pass the first signal on to the worker processes, wait until they saved and ended, then raise ``Interrupted``.
+
+    Without workers (Hydra's basic launcher) the run in this process has its own handler while it trains.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def receive(number: int, _frame: FrameType | None) -> None:
+        workers = psutil.Process().children(recursive=True)
+        for worker in workers:
+            worker.terminate()  # a run answers by saving; what else there is (trackers, idle workers) by ending
+        psutil.wait_procs(workers, timeout=_SECONDS_TO_SAVE)
+        raise _StoppedWorkers(number, 0)
+
+    previous = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
