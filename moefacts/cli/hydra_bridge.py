@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from typing import NoReturn
 
 from moefacts.cli.signals import signals_passed_on
 from moefacts.config import RunConfig, load_config
@@ -56,11 +57,16 @@ def _options_first(program: str, arguments: Sequence[str]) -> list[str]:
     """The arguments in the order that Hydra needs; of an option that it does not know, it would print its whole usage.
 
     Raises:
-        UserError: there is no such option.
+        UserError: there is no such option, or it lacks its value.
     """
     from hydra._internal.utils import get_args_parser
 
-    parsed, unknown = get_args_parser().parse_known_intermixed_args(list(arguments))
+    def complain(message: str) -> NoReturn:
+        raise UserError(f"{message}; see {program} --help and {program} --hydra-help")
+
+    parser = get_args_parser()
+    parser.error = complain  # type: ignore[method-assign]
+    parsed, unknown = parser.parse_known_intermixed_args(list(arguments))
     if unknown:
-        raise UserError(f"there is no option {unknown[0]}; see {program} --help and {program} --hydra-help")
+        complain(f"there is no option {unknown[0]}")
     return [a for a in arguments if a not in parsed.overrides] + parsed.overrides

@@ -21,6 +21,7 @@ def list_everything(
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("run", "state", "step", "people", "model", "seed"):
         table.add_column(column, no_wrap=True)
+    table.add_column("", overflow="fold")
     folders = sorted(path.parent for path in root.rglob("config.yaml"))
     for folder in folders:
         table.add_row(str(folder), *_describe(folder))
@@ -37,7 +38,7 @@ def _describe(run: Path) -> tuple[str, ...]:
         config = read_config(run / run_files.CONFIG)
         manifest = run_files.read_manifest(run)
     except UserError as error:
-        return (f"damaged: {error}",) + ("",) * 4
+        return ("damaged", "", "", "", "", str(error))
     steps = run_files.checkpoint_steps(run)
     return (
         run_files.current_state(run, manifest),
@@ -45,4 +46,5 @@ def _describe(run: Path) -> tuple[str, ...]:
         f"{config.population.size:,}",
         config.model.preset,
         str(config.seed),
+        "",
     )

@@ -3,10 +3,8 @@
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.testing import CliRunner
@@ -59,6 +57,14 @@ def fails(monkeypatch, capsys):
         ("training.gradient_accumulation=3", "must divide training.batch_size=8"),
         ("device=cuda", "there is no CUDA device here; use device=cpu or device=auto"),
         ("nonsense", "'nonsense' is not an override; write key=value"),
+        ("training.lr=1", "did you mean training.learning_rate?"),
+        ("model=dense-44m", "did you mean dense_44m"),
+        ("population.size=1e3", "write a whole number, such as 1000"),
+        ("seed=99999999999999999999", "it must be below 2**63"),
+        ("training.learning_rate=inf", "must be finite"),
+        ("training.clip_norm=0", "null for no clipping"),
+        ("model.norm_epsilon=-1", "model.norm_epsilon=-1.0 must be positive"),
+        ("run.name=../oops", "must be the name of one folder"),
         ("--frobnicate", "there is no option --frobnicate"),
     ],
 )
@@ -68,7 +74,92 @@ def test_a_wrong_override_gets_one_line_and_leaves_nothing_behind(fails, tmp_pat
 
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert answer in fails("train", *TINY, f"run.dir={tmp_path}/run", override)
-    assert not list(tmp_path.glob("run/checkpoints/step_*"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ask", "runs/x"), ("analyze",), ("foo",), ("generate", "--preview", "abc"), ("train", "--resume"),
+        ("analyze", "/dev/null"), ("train", *TINY, "run.dir=/dev/null/x"), ("generate", *TINY, "--out", "/dev/null/x"),
+        ("train", "--cfg", "jobb"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_other_wrong_commands_get_one_line_too(fails, arguments):
+    assert fails(*arguments)
+
+
+def test_training_that_diverges_says_so(fails, tmp_path):
+    line = fails("train", *TINY, f"run.dir={tmp_path}/run", "training.learning_rate=1e30", "training.log_interval=1")
+    assert "training diverged" in line
+    assert run_files.read_manifest(tmp_path / "run")["state"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "manifest", ['{"versions": null}', '{"versions": {"moefacts": "1"}, "state": "finished"}', "[]", "3"]
+)
+def test_one_damaged_run_does_not_hide_the_others(fails, finished_run, tmp_path, manifest):
+    shutil.copytree(finished_run, tmp_path / "good")
+    shutil.copytree(finished_run, tmp_path / "bad")
+    (tmp_path / "bad" / "checkpoints" / "step_foo").mkdir()
+    (tmp_path / "bad" / run_files.MANIFEST).write_text(manifest)
+    listing = CliRunner().invoke(cli.app, ["list", "--root", str(tmp_path)])
+    assert listing.exit_code == 0
+    assert "12/12" in listing.stdout
+    assert str(tmp_path / "bad") in fails("analyze", tmp_path / "bad")
+
+
+def test_copies_and_unfinished_runs_stay_out_of_means(finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "copy")
+    shutil.copytree(finished_run, tmp_path / "unfinished")
+    path = tmp_path / "unfinished" / run_files.MANIFEST
+    path.write_text(path.read_text().replace('"finished"', '"interrupted"'))
+    folders = [str(finished_run), str(tmp_path / "copy"), str(tmp_path / "unfinished")]
+    result = CliRunner().invoke(cli.app, ["analyze", *folders, "--json", "--out", str(tmp_path / "out")])
+    assert len(json.loads(result.stdout)["runs"]) == 1
+    assert "is the same run as" in result.stderr
+    assert "is not finished (interrupted) and is left out" in result.stderr
+
+
+def test_an_earlier_analysis_among_the_runs_is_passed_over(finished_run, tmp_path):
+    for name in ("one", "two"):
+        shutil.copytree(finished_run, tmp_path / name)
+    config = tmp_path / "two" / "config.yaml"
+    config.write_text(config.read_text().replace("seed: 0", "seed: 7"))
+    for _ in range(2):
+        folders = sorted(map(str, tmp_path.iterdir()))
+        result = CliRunner().invoke(cli.app, ["analyze", *folders])
+        assert result.exit_code == 0, result.output
+    assert (tmp_path / "analysis" / "report.html").exists()
+
+
+def test_the_recorded_command_survives_odd_values(tmp_path):
+    from moefacts.presets import compose, overrides_of
+
+    config = compose([*TINY, "run.dir='a,b=c d'", "training.clip_norm=null", "run.study=x"])
+    assert compose(overrides_of(config)) == config
+
+
+def test_settings_of_the_users_own_work_resume_and_generate(tmp_path):
+    (tmp_path / "conf" / "model").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment").mkdir()
+    (tmp_path / "conf" / "model" / "tiny.yaml").write_text("defaults: [dense_laptop]\npreset: tiny\nd_model: 16\n")
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(
+        "# @package _global_\ntraining: {learning_rate: 1e-3}\n"
+    )
+    own = ["-cd", str(tmp_path / "conf"), "+experiment=mine", "model=tiny"]
+    tiny = [override for override in TINY if not override.startswith("model.")]
+    run = tmp_path / "run"
+    result = moefacts("train", *own, *tiny, f"run.dir={run}")
+    assert result.returncode == 0, result.stderr
+    assert "learning_rate: 0.001" in (run / "config.yaml").read_text()
+    shutil.rmtree(run_files.checkpoint_folder(run, 12))
+    manifest = run / run_files.MANIFEST
+    manifest.write_text(manifest.read_text().replace('"finished"', '"running"'))
+    assert moefacts("train", "--resume", str(run)).returncode == 0
+    made = moefacts("generate", *own, *tiny, "dataset.train=10", "--out", str(tmp_path / "data"))
+    assert made.returncode == 0, made.stderr
 
 
 def test_a_foreign_folder_is_refused_and_kept(fails, tmp_path):
@@ -239,35 +330,6 @@ def test_multirun_with_joblib_trains_every_job(tmp_path):
     seeds = [run_files.read_manifest(path.parent) for path in tmp_path.glob("train/*/manifest.json")]
     assert [manifest["state"] for manifest in seeds] == ["finished"] * 2
     assert len({manifest["population_fingerprint"] for manifest in seeds}) == 2
-
-
-def wait_for(condition, seconds=120):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
-
-
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
-def test_a_stopped_run_can_go_on(tmp_path, number, exit_code):
-    run = tmp_path / "run"
-    arguments = ["train", *TINY, "training.steps=2000", "checkpoints.interval=50", f"run.dir={run}"]
-    process = subprocess.Popen([sys.executable, "-m", "moefacts", *arguments], stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: (run / "checkpoints").exists() and len(run_files.checkpoint_steps(run)) >= 2)
-    process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == exit_code
-    assert "Traceback" not in errors
-    listing = moefacts("list", "--root", str(tmp_path)).stdout
-    assert ("killed" if number == signal.SIGKILL else "interrupted") in listing
-    last = run_files.checkpoint_steps(run)[-1]
-    (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("steps: 2000", f"steps: {last + 10}"))
-    resumed = moefacts("train", "--resume", str(run))
-    assert resumed.returncode == 0, resumed.stderr
-    assert f"resuming from step {last}" in resumed.stderr
-    steps = [record["step"] for record in run_files.read_metrics(run / run_files.METRICS)]
-    assert steps == sorted(steps)
-    assert steps[-1] == last + 10
 
 
 def test_help_imports_no_torch():
