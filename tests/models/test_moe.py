@@ -341,3 +341,31 @@ def test_every_preset_matches_its_dense_twin_in_the_way_it_says():
 def test_a_layer_that_makes_no_sense_is_refused(changes, complaint):
     with pytest.raises(ValueError, match=complaint):
         model_config(moe_config(**changes)).check()
+
+
+def saved_bytes(num_experts):
+    """Bytes that a forward pass keeps for its backward pass, weights not counted."""
+    layer = MixtureOfExperts(64, "gelu", moe_config(num_experts=num_experts, d_expert=64))
+    torch.nn.init.normal_(layer.router.score.weight)
+    for weight in (layer.experts.up, layer.experts.down):
+        torch.nn.init.normal_(weight, std=0.1)
+    weights = {parameter.untyped_storage().data_ptr() for parameter in layer.parameters()}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output, _ = layer(torch.randn(4096, 64, requires_grad=True))
+    assert output.shape == (4096, 64)
+    return sum(kept.values())
+
+
+def test_memory_for_the_backward_pass_does_not_grow_with_experts_but_for_their_scores():
+    few, many = saved_bytes(4), saved_bytes(32)
+    score_bytes = 4096 * 4 * (32 - 4)  # one fp32 table of scores
+    assert many - few < 4 * score_bytes
+    assert many < 1.5 * few
