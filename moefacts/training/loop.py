@@ -164,8 +164,8 @@ class Trainer:
 
     def _phase(self, attribute_loss: float) -> str:
         if self.state.plateau_end is not None:
-            return "knowledge emerges"
-        return "plateau" if attribute_loss < PLATEAU_CEILING * self.baseline else "learning the statistics"
+            return "emergence"
+        return "plateau" if attribute_loss < PLATEAU_CEILING * self.baseline else "statistics"
 
     def _step(self, sinks: list[Sink], clock: "_Throughput") -> None:
         training, state = self.config.training, self.state

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 _SECONDS_BETWEEN_PLAIN_LINES = 10.0
 
@@ -22,11 +23,15 @@ class Status:
     tokens_per_second: float = 0.0
 
     def text(self, baseline: float) -> str:
-        """One line."""
-        parts = [] if self.loss is None else [f"loss {self.loss:.3f}"]
+        """One line, what matters most first; the attribute loss stands over its no-knowledge baseline."""
+        parts = []
         if self.attribute_loss is not None:
-            parts.append(f"attribute loss {self.attribute_loss:.3f}/{baseline:.3f}  known {100 * self.accuracy:.1f}%")
-        return "  ".join([*parts, self.phase, f"{self.tokens_per_second:,.0f} tok/s"])
+            known = f"{100 * self.accuracy:.1f}% known"
+            parts = [f"attribute loss {self.attribute_loss:.3f}/{baseline:.3f}", known]
+        parts.append(self.phase)
+        if self.loss is not None:
+            parts += [f"loss {self.loss:.3f}", f"{self.tokens_per_second:,.0f} tok/s"]
+        return "  ".join(parts)
 
 
 class ProgressDisplay:
@@ -42,13 +47,13 @@ class ProgressDisplay:
     def __enter__(self) -> "ProgressDisplay":
         if self._console.is_terminal:
             columns = (
-                TextColumn("{task.completed:>6}/{task.total}"),
+                TextColumn("{task.completed}/{task.total}", table_column=Column(no_wrap=True, min_width=9)),
                 BarColumn(bar_width=8),
-                TimeRemainingColumn(),
-                TextColumn("{task.fields[status]}"),
+                TimeRemainingColumn(compact=True),
+                TextColumn("{task.fields[status]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
             )
             self._console.print(self._name)
-            self._live = Progress(*columns, console=self._console)
+            self._live = Progress(*columns, console=self._console, expand=True)
             self._task = self._live.add_task("", total=self._steps, status="")
             self._live.start()
         return self
