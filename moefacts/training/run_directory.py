@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import platform
+import shutil
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -66,7 +67,10 @@ class RunDirectory:
                 )
         else:
             run_files.write_durably(config_path, config_yaml(self.config).encode())
-        (self.path / run_files.CHECKPOINTS).mkdir(exist_ok=True)
+        checkpoints = self.path / run_files.CHECKPOINTS
+        checkpoints.mkdir(exist_ok=True)
+        for left_over in [*self.path.glob(".*.tmp"), *checkpoints.glob(".*.tmp")]:  # by a process that was killed
+            shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
         if (self.path / run_files.MANIFEST).exists():
             self.manifest = run_files.read_manifest(self.path)
         else:

@@ -231,3 +231,12 @@ def test_one_process_a_run(make_config, tmp_path):
         pytest.raises(UserError, match="being trained by another process"),
     ):
         execute(config)
+
+
+def test_what_a_killed_process_left_half_written_is_removed(make_config, tmp_path):
+    checkpoints = tmp_path / "run" / "checkpoints"
+    (checkpoints / ".step_00000004.tmp").mkdir(parents=True)
+    (tmp_path / "run" / ".lock").touch()
+    (tmp_path / "run" / ".manifest.json.1.tmp").write_text("{")
+    run = execute(make_config(f"run.dir={tmp_path}/run"))
+    assert not list(run.rglob("*.tmp"))
