@@ -6,7 +6,6 @@ the gate held at one half and the weights doubled, or zero when there is none. A
 """
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from moefacts.errors import UserError
 from moefacts.experiments.run import load_run
+from moefacts.folders import new_folder
 from moefacts.models.config import ModelConfig
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.moe import MixtureOfExperts
@@ -31,15 +31,10 @@ def export_run(run: Path, folder: Path, step: int | None = None) -> str:
     Raises:
         UserError: the run cannot be read, no architecture fits its model, or the folder holds something already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not an empty folder; give another --out")
     _, materials = load_run(run, step)
     model, tokenizer = materials.model.cpu(), materials.batcher.tokenizer
     architecture = choose_architecture(model)
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    with new_folder(folder) as temporary:
         config = architecture_config(architecture, model, tokenizer, materials.batcher.longest)
         tensors = {name: tensor.detach().contiguous() for name, tensor in exported_weights(architecture, model).items()}
         save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
@@ -50,12 +45,6 @@ def export_run(run: Path, folder: Path, step: int | None = None) -> str:
         names = zip(("bos_token", "eos_token", "pad_token"), tokenizer.tokens(list(ids.values())), strict=True)
         settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
         _write_json(temporary / "tokenizer_config.json", settings | dict(names))
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
     return architecture
 
 

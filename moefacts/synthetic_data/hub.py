@@ -1,6 +1,5 @@
 """A population as a Hugging Face dataset folder: Parquet shards and a card, streamed to disk in bounded memory."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from moefacts.errors import UserError
+from moefacts.folders import new_folder
 from moefacts.synthetic_data.biography import PIECES_PER_SENTENCE, BiographyPlan, PieceCatalog
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.population import COHORTS, Population
@@ -186,25 +185,21 @@ def write_dataset(
     Raises:
         UserError: the folder holds something already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not an empty folder; give another --out")
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    (temporary / "data").mkdir(parents=True)
-    try:
-        writer = BiographyWriter(population)
+    writer = BiographyWriter(population)
 
-        def biographies(split: Split) -> Iterator[pa.Table]:
-            for start in range(0, split.num_rows, rows_per_group):
-                stop = min(start + rows_per_group, split.num_rows)
-                yield writer.table(split.plan(start, stop))
-                progress(stop - start)
+    def biographies(split: Split) -> Iterator[pa.Table]:
+        for start in range(0, split.num_rows, rows_per_group):
+            stop = min(start + rows_per_group, split.num_rows)
+            yield writer.table(split.plan(start, stop))
+            progress(stop - start)
 
-        def people(cohort: str) -> Iterator[pa.Table]:
-            individuals = population.cohort(cohort)
-            for start in range(individuals.start, individuals.stop, rows_per_group):
-                yield population_table(population, start, min(start + rows_per_group, individuals.stop))
+    def people(cohort: str) -> Iterator[pa.Table]:
+        individuals = population.cohort(cohort)
+        for start in range(individuals.start, individuals.stop, rows_per_group):
+            yield population_table(population, start, min(start + rows_per_group, individuals.stop))
 
+    with new_folder(folder) as temporary:
+        (temporary / "data").mkdir()
         for split in splits:
             _write_parquet(temporary / _file("biographies", split.name), biographies(split))
         cohorts = [cohort for cohort in COHORTS if len(population.cohort(cohort))]
@@ -212,12 +207,6 @@ def write_dataset(
             _write_parquet(temporary / _file("population", cohort), people(cohort))
         text = _card_text(population, splits, cohorts, card)
         (temporary / "README.md").write_text(text, encoding="utf-8")
-        if folder.exists():
-            folder.rmdir()
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def _file(config: str, split: str) -> str:
