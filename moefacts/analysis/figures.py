@@ -72,7 +72,7 @@ def _baseline(axes: Axes, groups: list[Group]) -> None:
 
 
 def _readable_log_axis(axes: Axes) -> None:
-    """Plain numbers at 1, 2 and 5 of each decade that is in view; losses from 0.001 nats down are all alike."""
+    """Plain numbers at 1, 2, 3 and 5 of each decade that is in view; losses from 0.001 nats down are all alike."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, 1e-3), high)
