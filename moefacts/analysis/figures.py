@@ -77,7 +77,7 @@ def _readable_log_axis(axes: Axes) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, 1e-3), high)
     axes.yaxis.set_major_locator(
-        FixedLocator([m * 10.0**e for e in range(-3, 4) for m in (1, 2, 5) if max(low, 1e-3) <= m * 10.0**e <= high])
+        FixedLocator([m * 10.0**e for e in range(-3, 4) for m in (1, 2, 3, 5) if max(low, 1e-3) <= m * 10.0**e <= high])
     )
     axes.yaxis.set_major_formatter(ScalarFormatter())
     axes.yaxis.set_minor_formatter(NullFormatter())
