@@ -20,8 +20,8 @@ test: $(STAMP)
 	$(BIN)/python -m pytest
 
 lint: $(STAMP)
-	$(BIN)/ruff format --check moefacts tests
-	$(BIN)/ruff check moefacts tests
+	$(BIN)/ruff format --check moefacts tests benchmarks
+	$(BIN)/ruff check moefacts tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
