@@ -29,7 +29,6 @@ _PHASES = (
     ("plateau", "#ffe9c7"),
     ("knowledge emerges", "#dcefe6"),
 )
-_NAMES = {"seen": "seen people, held-out templates", "unseen": "unseen people"}
 
 
 def _curves(axes: Axes, group: Group, column: str, label: str, color: str, style: str = "-") -> None:
@@ -101,16 +100,30 @@ def _finish(axes: Axes, ylabel: str, groups: list[Group], legend: bool = True) -
         figure.legend(handles, wrapped, loc="outside lower center")
 
 
+def _compare(
+    axes: Axes,
+    groups: list[Group],
+    measure: str,
+    threshold: float | None,
+    cohorts: tuple[str, ...] = ("seen", "unseen"),
+) -> None:
+    """The curves of ``cohorts``: with one group in their own colours over its phases, else by the group's colour."""
+    single = len(groups) == 1
+    for index, group in enumerate(groups):
+        for place, cohort in enumerate(cohorts):
+            label = f"{cohort} people" if single else group.label + (f", {cohort}" if len(cohorts) > 1 else "")
+            style = "-" if single or cohort == "seen" else ":"
+            _curves(axes, group, f"eval/{cohort}/{measure}", label, _color(place if single else index), style)
+    if single:
+        _shade_phases(axes, groups[0], threshold)
+
+
 def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figure:
     """Attribute loss of seen people in held-out templates, on a log scale, against the baseline."""
     figure, axes = plt.subplots()
-    for index, group in enumerate(groups):
-        label = _NAMES["seen"] if len(groups) == 1 else group.label
-        _curves(axes, group, "eval/seen/attribute_loss", label, _color(index))
+    _compare(axes, groups, "attribute_loss", threshold, cohorts=("seen",))
     _baseline(axes, groups)
     _readable_log_axis(axes)
-    if len(groups) == 1:
-        _shade_phases(axes, groups[0], threshold)
     _finish(axes, "attribute loss (nats)", groups)
     return figure
 
@@ -118,17 +131,9 @@ def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figur
 def attribute_accuracy(groups: list[Group], threshold: float | None = None) -> Figure:
     """Share of attribute values whose every token is the model's first choice."""
     figure, axes = plt.subplots()
-    for index, group in enumerate(groups):
-        if len(groups) == 1:
-            for cohort_index, cohort in enumerate(("seen", "unseen")):
-                column = f"eval/{cohort}/attribute_accuracy"
-                _curves(axes, group, column, _NAMES[cohort], _color(cohort_index))
-        else:
-            _curves(axes, group, "eval/seen/attribute_accuracy", group.label, _color(index))
+    _compare(axes, groups, "attribute_accuracy", threshold, ("seen", "unseen") if len(groups) == 1 else ("seen",))
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
-    if len(groups) == 1:
-        _shade_phases(axes, groups[0], threshold)
     _finish(axes, "attribute accuracy", groups)
     return figure
 
@@ -136,17 +141,8 @@ def attribute_accuracy(groups: list[Group], threshold: float | None = None) -> F
 def seen_and_unseen_loss(groups: list[Group], threshold: float | None = None) -> Figure:
     """Loss on seen and on unseen people: above the baseline the model is confidently wrong."""
     figure, axes = plt.subplots()
-    for index, group in enumerate(groups):
-        for cohort, style in (("seen", "-"), ("unseen", ":")):
-            if len(groups) == 1:
-                color, label = _color(0 if cohort == "seen" else 1), _NAMES[cohort]
-                style = "-"
-            else:
-                color, label = _color(index), f"{group.label}, {cohort}"
-            _curves(axes, group, f"eval/{cohort}/attribute_loss", label, color, style)
+    _compare(axes, groups, "attribute_loss", threshold)
     _baseline(axes, groups)
-    if len(groups) == 1:
-        _shade_phases(axes, groups[0], threshold)
     axes.set_ylim(bottom=0)
     _finish(axes, "attribute loss (nats)", groups)
     return figure
@@ -159,14 +155,7 @@ def confidence_and_entropy(groups: list[Group], threshold: float | None = None) 
     for axes, measure, ylabel in zip(
         panels, ("max_probability", "entropy"), ("maximum probability", "entropy (nats)"), strict=True
     ):
-        for index, group in enumerate(groups):
-            for cohort_index, (cohort, style) in enumerate((("seen", "-"), ("unseen", ":"))):
-                single = len(groups) == 1
-                color = _color(cohort_index if single else index)
-                label = f"{cohort} people" if single else f"{group.label}, {cohort}"
-                _curves(axes, group, f"eval/{cohort}/{measure}", label, color, "-" if single else style)
-        if len(groups) == 1:
-            _shade_phases(axes, groups[0], threshold)
+        _compare(axes, groups, measure, threshold)
         axes.set_ylim(bottom=0)
         _finish(axes, ylabel, groups, legend=len(groups) == 1 or axes is panels[0])
     panels[0].set_ylim(0, 1.02)
@@ -202,7 +191,7 @@ def loss_by_attribute(groups: list[Group], threshold: float | None = None) -> Fi
 
 # Name -> (what it shows, how it is drawn), in the order of the report.
 FIGURES: dict[str, tuple[str, Callable[[list[Group], float | None], Figure]]] = {
-    "attribute_loss": ("Three phases: attribute loss against the no-knowledge baseline.", attribute_loss),
+    "attribute_loss": ("Three phases: attribute loss in held-out templates, and the baseline.", attribute_loss),
     "attribute_accuracy": ("Knowledge: share of attribute values known.", attribute_accuracy),
     "seen_and_unseen_loss": ("Hallucination: loss on unseen people rises above the baseline.", seen_and_unseen_loss),
     "confidence_and_entropy": ("Confidence on seen and unseen people.", confidence_and_entropy),

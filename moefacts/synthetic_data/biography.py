@@ -78,11 +78,6 @@ class PieceCatalog:
         self.attributes += [attribute] * len(texts)
         return start
 
-    def value_pieces(self, attribute: int) -> range:
-        """The pieces that hold the values of ``attribute``, in the order of its pool."""
-        start = int(self._value_start_A[attribute])
-        return range(start, start + len(self.population.pools.values(ATTRIBUTES[attribute])))
-
     def sentence_pieces(self, plan: BiographyPlan) -> np.ndarray:
         """Piece index at every place of every sentence: shape (B, A, 7)."""
         names_B3 = self._name_start_3 + self.population.name_P3[plan.individual_B]

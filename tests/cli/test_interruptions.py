@@ -52,6 +52,15 @@ def test_a_stopped_run_can_go_on(tmp_path, number, exit_code):
     assert steps[-1] == last + 10
 
 
+def test_an_interrupted_generate_leaves_neither_a_traceback_nor_half_a_dataset(tmp_path):
+    process = start("generate", "scale=paper", "dataset.train=20000000", "--out", str(tmp_path / "data"))
+    wait_for(lambda: list(tmp_path.glob(".data.tmp/data/*.parquet")))
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_one_interrupt_stops_a_whole_sweep(tmp_path):
     process = start("train", *TINY, "training.steps=3000", "-m", "seed=0,1", f"run.root={tmp_path}", cwd=tmp_path)
     wait_for(lambda: list(tmp_path.glob("train/*/checkpoints/step_00000004")))
