@@ -2,20 +2,15 @@
 
 import math
 import time
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
 
 from moefacts.config import RunConfig
 from moefacts.errors import UserError
-from moefacts.models.moe import Routing
-from moefacts.models.transformer import Transformer, token_losses
+from moefacts.models.transformer import Transformer
 from moefacts.run_files import PLATEAU_CEILING
-from moefacts.synthetic_data.batches import Batch, Batcher
-from moefacts.synthetic_data.pools import ATTRIBUTES
-from moefacts.synthetic_data.randomness import stream_key
-from moefacts.training.balancing import Balancing, summarize_routings
+from moefacts.synthetic_data.batches import Batcher
+from moefacts.training.balancing import summarize_routings
 from moefacts.training.checkpoint import (
     LoopState,
     checkpoint_schedule,
@@ -26,17 +21,11 @@ from moefacts.training.checkpoint import (
 from moefacts.training.evaluation import Evaluator, summarize
 from moefacts.training.interrupt import Interrupted, StopRequest
 from moefacts.training.logger import MetricsFile, Sink
-from moefacts.training.optimizer import build_optimizer, learning_rate
 from moefacts.training.progress import ProgressDisplay, Status
 from moefacts.training.run_directory import RunDirectory
+from moefacts.training.step import TrainingStep
 
 EVALUATED_COHORTS = ("seen", "unseen")
-
-
-def precision_context(precision: str, device: torch.device) -> AbstractContextManager:
-    """bf16 autocast where asked for; ``auto`` means on CUDA only (on a CPU it is many times slower)."""
-    use_bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
-    return torch.autocast(device.type, dtype=torch.bfloat16) if use_bf16 else nullcontext()
 
 
 class Trainer:
@@ -49,21 +38,15 @@ class Trainer:
         self.run = run
         self.device = batcher.device
         self.baseline = batcher.population.no_knowledge_baseline
-        self.optimizer = build_optimizer(model, config.training)
-        self.forward = torch.compile(model) if config.training.compile else model
+        self.step = TrainingStep(config, model, self.device)
         self.schedule = checkpoint_schedule(config.checkpoints, config.training.steps)
-        self.balancing = Balancing(model)
         self.state = LoopState()
         self.resumed_at: int | None = None
         self.status = Status()
 
-    def autocast(self) -> AbstractContextManager:
-        """The precision that forward passes run in."""
-        return precision_context(self.config.training.precision, self.device)
-
     def resume(self, step: int) -> None:
         """Continue from the checkpoint of ``step``; what was recorded after it will be recorded again."""
-        self.state = load_checkpoint(self.run.path, step, self.model, self.optimizer)
+        self.state = load_checkpoint(self.run.path, step, self.model, self.step.optimizer)
         self.run.truncate_metrics(self.state.records)
         self.resumed_at = step
         self._show_evaluation()
@@ -95,7 +78,7 @@ class Trainer:
                 if step in self.schedule or done or stop.signal_number is not None:
                     self.state.wall_seconds = time.monotonic() - started
                     metrics.sync()
-                    save_checkpoint(self.run.path, self.model, self.optimizer, self.state)
+                    save_checkpoint(self.run.path, self.model, self.step.optimizer, self.state)
                     prune_checkpoints(self.run.path, self.schedule, self.config.checkpoints.keep_optimizer)
                     clock.restart()
                 if done:
@@ -126,7 +109,7 @@ class Trainer:
         record: dict[str, float] = {"step": self.state.step}
         self.model.eval()
         for cohort, evaluator in evaluators.items():
-            record |= summarize(evaluator.measure(self.model, self.autocast()), f"eval/{cohort}")
+            record |= summarize(evaluator.measure(self.model, self.step.autocast()), f"eval/{cohort}")
         record |= self._routing_measures()
         self.model.train()
         self._log(record, sinks)
@@ -158,7 +141,7 @@ class Trainer:
         if self.config.model.moe is None:
             return {}
         batch = self.batcher.training_batch(self.state.step, self.config.training.batch_size)
-        with self.autocast():
+        with self.step.autocast():
             routings = self.model(batch.inputs_BT, batch.real_N, batch.real_N).routings
         return summarize_routings(routings)
 
@@ -170,68 +153,17 @@ class Trainer:
     def _step(self, sinks: list[Sink], clock: "_Throughput") -> None:
         training, state = self.config.training, self.state
         batch = self.batcher.training_batch(state.step, training.batch_size)
-        rate = learning_rate(state.step, training)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        # Router noise, the only randomness in a step, is a function of (seed, step) as everything else is.
-        torch.manual_seed(stream_key(self.config.seed, "step", state.step))
-        self.optimizer.zero_grad(set_to_none=True)
-        measured = self._backward(batch)
-        limit = math.inf if training.clip_norm is None else training.clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        self.optimizer.step()
+        measures = self.step(state.step, batch)
         state.step += 1
         state.tokens += batch.num_targets
         clock.add(batch.num_targets)
         if state.step % training.log_interval == 0:
+            values = measures.record()  # waits for the device, so that the clock is right
             self.status.tokens_per_second = clock.tokens_per_second()
-            record = {
-                "step": state.step,
-                **{name: value.item() for name, value in measured.items()},
-                "train/learning_rate": rate,
-                "train/gradient_norm": norm.item(),
-                "train/padding_share": batch.padding_share,
-                "train/tokens": state.tokens,
-                "throughput/tokens_per_second": self.status.tokens_per_second,
-            }
-            self.status.loss = record["train/loss"]
-            self._log(record, sinks)
-
-    def _backward(self, batch: Batch) -> dict[str, Tensor]:
-        """Accumulate the gradients of the mean token loss and of the balancing losses; return what to record."""
-        size = len(batch.token_BT) // self.config.training.gradient_accumulation
-        sums = dict.fromkeys(("loss", "value_loss", "balance_loss"), torch.zeros((), device=self.device))
-        loads: dict[int, Tensor] = {}
-        for start in range(0, len(batch.token_BT), size):
-            part = batch if size == len(batch.token_BT) else batch.rows(start, start + size)
-            loss_N, is_value_N, routings = self._losses(part)
-            mean_loss = loss_N.sum() / batch.num_targets
-            balance_loss = self.balancing.loss(routings) * (part.num_targets / batch.num_targets)
-            (mean_loss + balance_loss).backward()
-            sums["loss"] = sums["loss"] + mean_loss.detach()
-            sums["value_loss"] = sums["value_loss"] + (loss_N.detach() * is_value_N).sum()
-            sums["balance_loss"] = sums["balance_loss"] + balance_loss.detach()
-            for layer, routing in routings.items():
-                loads[layer] = loads.get(layer, 0) + routing.load_E
-        self.balancing.move_biases(loads)
-        return {
-            "train/loss": sums["loss"],
-            "train/attribute_loss": sums["value_loss"] / (len(batch.token_BT) * len(ATTRIBUTES)),
-        } | ({"train/balance_loss": sums["balance_loss"]} if loads else {})
-
-    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor, dict[int, Routing]]:
-        """Loss of every target that is not padding (or 0 on padding), which of them are value tokens, the routings."""
-        mask_N, target_N = batch.target_mask_BT.flatten(), batch.targets_BT.flatten()
-        is_value_N = batch.attribute_BT[:, 1:].flatten() >= 0
-        static_shapes = self.device.type == "cuda" or self.config.training.compile
-        if self.config.model.moe is not None or not static_shapes:
-            real_N = batch.real_N  # padding costs nothing and meets no router
-            with self.autocast():
-                output = self.forward(batch.inputs_BT, real_N, real_N)
-            return token_losses(output.logits, target_N[real_N]), is_value_N[real_N], output.routings
-        with self.autocast():  # no wait for the device to count tokens
-            output = self.forward(batch.inputs_BT)
-        return token_losses(output.logits.flatten(0, 1), target_N) * mask_N, is_value_N, output.routings
+            self.status.loss = values["train/loss"]
+            throughput = {"throughput/tokens_per_second": self.status.tokens_per_second}
+            counts = {"train/padding_share": batch.padding_share, "train/tokens": state.tokens}
+            self._log({"step": state.step} | values | counts | throughput, sinks)
 
 
 class _Throughput:

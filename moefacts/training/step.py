@@ -1,0 +1,116 @@
+"""One training step: gradients of the mean token loss and of the balancing losses, clipping, AdamW.
+
+Shape legend: N target tokens that are not padding.
+"""
+
+import math
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from moefacts.config import RunConfig
+from moefacts.models.moe import Routing
+from moefacts.models.transformer import Transformer, token_losses
+from moefacts.synthetic_data.batches import Batch
+from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.synthetic_data.randomness import stream_key
+from moefacts.training.balancing import Balancing
+from moefacts.training.optimizer import build_optimizer, learning_rate
+
+
+def precision_context(precision: str, device: torch.device) -> AbstractContextManager:
+    """bf16 autocast where asked for; ``auto`` means on CUDA only (on a CPU it is many times slower)."""
+    use_bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16) if use_bf16 else nullcontext()
+
+
+@dataclass(frozen=True)
+class StepMeasures:
+    """What a step did; tensors stay on the device until somebody reads them.
+
+    Attributes:
+        loss: mean cross entropy over target tokens, in nats.
+        attribute_loss: cross entropy summed over an attribute value's tokens, averaged over attributes and batch.
+        balance_loss: weighted balancing losses; None for a dense model.
+        gradient_norm: before clipping.
+        learning_rate: of this update.
+    """
+
+    loss: Tensor
+    attribute_loss: Tensor
+    balance_loss: Tensor | None
+    gradient_norm: Tensor
+    learning_rate: float
+
+    def record(self) -> dict[str, float]:
+        """Metrics for the record; waits for the device."""
+        tensors = {"loss": self.loss, "attribute_loss": self.attribute_loss, "balance_loss": self.balance_loss}
+        values = {f"train/{name}": tensor.item() for name, tensor in tensors.items() if tensor is not None}
+        return values | {"train/learning_rate": self.learning_rate, "train/gradient_norm": self.gradient_norm.item()}
+
+
+class TrainingStep:
+    """Updates a model, a batch at a time. It knows nothing of run directories, records or evaluation."""
+
+    def __init__(self, config: RunConfig, model: Transformer, device: torch.device):
+        self.config = config
+        self.model = model
+        self.device = device
+        self.optimizer = build_optimizer(model, config.training)
+        self.balancing = Balancing(model)
+        self._forward = torch.compile(model) if config.training.compile else model
+
+    def autocast(self) -> AbstractContextManager:
+        """The precision that forward passes run in."""
+        return precision_context(self.config.training.precision, self.device)
+
+    def __call__(self, step: int, batch: Batch) -> StepMeasures:
+        """The update that leads from ``step`` to ``step + 1``."""
+        training = self.config.training
+        rate = learning_rate(step, training)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        # Router noise, the only randomness in a step, is a function of (seed, step) as everything else is.
+        torch.manual_seed(stream_key(self.config.seed, "step", step))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss, attribute_loss, balance_loss = self._backward(batch)
+        limit = math.inf if training.clip_norm is None else training.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        self.optimizer.step()
+        return StepMeasures(loss, attribute_loss, balance_loss, norm, rate)
+
+    def _backward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Accumulate the gradients; return the loss, the attribute loss and the balancing loss."""
+        size = len(batch.token_BT) // self.config.training.gradient_accumulation
+        loss, value_loss, balance_loss = (torch.zeros((), device=self.device) for _ in range(3))
+        loads: dict[int, Tensor] = {}
+        for start in range(0, len(batch.token_BT), size):
+            part = batch if size == len(batch.token_BT) else batch.rows(start, start + size)
+            loss_N, is_value_N, routings = self._losses(part)
+            mean_loss = loss_N.sum() / batch.num_targets
+            balance = self.balancing.loss(routings) * (part.num_targets / batch.num_targets)
+            (mean_loss + balance).backward()
+            loss += mean_loss.detach()
+            value_loss += (loss_N.detach() * is_value_N).sum()
+            balance_loss += balance.detach()
+            for layer, routing in routings.items():
+                loads[layer] = loads.get(layer, 0) + routing.load_E
+        self.balancing.move_biases(loads)
+        attribute_loss = value_loss / (len(batch.token_BT) * len(ATTRIBUTES))
+        return loss, attribute_loss, balance_loss if loads else None
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor, dict[int, Routing]]:
+        """Loss of every target that is not padding (or 0 on padding), which of them are value tokens, the routings."""
+        mask_N, target_N = batch.target_mask_BT.flatten(), batch.targets_BT.flatten()
+        is_value_N = batch.attribute_BT[:, 1:].flatten() >= 0
+        static_shapes = self.device.type == "cuda" or self.config.training.compile
+        if self.config.model.moe is not None or not static_shapes:
+            real_N = batch.real_N  # padding costs nothing and meets no router
+            with self.autocast():
+                output = self._forward(batch.inputs_BT, real_N, real_N)
+            return token_losses(output.logits, target_N[real_N]), is_value_N[real_N], output.routings
+        with self.autocast():  # no wait for the device to count tokens
+            output = self._forward(batch.inputs_BT)
+        return token_losses(output.logits.flatten(0, 1), target_N) * mask_N, is_value_N, output.routings
