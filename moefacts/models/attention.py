@@ -1,11 +1,14 @@
 """Causal self-attention with rotary positions.
 
-Shape legend: B batch, T position, D model width, H heads, K head width.
+Shape legend: B batch, T position, D model width, H heads, K head width, X columns of all heads.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from moefacts.models.packed_attention import packed_attention
+from moefacts.models.packing import Packing
 
 
 class CausalSelfAttention(nn.Module):
@@ -17,14 +20,22 @@ class CausalSelfAttention(nn.Module):
         self.qkv = nn.Linear(d_model, 3 * num_heads * d_head, bias=False)
         self.out = nn.Linear(num_heads * d_head, d_model, bias=False)
 
-    def forward(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
-        """Mix ``x_BTD`` over earlier positions; same shape out."""
-        batch, length, _ = x_BTD.shape
-        qkv = self.qkv(x_BTD).view(batch, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        q_BHTK, k_BHTK, v_BHTK = qkv.unbind(0)
+    def forward(self, x: Tensor, cos_TK: Tensor, sin_TK: Tensor, packing: Packing | None = None) -> Tensor:
+        """Mix over earlier positions, of shape (B, T, D) or, with ``packing``, (N, D); same shape out."""
+        qkv = self.qkv(x)
+        if packing is None:
+            return self.out(self._padded(qkv, cos_TK, sin_TK))
+        if qkv.device.type == "cpu" and qkv.dtype == torch.float32 and not torch.compiler.is_compiling():
+            return self.out(packed_attention(qkv, cos_TK, sin_TK, packing, self.num_heads))
+        return self.out(packing.unpad(self._padded(packing.pad(qkv), cos_TK, sin_TK)))
+
+    def _padded(self, qkv_BTX: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
+        batch, length, _ = qkv_BTX.shape
+        qkv_3BHTK = qkv_BTX.view(batch, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
+        q_BHTK, k_BHTK, v_BHTK = qkv_3BHTK.unbind(0)
         q_BHTK, k_BHTK = rotate(q_BHTK, cos_TK, sin_TK), rotate(k_BHTK, cos_TK, sin_TK)
         mixed_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
-        return self.out(mixed_BHTK.transpose(1, 2).reshape(batch, length, -1))
+        return mixed_BHTK.transpose(1, 2).reshape(batch, length, -1)
 
 
 def rotary_angles(length: int, d_head: int, theta: float, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
 """A pre-norm decoder-only transformer: RMSNorm, rotary positions, no biases.
 
-Shape legend: B batch, T position, D model width, V vocabulary, N chosen positions.
+Shape legend: B batch, T position, D model width, V vocabulary, N real tokens or chosen positions.
 """
 
 import math
@@ -14,6 +14,8 @@ from moefacts.models.attention import CausalSelfAttention, rotary_angles
 from moefacts.models.config import ModelConfig, ParameterCounts, parameter_counts
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.moe import MixtureOfExperts, Routing
+from moefacts.models.norm import RMSNorm
+from moefacts.models.packing import Packing
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class ModelOutput:
     """What a forward pass returns.
 
     Attributes:
-        logits: next-token logits, shape (B, T, V), or (N, V) at chosen positions.
+        logits: next-token logits, shape (B, T, V), or (N, V) of packed or chosen positions.
         routings: what the router of each mixture-of-experts layer decided, by layer number.
     """
 
@@ -34,9 +36,9 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, config: ModelConfig, is_moe: bool):
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.d_model, eps=config.norm_epsilon)
+        self.attention_norm = RMSNorm(config.d_model, config.norm_epsilon)
         self.attention = CausalSelfAttention(config.d_model, config.num_heads, config.d_head)
-        self.feed_forward_norm = nn.RMSNorm(config.d_model, eps=config.norm_epsilon)
+        self.feed_forward_norm = RMSNorm(config.d_model, config.norm_epsilon)
         self.feed_forward: FeedForward | MixtureOfExperts
         if is_moe:
             assert config.moe is not None
@@ -44,9 +46,9 @@ class DecoderLayer(nn.Module):
         else:
             self.feed_forward = FeedForward(config.d_model, config.d_hidden, config.activation)
 
-    def attend(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
+    def attend(self, x: Tensor, cos_TK: Tensor, sin_TK: Tensor, packing: Packing | None) -> Tensor:
         """The first half of the layer; positions see earlier ones."""
-        return x_BTD + self.attention(self.attention_norm(x_BTD), cos_TK, sin_TK)
+        return x + self.attention(self.attention_norm(x), cos_TK, sin_TK, packing)
 
     def transform(self, x: Tensor) -> tuple[Tensor, Routing | None]:
         """What the second half adds to its input, each position by itself; the last axis is the model width."""
@@ -67,45 +69,48 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(vocab_size, config.d_model)
         moe_layers = config.moe.layer_numbers(config.num_layers) if config.moe else []
         self.layers = nn.ModuleList(DecoderLayer(config, number in moe_layers) for number in range(config.num_layers))
-        self.final_norm = nn.RMSNorm(config.d_model, eps=config.norm_epsilon)
+        self.final_norm = RMSNorm(config.d_model, config.norm_epsilon)
         self.unembedding = None if config.tied_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
 
-    def forward(self, token_BT: Tensor, at_N: Tensor | None = None, real_N: Tensor | None = None) -> ModelOutput:
-        """Next-token logits.
+    @property
+    def unembedding_VD(self) -> Tensor:
+        """What turns the last hidden state into logits."""
+        return self.embedding.weight if self.unembedding is None else self.unembedding.weight
+
+    def forward(self, token_BT: Tensor, at_N: Tensor | None = None, packing: Packing | None = None) -> ModelOutput:
+        """Next-token logits; arguments are those of ``hidden``."""
+        hidden, routings = self.hidden(token_BT, at_N, packing)
+        return ModelOutput(F.linear(hidden, self.unembedding_VD), routings)
+
+    def hidden(
+        self, token_BT: Tensor, at_N: Tensor | None = None, packing: Packing | None = None
+    ) -> tuple[Tensor, dict[int, Routing]]:
+        """The normalised last hidden state and the routing of every mixture-of-experts layer.
 
         Args:
             token_BT: token ids.
-            at_N: positions, as indices into the flattened B * T, whose logits are wanted; all when None.
-            real_N: positions that are not padding, all when None. Only they pass through feed-forward blocks, so
-                that padding costs little and no router sees it; the logits of other positions mean nothing.
+            at_N: positions, as indices into the flattened B * T, that are wanted; all when None.
+            packing: which positions are real, all when None. With it padding costs nothing and meets no router, and
+                the result has a row for each real token, in order.
+
+        Returns:
+            Shape (B, T, D), or (N, D) with ``packing`` or ``at_N``; and routings by layer number.
         """
-        x_BTD = self.embedding(token_BT)
         cos_TK, sin_TK = rotary_angles(
             token_BT.shape[1], self.config.d_head, self.config.rope_theta, device=token_BT.device
         )
         routings: dict[int, Routing] = {}
-        hidden = x_BTD
+        x = self.embedding(token_BT if packing is None else token_BT.flatten().index_select(0, packing.real_N))
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, DecoderLayer)
-            x_BTD = layer.attend(hidden, cos_TK, sin_TK)
-            is_last = number == len(self.layers) - 1
-            chosen_N = at_N if is_last and at_N is not None else real_N
-            if chosen_N is None:
-                change, routing = layer.transform(x_BTD)
-                hidden = x_BTD + change
-            else:
-                flat_ND = x_BTD.flatten(0, 1)
-                x_ND = flat_ND.index_select(0, chosen_N)
-                change, routing = layer.transform(x_ND)
-                hidden = (
-                    x_ND + change
-                    if chosen_N is at_N and is_last
-                    else flat_ND.index_add(0, chosen_N, change).view_as(x_BTD)
-                )
+            x = layer.attend(x, cos_TK, sin_TK, packing)
+            if number == len(self.layers) - 1 and at_N is not None:
+                x = x.flatten(0, -2).index_select(0, at_N if packing is None else packing.find(at_N))
+            change, routing = layer.transform(x)
+            x = x + change
             if routing is not None:
                 routings[number] = routing
-        weight_VD = self.embedding.weight if self.unembedding is None else self.unembedding.weight
-        return ModelOutput(F.linear(self.final_norm(hidden), weight_VD), routings)
+        return self.final_norm(x), routings
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:

@@ -19,6 +19,7 @@ from moefacts.synthetic_data.biography import Role
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.training.checkpoint import load_weights
 from moefacts.training.evaluation import Evaluator
+from moefacts.training.packing import pack
 
 NUM_BIOGRAPHIES = 512
 _BATCH_SIZE = 128
@@ -57,12 +58,12 @@ def collect(model: Transformer, evaluator: Evaluator) -> tuple[Tokens, dict[int,
     model.eval()
     labels: list[tuple[np.ndarray, ...]] = []
     chosen: dict[int, list[np.ndarray]] = {}
-    for _, batch, _, real_N in evaluator.batches:
-        for layer, routing in model(batch.inputs_BT, real_N, real_N).routings.items():
+    for _, batch, _, packing in evaluator.batches:
+        for layer, routing in model.hidden(batch.inputs_BT, packing=packing)[1].items():
             chosen.setdefault(layer, []).append(routing.expert_NK.cpu().numpy())
         individual_BT = batch.individual_B[:, None].expand(batch.inputs_BT.shape)
         fields = (batch.role_BT[:, :-1], batch.attribute_BT[:, :-1], individual_BT, batch.inputs_BT)
-        labels.append(tuple(field.flatten()[real_N].cpu().numpy() for field in fields))
+        labels.append(tuple(field.flatten()[packing.real_N].cpu().numpy() for field in fields))
     columns = [np.concatenate(column) for column in zip(*labels, strict=True)]
     choices = {
         layer: LayerChoices(np.concatenate(parts), _mixture(model, layer).config.num_experts)
@@ -192,10 +193,11 @@ def biography_table(model: Transformer, batcher: Batcher) -> pd.DataFrame:
     """One biography, token by token, with the first-choice expert of every layer."""
     model.eval()
     batch = batcher.training_batch(0, 1)
-    routings = model(batch.inputs_BT, batch.real_N, batch.real_N).routings
-    ids = batch.inputs_BT[0][batch.real_N].tolist()
+    packing = pack(batch)
+    _, routings = model.hidden(batch.inputs_BT, packing=packing)
+    ids = batch.inputs_BT[0][packing.real_N].tolist()
     texts = batcher.tokenizer.tokens(ids)
-    roles = [Role(role).name.lower() for role in batch.role_BT[0, :-1][batch.real_N].tolist()]
+    roles = [Role(role).name.lower() for role in batch.role_BT[0, :-1][packing.real_N].tolist()]
     return pd.DataFrame(
         [
             {"layer": layer, "position": position, "token": text, "role": role, "expert": int(expert)}

@@ -4,7 +4,7 @@ Shape legend: B biographies, T positions, S pieces a biography, F tokens of the 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ class Batch:
         attribute_BT: the attribute that a value token belongs to; -1 on everything else.
         value_position_BT: 0, 1, … within a value; -1 on everything else.
         individual_B: who each biography is about.
-        num_tokens: how many tokens are not padding.
+        length_B: how many tokens of each are not padding, on the host.
     """
 
     token_BT: Tensor
@@ -34,7 +34,12 @@ class Batch:
     attribute_BT: Tensor
     value_position_BT: Tensor
     individual_B: Tensor
-    num_tokens: int
+    length_B: np.ndarray
+
+    @property
+    def num_tokens(self) -> int:
+        """How many tokens are not padding."""
+        return int(self.length_B.sum())
 
     @property
     def inputs_BT(self) -> Tensor:
@@ -52,11 +57,6 @@ class Batch:
         return self.role_BT[:, 1:] != Role.PADDING
 
     @property
-    def real_N(self) -> Tensor:
-        """Positions of the flattened inputs whose target is a token and not padding."""
-        return self.target_mask_BT.flatten().nonzero().squeeze(1)
-
-    @property
     def num_targets(self) -> int:
         """How many targets are not padding."""
         return self.num_tokens - len(self.token_BT)
@@ -68,15 +68,7 @@ class Batch:
 
     def rows(self, start: int, stop: int) -> "Batch":
         """The biographies from ``start`` up to ``stop``, as wide as the whole batch."""
-        role_BT = self.role_BT[start:stop]
-        return Batch(
-            self.token_BT[start:stop],
-            role_BT,
-            self.attribute_BT[start:stop],
-            self.value_position_BT[start:stop],
-            self.individual_B[start:stop],
-            int((role_BT != Role.PADDING).sum()),
-        )
+        return Batch(*(getattr(self, field.name)[start:stop] for field in fields(Batch)))
 
 
 class Batcher:
@@ -112,8 +104,10 @@ class Batcher:
         """The biographies of ``plan``, as wide as the longest, rounded up so that compiled graphs are reused."""
         pieces = self.catalog.biography_pieces(plan)
         ends = np.cumsum(self._length_Q[pieces], axis=1)  # lengths stay on the host: no device is waited for
-        num_tokens, longest = int(ends[:, -1].sum()), int(ends[:, -1].max())
-        width = 1 + -(-(longest - 1) // self.round_to) * self.round_to  # the model reads width - 1 positions
+        length_B = ends[:, -1]
+        width = (
+            1 + -(-(int(length_B.max()) - 1) // self.round_to) * self.round_to
+        )  # the model reads width - 1 positions
         piece_BS, end_BS, individual_B = (self._to_device(array) for array in (pieces, ends, plan.individual_B))
         start_BS = torch.nn.functional.pad(end_BS[:, :-1], (1, 0))
         position_BT = torch.arange(width, device=self.device).expand(len(plan), width).contiguous()
@@ -123,21 +117,23 @@ class Batcher:
         flat_BT = (self._start_Q[piece_BS] - start_BS).gather(1, slot_BT) + position_BT
         field_BT4 = self._field_F4[torch.where(inside_BT, flat_BT, len(self._field_F4) - 1)]
         token_BT, role_BT, attribute_BT, value_position_BT = field_BT4.unbind(2)
-        return Batch(token_BT, role_BT, attribute_BT, value_position_BT, individual_B, num_tokens)
+        return Batch(token_BT, role_BT, attribute_BT, value_position_BT, individual_B, length_B)
 
     def _to_device(self, array: np.ndarray) -> Tensor:
         tensor = torch.from_numpy(array)
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def training_batch(self, step: int, batch_size: int) -> Batch:
-        """The batch of ``step``; a pure function of (population seed, step, batch size)."""
-        return self.assemble(training_plan(self.population, step, batch_size))
+        """The batch of ``step``, shortest first; a pure function of (population seed, step, batch size)."""
+        plan = training_plan(self.population, step, batch_size)
+        return self.assemble(plan.rows(self._shortest_first(plan)))
 
     def batches_by_length(self, plan: BiographyPlan, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
         """All biographies of ``plan`` in batches of similar length, each with the rows of the plan it holds."""
-        length_B = self._length_Q[self.catalog.biography_pieces(plan)].sum(axis=1)
-        by_length_B = np.argsort(length_B, kind="stable")
+        by_length_B = self._shortest_first(plan)
         for start in range(0, len(plan), batch_size):
             rows = by_length_B[start : start + batch_size]
-            part = BiographyPlan(plan.individual_B[rows], plan.attribute_BA[rows], plan.template_BA[rows])
-            yield rows, self.assemble(part)
+            yield rows, self.assemble(plan.rows(rows))
+
+    def _shortest_first(self, plan: BiographyPlan) -> np.ndarray:
+        return np.argsort(self._length_Q[self.catalog.biography_pieces(plan)].sum(axis=1), kind="stable")

@@ -49,6 +49,10 @@ class BiographyPlan:
     def __len__(self) -> int:
         return len(self.individual_B)
 
+    def rows(self, chosen: np.ndarray | slice) -> "BiographyPlan":
+        """The biographies that ``chosen`` indexes."""
+        return BiographyPlan(self.individual_B[chosen], self.attribute_BA[chosen], self.template_BA[chosen])
+
 
 class PieceCatalog:
     """Numbers every fragment of text of a population, and says which fragments make a biography."""

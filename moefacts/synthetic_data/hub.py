@@ -96,8 +96,7 @@ def evaluation_rows(population: Population, cohort: str, num_rows: int) -> Calla
     whole = evaluation_plan(population, cohort, num_rows)
 
     def plan(start: int, stop: int) -> BiographyPlan:
-        rows = slice(start, stop)
-        return BiographyPlan(whole.individual_B[rows], whole.attribute_BA[rows], whole.template_BA[rows])
+        return whole.rows(slice(start, stop))
 
     return plan
 

@@ -17,6 +17,7 @@ from moefacts.synthetic_data.batches import Batch, Batcher
 from moefacts.synthetic_data.biography import BiographyPlan
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.sampling import evaluation_plan
+from moefacts.training.packing import pack
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Evaluator:
         self.batches = []
         for rows, batch in batcher.batches_by_length(self.plan, batch_size):
             at_N = (batch.attribute_BT[:, 1:] >= 0).flatten().nonzero().squeeze(1)
-            self.batches.append((rows, batch, at_N, batch.real_N))
+            self.batches.append((rows, batch, at_N, pack(batch)))
 
     @torch.no_grad()
     def measure(
@@ -86,9 +87,9 @@ class Evaluator:
         columns = {
             field.name: np.empty((len(self.plan), len(ATTRIBUTES)), np.float32) for field in fields(ValueMeasures)
         }
-        for rows, batch, at_N, real_N in self.batches:
+        for rows, batch, at_N, packing in self.batches:
             with autocast or nullcontext():
-                logits_NV = model(batch.inputs_BT, at_N, real_N).logits
+                logits_NV = model(batch.inputs_BT, at_N, packing).logits
             part = measure_batch(logits_NV, batch, at_N)
             for name, column in columns.items():
                 column[rows] = getattr(part, name)

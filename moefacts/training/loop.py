@@ -21,6 +21,7 @@ from moefacts.training.checkpoint import (
 from moefacts.training.evaluation import Evaluator, summarize
 from moefacts.training.interrupt import Interrupted, StopRequest
 from moefacts.training.logger import MetricsFile, Sink
+from moefacts.training.packing import pack
 from moefacts.training.progress import ProgressDisplay, Status
 from moefacts.training.run_directory import RunDirectory
 from moefacts.training.step import TrainingStep
@@ -142,7 +143,7 @@ class Trainer:
             return {}
         batch = self.batcher.training_batch(self.state.step, self.config.training.batch_size)
         with self.step.autocast():
-            routings = self.model(batch.inputs_BT, batch.real_N, batch.real_N).routings
+            _, routings = self.model.hidden(batch.inputs_BT, packing=pack(batch))
         return summarize_routings(routings)
 
     def _phase(self, attribute_loss: float) -> str:

@@ -1,6 +1,7 @@
 """One training step: gradients of the mean token loss and of the balancing losses, clipping, AdamW.
 
-Shape legend: N target tokens that are not padding.
+Shape legend: B biographies, T positions, N target tokens (without padding where the batch is packed), D model width,
+V vocabulary.
 """
 
 import math
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from moefacts.config import RunConfig
+from moefacts.models.head_loss import scaled_token_losses
 from moefacts.models.moe import Routing
 from moefacts.models.transformer import Transformer, token_losses
 from moefacts.synthetic_data.batches import Batch
@@ -18,6 +20,7 @@ from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.randomness import stream_key
 from moefacts.training.balancing import Balancing
 from moefacts.training.optimizer import build_optimizer, learning_rate
+from moefacts.training.packing import pack
 
 
 def precision_context(precision: str, device: torch.device) -> AbstractContextManager:
@@ -88,12 +91,11 @@ class TrainingStep:
         loads: dict[int, Tensor] = {}
         for start in range(0, len(batch.token_BT), size):
             part = batch if size == len(batch.token_BT) else batch.rows(start, start + size)
-            loss_N, is_value_N, routings = self._losses(part)
-            mean_loss = loss_N.sum() / batch.num_targets
+            objective, loss_N, is_value_N, routings = self._losses(part, 1 / batch.num_targets)
             balance = self.balancing.loss(routings) * (part.num_targets / batch.num_targets)
-            (mean_loss + balance).backward()
-            loss += mean_loss.detach()
-            value_loss += (loss_N.detach() * is_value_N).sum()
+            (objective + balance).backward()
+            loss += objective.detach()
+            value_loss += (loss_N * is_value_N).sum()
             balance_loss += balance.detach()
             for layer, routing in routings.items():
                 loads[layer] = loads.get(layer, 0) + routing.load_E
@@ -101,16 +103,19 @@ class TrainingStep:
         attribute_loss = value_loss / (len(batch.token_BT) * len(ATTRIBUTES))
         return loss, attribute_loss, balance_loss if loads else None
 
-    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor, dict[int, Routing]]:
-        """Loss of every target that is not padding (or 0 on padding), which of them are value tokens, the routings."""
-        mask_N, target_N = batch.target_mask_BT.flatten(), batch.targets_BT.flatten()
-        is_value_N = batch.attribute_BT[:, 1:].flatten() >= 0
+    def _losses(self, batch: Batch, scale: float) -> tuple[Tensor, Tensor, Tensor, dict[int, Routing]]:
+        """The objective, ``scale`` times the summed token losses; these losses; which are of values; the routings."""
+        target_N, is_value_N = batch.targets_BT.flatten(), batch.attribute_BT[:, 1:].flatten() >= 0
         static_shapes = self.device.type == "cuda" or self.config.training.compile
-        if self.config.model.moe is not None or not static_shapes:
-            real_N = batch.real_N  # padding costs nothing and meets no router
+        if static_shapes and self.config.model.moe is None:  # padding is computed and masked: a graph of one shape
             with self.autocast():
-                output = self._forward(batch.inputs_BT, real_N, real_N)
-            return token_losses(output.logits, target_N[real_N]), is_value_N[real_N], output.routings
-        with self.autocast():  # no wait for the device to count tokens
-            output = self._forward(batch.inputs_BT)
-        return token_losses(output.logits.flatten(0, 1), target_N) * mask_N, is_value_N, output.routings
+                output = self._forward(batch.inputs_BT)
+            loss_N = token_losses(output.logits.flatten(0, 1), target_N) * batch.target_mask_BT.flatten()
+            return loss_N.sum() * scale, loss_N.detach(), is_value_N, output.routings
+        packing = pack(batch)  # padding costs nothing and meets no router
+        with self.autocast():
+            hidden_ND, routings = self.model.hidden(batch.inputs_BT, packing=packing)
+            objective, loss_N = scaled_token_losses(
+                hidden_ND, self.model.unembedding_VD, target_N[packing.real_N], scale
+            )
+        return objective, loss_N, is_value_N[packing.real_N], routings

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from moefacts.models.config import BalanceConfig, ModelConfig, MoEConfig, parameter_counts
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.moe import Experts, MixtureOfExperts
+from moefacts.models.packing import Packing
 from moefacts.models.transformer import build_model, count_parameters
 from moefacts.presets import compose, preset_names
 
@@ -303,8 +304,7 @@ def test_every_kind_but_expert_choice_is_causal(kind):
 def test_padding_meets_no_router():
     model = build_model(model_config(moe_config()), 30, seed=0)
     token = torch.randint(30, (2, 10))
-    real = torch.arange(20).view(2, 10)[:, :6].flatten()
-    routings = model(token, None, real).routings
+    routings = model(token, packing=Packing([6, 6], 10, token.device)).routings
     assert {number: len(routing.logits_NE) for number, routing in routings.items()} == dict.fromkeys(range(4), 12)
 
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from moefacts.models.attention import CausalSelfAttention, rotary_angles, rotate
 from moefacts.models.config import ModelConfig, parameter_counts
 from moefacts.models.feed_forward import FeedForward
+from moefacts.models.packing import Packing
 from moefacts.models.transformer import build_model, count_parameters, token_losses
 from moefacts.presets import compose, preset_names
 
@@ -47,11 +48,36 @@ def test_logits_at_chosen_positions_equal_those_of_the_full_forward_pass(model):
     assert torch.allclose(model(tokens(), at).logits, everywhere.flatten(0, 1)[at], atol=1e-5)
 
 
-def test_leaving_padding_out_of_the_feed_forward_blocks_changes_nothing(model):
-    real = torch.arange(33).view(3, 11)[:, :8].flatten()
+LENGTHS = [7, 11, 1]
+
+
+@pytest.mark.parametrize("path", ["packed_attention", "padded_attention"])
+def test_leaving_padding_out_changes_neither_values_nor_gradients(model, path, monkeypatch):
+    monkeypatch.setattr("moefacts.models.packing.ROWS_PER_BUCKET", 2)
+    if path == "padded_attention":  # what CUDA and compiled models take
+        monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    packing = Packing(LENGTHS, 11, torch.device("cpu"))
+    real = torch.cat([torch.arange(length) + 11 * row for row, length in enumerate(LENGTHS)])
+    assert torch.equal(packing.real_N, real)
     everywhere = model(tokens()).logits.flatten(0, 1)
-    assert torch.allclose(model(tokens(), real, real).logits, everywhere[real], atol=1e-5)
-    assert torch.allclose(model(tokens(), None, real).logits.flatten(0, 1)[real], everywhere[real], atol=1e-5)
+    weight = torch.randn(len(real), VOCAB, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for logits in (everywhere[real], model(tokens(), packing=packing).logits):
+        assert torch.allclose(logits, everywhere[real], atol=1e-5)
+        gradients.append(torch.autograd.grad((logits * weight).sum(), list(model.parameters()), retain_graph=True))
+    assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-4) for one, other in zip(*gradients, strict=True))
+    at = real[[0, 6, 9, 18]]
+    assert torch.allclose(model(tokens(), at, packing).logits, everywhere[at], atol=1e-5)
+
+
+def test_packing_pads_and_unpads_and_finds_positions():
+    packing = Packing(LENGTHS, 11, torch.device("cpu"))
+    x = torch.randn(sum(LENGTHS), 4)
+    padded = packing.pad(x)
+    assert padded.shape == (3, 11, 4)
+    assert padded[0, 7:].abs().sum() == padded[2, 1:].abs().sum() == 0
+    assert torch.equal(packing.unpad(padded), x)
+    assert torch.equal(packing.find(packing.real_N), torch.arange(sum(LENGTHS)))
 
 
 def test_padding_on_the_right_changes_nothing_before_it(model):

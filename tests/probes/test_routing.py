@@ -117,10 +117,10 @@ def test_what_is_collected_is_what_the_routers_chose_for_each_token(batcher):
     model = build_model(tiny_config(*MOE).model, batcher.tokenizer.vocab_size, seed=0).eval()
     evaluator = Evaluator(batcher, "seen", 16, 16)
     tokens, choices = collect(model, evaluator)
-    _, batch, _, real_N = evaluator.batches[0]
-    routing = model(batch.inputs_BT, None, real_N).routings[0]
+    _, batch, _, packing = evaluator.batches[0]
+    routing = model(batch.inputs_BT, packing=packing).routings[0]
     assert (choices[0].expert_NK == routing.expert_NK.numpy()).all()
-    assert (tokens.id_N == batch.inputs_BT.flatten()[real_N].numpy()).all()
+    assert (tokens.id_N == batch.inputs_BT.flatten()[packing.real_N].numpy()).all()
     assert set(np.unique(tokens.role_N)) == {role for role in Role if role != Role.PADDING}
 
 

@@ -1,0 +1,83 @@
+"""Right-padded sequences without their padding: which tokens are real, and which sequences attend side by side.
+
+Shape legend: B sequences, T positions, N real tokens (row by row), C cells of a bucket (its rows * its width).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+ROWS_PER_BUCKET = 16  # few enough that a bucket's attention stays in a CPU core's cache
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Neighbouring sequences, padded only to the longest of them.
+
+    Attributes:
+        start, stop: the real tokens of these sequences.
+        num_rows, width: its padded shape.
+        token_C: for every cell the real token to read, counted from ``start``; padding repeats a row's last token.
+        cell_N: where each of its real tokens stands among the cells.
+    """
+
+    start: int
+    stop: int
+    num_rows: int
+    width: int
+    token_C: Tensor
+    cell_N: Tensor
+
+
+class Packing:
+    """The real tokens of sequences of these lengths, side by side and padded to ``width``.
+
+    Lengths are on the host, so no device is waited for. The closer the lengths of neighbours, the less padding
+    the buckets have.
+
+    Attributes:
+        real_N: where the real tokens stand in the flattened B * T.
+    """
+
+    def __init__(self, length_B: Sequence[int] | np.ndarray, width: int, device: torch.device):
+        self.length_B = np.asarray(length_B)
+        self.width = width
+        self.device = device
+        self.real_N = self._tensor(np.flatnonzero(np.arange(width) < self.length_B[:, None]))
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
+
+    @cached_property
+    def buckets(self) -> list[Bucket]:
+        """The sequences in groups of ``ROWS_PER_BUCKET``."""
+        buckets, start = [], 0
+        for first in range(0, len(self.length_B), ROWS_PER_BUCKET):
+            length_R = self.length_B[first : first + ROWS_PER_BUCKET]
+            width, stop = int(length_R.max()), start + int(length_R.sum())
+            place_T = np.arange(width)
+            token_RT = (np.cumsum(length_R) - length_R)[:, None] + np.minimum(place_T, length_R[:, None] - 1)
+            cell_N = np.flatnonzero(place_T < length_R[:, None])
+            buckets.append(
+                Bucket(start, stop, len(length_R), width, self._tensor(token_RT.ravel()), self._tensor(cell_N))
+            )
+            start = stop
+        return buckets
+
+    def pad(self, x_ND: Tensor) -> Tensor:
+        """The real tokens at their places among zeros, shape (B, T, D)."""
+        x_CD = x_ND.new_zeros(len(self.length_B) * self.width, x_ND.shape[1])
+        return x_CD.index_copy(0, self.real_N, x_ND).view(len(self.length_B), self.width, -1)
+
+    def unpad(self, x_BTD: Tensor) -> Tensor:
+        """The real tokens only, shape (N, D)."""
+        return x_BTD.flatten(0, 1).index_select(0, self.real_N)
+
+    def find(self, at_N: Tensor) -> Tensor:
+        """Which of the real tokens stand at these positions of the flattened B * T."""
+        return torch.searchsorted(self.real_N, at_N)
