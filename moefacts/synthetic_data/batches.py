@@ -139,7 +139,7 @@ class Batcher:
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def training_batch(self, step: int, batch_size: int, num_active: int | None = None) -> Batch:
-        """The batch of ``step``; a pure function of (population seed, step, batch size, distribution, people active)."""
+        """The batch of ``step``: a pure function of the population's seed, the distribution and the arguments."""
         return self.assemble(training_plan(self.population, step, batch_size, self.distribution, num_active))
 
     def batches_by_length(self, plan: BiographyPlan, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:

@@ -1,6 +1,8 @@
 """Who training shows how often: every distribution of the study (section 1), and an adaptive curriculum.
 
-People are numbered by rank within the cohort *seen*, from 0, the likeliest first. Shape legend: P people, B biographies.
+People are numbered by rank within the cohort *seen*, from 0, the likeliest first.
+
+Shape legend: P people, B biographies.
 """
 
 import math
@@ -27,8 +29,8 @@ _TABLE_TOTAL = 1 << 62
 class SamplingConfig:
     """Who training shows (``kind`` and the settings of that kind, null for the others), and in how many ways.
 
-    ``templates_per_individual`` limits each person's and attribute's training templates. Without ``shuffle_sentences`` a
-    person's sentences always come in the same order, which differs from person to person: one order for everybody
+    ``templates_per_individual`` limits each person's and attribute's training templates. Without ``shuffle_sentences``
+    a person's sentences always come in the same order, which differs from person to person: one order for everybody
     would let a model read the attribute off the place of its sentence.
     """
 
@@ -96,7 +98,7 @@ class SamplingConfig:
 
 
 class Distribution:
-    """Who is shown at a step: a pure function of the step, the settings and, if adaptive, how many people are active."""
+    """Who is shown: a pure function of the settings, the step and, if adaptive, how many people are active."""
 
     def __init__(self, config: SamplingConfig, num_people: int, steps: int):
         """``num_people`` is the size of the cohort *seen*, ``steps`` the length of training."""
@@ -133,7 +135,8 @@ class Distribution:
         """Who can be drawn at ``step``. One epoch is ``num_people`` biographies (study, section 1)."""
         config = self.config
         if config.kind == "warmup":
-            assert config.warmup_individuals is not None and config.warmup_epochs is not None
+            assert config.warmup_individuals is not None
+            assert config.warmup_epochs is not None
             if step * batch_size < config.warmup_epochs * self.num_people:
                 return range(config.warmup_individuals)
         if config.kind == "sequential":
@@ -145,10 +148,11 @@ class Distribution:
 
     def _group(self, step: int) -> range:
         """The group that ``step`` visits; past the end of training, the last one."""
-        assert self.config.num_groups is not None and self.config.num_repeats is not None
-        num_visits = self.config.num_groups * self.config.num_repeats
-        visit = min(step, self.steps - 1) * num_visits // self.steps
-        return _part(self.num_people, visit % self.config.num_groups, self.config.num_groups)
+        num_groups, num_repeats = self.config.num_groups, self.config.num_repeats
+        assert num_groups is not None
+        assert num_repeats is not None
+        visit = min(step, self.steps - 1) * num_groups * num_repeats // self.steps
+        return _part(self.num_people, visit % num_groups, num_groups)
 
     def num_active(self, num_widenings: int) -> int | None:
         """How many people an adaptive curriculum trains on after so many widenings; None for the other kinds."""
