@@ -1,9 +1,10 @@
 """Which biographies are shown: pure functions of (seed, step) for training and of (seed, cohort) for evaluation.
 
-Shape legend: B biographies, A sentences (one an attribute), S template splits, J templates to choose from.
+Shape legend: B biographies, A sentences (one an attribute), S template splits, J templates to choose from, O orders.
 """
 
 import itertools
+from functools import lru_cache
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from moefacts.synthetic_data.randomness import random_below, random_bits, random
 
 _NUM_ATTRIBUTES = len(ATTRIBUTES)
 _ORDERS_OA = np.array(list(itertools.permutations(range(_NUM_ATTRIBUTES))), dtype=np.int64)
+_NUM_TEMPLATE_ORDERS = 4096
 
 
 def training_distribution(config: SamplingConfig, population: Population, steps: int) -> Distribution:
@@ -86,16 +88,15 @@ def _plan(
     num_choices = variety and variety.templates_per_individual
     choice_BA = random_below(stream_key(seed, *key, "template"), place_BA, num_choices or template_SJ.shape[1])
     if num_choices:
-        choice_BA = _of_subset(seed, individual_B, attribute_BA, choice_BA, template_SJ.shape[1])
+        fact_BA = individual_B[:, None] * _NUM_ATTRIBUTES + attribute_BA
+        order_BA = random_below(stream_key(seed, "template order"), fact_BA, _NUM_TEMPLATE_ORDERS)
+        choice_BA = _template_orders_OJ(template_SJ.shape[1])[order_BA, choice_BA]
     split_BA = population.split_PA[individual_B[:, None], attribute_BA]
     return BiographyPlan(individual_B, attribute_BA, template_SJ[split_BA, choice_BA].astype(np.int64))
 
 
-def _of_subset(
-    seed: int, individual_B: np.ndarray, attribute_BA: np.ndarray, choice_BA: np.ndarray, num_templates: int
-) -> np.ndarray:
-    """Entry ``choice_BA`` of the pseudo-random order that each individual and attribute puts its templates in."""
-    fact_BA = individual_B[:, None] * _NUM_ATTRIBUTES + attribute_BA
-    place_BAJ = fact_BA[..., None] * num_templates + np.arange(num_templates)
-    order_BAJ = random_bits(stream_key(seed, "template order"), place_BAJ).argsort(axis=2, kind="stable")
-    return np.take_along_axis(order_BAJ, choice_BA[..., None], axis=2)[..., 0]
+@lru_cache(maxsize=1)
+def _template_orders_OJ(num_templates: int) -> np.ndarray:
+    """Pseudo-random orders of the templates. A fact, given one, is shown in the first few of it."""
+    place_OJ = np.arange(_NUM_TEMPLATE_ORDERS * num_templates).reshape(_NUM_TEMPLATE_ORDERS, num_templates)
+    return random_bits(stream_key(0, "template orders"), place_OJ).argsort(axis=1, kind="stable")
