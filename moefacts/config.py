@@ -15,6 +15,7 @@ from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBas
 
 from moefacts.errors import UserError, check_at_least, check_choice
 from moefacts.models.config import ModelConfig
+from moefacts.synthetic_data.distribution import SamplingConfig
 from moefacts.synthetic_data.population import PopulationConfig
 from moefacts.synthetic_data.tokenizer import TOKENIZERS
 from moefacts.training.config import CheckpointConfig, EvaluationConfig, TrainingConfig, WandbConfig
@@ -59,6 +60,7 @@ class RunConfig:
     threads: int
     tokenizer: str
     population: PopulationConfig
+    sampling: SamplingConfig
     model: ModelConfig
     training: TrainingConfig
     evaluation: EvaluationConfig
@@ -83,6 +85,7 @@ class RunConfig:
                 raise UserError(f"run.{key}={value} must be the name of one folder; run.dir takes a path")
         for part in (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb):
             part.check()
+        self.sampling.check(self.population.size, self.training.steps)
         try:
             self.model.check()
         except ValueError as error:

@@ -17,6 +17,7 @@ from moefacts.presets import overrides_of
 from moefacts.probes.confidence import write_confidence
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.population import build_population
+from moefacts.synthetic_data.sampling import training_distribution
 from moefacts.synthetic_data.tokenizer import build_tokenizer
 from moefacts.training.checkpoint import load_weights
 from moefacts.training.interrupt import StopRequest
@@ -54,7 +55,8 @@ def prepare(config: RunConfig) -> Materials:
         torch.set_float32_matmul_precision("high")
     population = build_population(config.population, config.seed)
     tokenizer = build_tokenizer(config.tokenizer, population.pools, population.templates)
-    batcher = Batcher(population, tokenizer, device)
+    distribution = training_distribution(config.sampling, population, config.training.steps)
+    batcher = Batcher(population, tokenizer, device, distribution)
     model = build_model(config.model, tokenizer.vocab_size, config.seed).to(device)
     return Materials(device, batcher, model)
 

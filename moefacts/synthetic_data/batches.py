@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from moefacts.synthetic_data.biography import BiographyPlan, PieceCatalog, Role, tokenize_pieces
+from moefacts.synthetic_data.distribution import Distribution
 from moefacts.synthetic_data.population import Population
 from moefacts.synthetic_data.sampling import training_plan
 from moefacts.synthetic_data.tokenizer import Tokenizer
@@ -72,10 +73,18 @@ class Batch:
 
 
 class Batcher:
-    """Assembles batches of one population on one device."""
+    """Assembles batches of one population on one device; training batches follow ``distribution`` (None: uniform)."""
 
-    def __init__(self, population: Population, tokenizer: Tokenizer, device: torch.device, round_to: int = 8):
+    def __init__(
+        self,
+        population: Population,
+        tokenizer: Tokenizer,
+        device: torch.device,
+        distribution: Distribution | None = None,
+        round_to: int = 8,
+    ):
         self.population = population
+        self.distribution = distribution
         self.tokenizer = tokenizer
         self.device = device
         self.round_to = round_to
@@ -123,9 +132,9 @@ class Batcher:
         tensor = torch.from_numpy(array)
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
-    def training_batch(self, step: int, batch_size: int) -> Batch:
-        """The batch of ``step``, shortest first; a pure function of (population seed, step, batch size)."""
-        plan = training_plan(self.population, step, batch_size)
+    def training_batch(self, step: int, batch_size: int, num_active: int | None = None) -> Batch:
+        """The batch of ``step``, shortest first; a pure function of population seed, distribution and arguments."""
+        plan = training_plan(self.population, step, batch_size, self.distribution, num_active)
         return self.assemble(plan.rows(self._shortest_first(plan)))
 
     def batches_by_length(self, plan: BiographyPlan, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:

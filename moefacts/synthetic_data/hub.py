@@ -9,8 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from moefacts.errors import UserError
 from moefacts.folders import new_folder
 from moefacts.synthetic_data.biography import PIECES_PER_SENTENCE, BiographyPlan, PieceCatalog
+from moefacts.synthetic_data.distribution import Distribution
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.population import COHORTS, Population
 from moefacts.synthetic_data.sampling import evaluation_plan, training_plan
@@ -48,6 +50,7 @@ are real, what is said of people is random.
 | people: seen / unseen / new | {cohorts} |
 | no-knowledge baseline | {baseline:.6f} nats (mean over attributes of ln(number of values)) |
 | population fingerprint | `{fingerprint}` |
+| training distribution | `{distribution}` (where it is not uniform, lower individuals come first) |
 | made with | `{command}` |
 
 `biographies` has the splits `train` (seen people in their training templates: what a model trained with
@@ -75,12 +78,20 @@ class Split:
     plan: Callable[[int, int], BiographyPlan]
 
 
-def training_rows(population: Population, batch_size: int) -> Callable[[int, int], BiographyPlan]:
-    """Rows of the training stream: row r is biography r % batch_size of step r // batch_size."""
+def training_rows(
+    population: Population, batch_size: int, distribution: Distribution
+) -> Callable[[int, int], BiographyPlan]:
+    """Rows of the training stream: row r is biography r % batch_size of step r // batch_size.
+
+    Raises:
+        UserError: the distribution is adaptive, so that what comes next depends on a model.
+    """
+    if distribution.config.kind == "adaptive":
+        raise UserError("sampling.kind=adaptive follows the loss of a model in training; a dataset needs another kind")
 
     def plan(start: int, stop: int) -> BiographyPlan:
         first_step, last_step = start // batch_size, (stop - 1) // batch_size
-        parts = [training_plan(population, step, batch_size) for step in range(first_step, last_step + 1)]
+        parts = [training_plan(population, step, batch_size, distribution) for step in range(first_step, last_step + 1)]
         rows = slice(start - first_step * batch_size, stop - first_step * batch_size)
         return BiographyPlan(
             np.concatenate([part.individual_B for part in parts])[rows],
@@ -178,7 +189,7 @@ def write_dataset(
         splits: the splits of the configuration ``biographies``.
         folder: where to; it must not exist, or be empty.
         rows_per_group: how many rows are in memory at a time.
-        card: ``version`` and ``command`` for the dataset card.
+        card: ``version``, ``command`` and ``distribution`` for the dataset card.
         progress: called with the number of rows written since the last call.
 
     Raises:

@@ -1,40 +1,102 @@
-"""Which biographies are shown: pure functions of (seed, step) for training and of (seed, cohort) for evaluation."""
+"""Which biographies are shown: pure functions of (seed, step) for training and of (seed, cohort) for evaluation.
+
+Shape legend: B biographies, A sentences (one an attribute), S template splits, J templates to choose from, O orders.
+"""
 
 import itertools
+from functools import lru_cache
 
 import numpy as np
 
+from moefacts.errors import UserError
 from moefacts.synthetic_data.biography import BiographyPlan
+from moefacts.synthetic_data.distribution import Distribution, SamplingConfig
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.population import Population
-from moefacts.synthetic_data.randomness import random_below, random_permutation, stream_key
+from moefacts.synthetic_data.randomness import random_below, random_bits, random_permutation, stream_key
 
 _NUM_ATTRIBUTES = len(ATTRIBUTES)
 _ORDERS_OA = np.array(list(itertools.permutations(range(_NUM_ATTRIBUTES))), dtype=np.int64)
+_NUM_TEMPLATE_ORDERS = 4096
 
 
-def _plan(population: Population, key: tuple, individual_B: np.ndarray, template_SJ: np.ndarray) -> BiographyPlan:
-    """Draw a sentence order and, for every sentence, one of the templates that ``template_SJ`` allows."""
-    seed, row_B = population.seed, np.arange(len(individual_B))
-    attribute_BA = _ORDERS_OA[random_below(stream_key(seed, *key, "order"), row_B, len(_ORDERS_OA))]
-    place_BA = row_B[:, None] * _NUM_ATTRIBUTES + np.arange(_NUM_ATTRIBUTES)
-    choice_BA = random_below(stream_key(seed, *key, "template"), place_BA, template_SJ.shape[1])
-    split_BA = population.split_PA[individual_B[:, None], attribute_BA]
-    return BiographyPlan(individual_B, attribute_BA, template_SJ[split_BA, choice_BA].astype(np.int64))
+def training_distribution(config: SamplingConfig, population: Population, steps: int) -> Distribution:
+    """The distribution that ``config`` asks for, over the cohort *seen* of ``population``.
+
+    Raises:
+        UserError: there are fewer training templates than each individual is to have.
+    """
+    num_trained = population.splits.trained_SJ.shape[1]
+    if config.templates_per_individual is not None and config.templates_per_individual > num_trained:
+        raise UserError(
+            f"sampling.templates_per_individual={config.templates_per_individual} is too large; "
+            f"each individual has {num_trained} training templates per attribute"
+        )
+    return Distribution(config, len(population.cohort("seen")), steps)
 
 
-def training_plan(population: Population, step: int, batch_size: int) -> BiographyPlan:
-    """The batch of ``step``: people of the cohort *seen*, uniformly with replacement, in their training templates."""
-    seen = population.cohort("seen")
-    key = stream_key(population.seed, "train", step, "individual")
-    individual_B = seen.start + random_below(key, np.arange(batch_size), len(seen))
-    return _plan(population, ("train", step), individual_B, population.splits.trained_SJ)
+def training_plan(
+    population: Population,
+    step: int,
+    batch_size: int,
+    distribution: Distribution | None = None,
+    num_active: int | None = None,
+) -> BiographyPlan:
+    """The batch of ``step``: people of the cohort *seen*, with replacement, in their training templates.
+
+    Args:
+        distribution: who is drawn how often, and in how many ways; None means uniform, in all ways.
+        num_active: how many people an adaptive curriculum trains on; None means as many as it begins with.
+    """
+    seen, key = population.cohort("seen"), ("train", step)
+    individual_key = stream_key(population.seed, *key, "individual")
+    if distribution is None:
+        rank_B = random_below(individual_key, np.arange(batch_size), len(seen))
+        return _plan(population, key, seen.start + rank_B, population.splits.trained_SJ)
+    rank_B = distribution.draw(individual_key, step, batch_size, num_active)
+    return _plan(population, key, seen.start + rank_B, population.splits.trained_SJ, distribution.config)
 
 
-def evaluation_plan(population: Population, cohort: str, num_biographies: int) -> BiographyPlan:
-    """A fixed set of biographies of ``cohort`` in held-out templates; everybody equally often (give or take one)."""
-    people = population.cohort(cohort)
+def evaluation_plan(
+    population: Population, cohort: str, num_biographies: int, num_people: int | None = None
+) -> BiographyPlan:
+    """A fixed set of biographies in held-out templates, of ``cohort`` or of its first ``num_people``.
+
+    Everybody equally often (give or take one), whatever the distribution of training is.
+    """
+    people = population.cohort(cohort)[:num_people]
     key = stream_key(population.seed, "evaluation", cohort, "individual")
     turn_B = np.arange(num_biographies) % len(people)
     individual_B = people.start + random_permutation(key, turn_B, len(people))
     return _plan(population, ("evaluation", cohort), individual_B, population.splits.held_out_SH)
+
+
+def _plan(
+    population: Population,
+    key: tuple,
+    individual_B: np.ndarray,
+    template_SJ: np.ndarray,
+    variety: SamplingConfig | None = None,
+) -> BiographyPlan:
+    """Draw a sentence order and, for every sentence, a template of ``template_SJ``; ``variety`` may limit both."""
+    seed, row_B = population.seed, np.arange(len(individual_B))
+    order_key, order_index_B = stream_key(seed, *key, "order"), row_B
+    if variety and not variety.shuffle_sentences:
+        order_key, order_index_B = stream_key(seed, "fixed order"), individual_B
+    attribute_BA = _ORDERS_OA[random_below(order_key, order_index_B, len(_ORDERS_OA))]
+    place_BA = row_B[:, None] * _NUM_ATTRIBUTES + np.arange(_NUM_ATTRIBUTES)
+    num_choices = variety and variety.templates_per_individual
+    choice_BA = random_below(stream_key(seed, *key, "template"), place_BA, num_choices or template_SJ.shape[1])
+    if num_choices:
+        fact_BA = individual_B[:, None] * _NUM_ATTRIBUTES + attribute_BA
+        order_BA = random_below(stream_key(seed, "template order"), fact_BA, _NUM_TEMPLATE_ORDERS)
+        choice_BA = _template_orders_OJ(template_SJ.shape[1])[order_BA, choice_BA]
+    split_BA = population.split_PA[individual_B[:, None], attribute_BA]
+    return BiographyPlan(individual_B, attribute_BA, template_SJ[split_BA, choice_BA].astype(np.int64))
+
+
+@lru_cache(maxsize=1)
+def _template_orders_OJ(num_templates: int) -> np.ndarray:
+    """Pseudo-random orders of the templates. A fact, given one, is shown in the first few of it."""
+    place_OJ = np.arange(_NUM_TEMPLATE_ORDERS * num_templates).reshape(_NUM_TEMPLATE_ORDERS, num_templates)
+    return random_bits(stream_key(0, "template orders"), place_OJ).argsort(axis=1, kind="stable")

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,6 +31,7 @@ class LoopState:
     last_attribute_loss: float | None = None
     last_accuracy: float = 0.0
     wall_seconds: float = 0.0
+    widening_steps: list[int] = field(default_factory=list)  # when an adaptive curriculum took in more people
 
 
 def checkpoint_schedule(config: CheckpointConfig, steps: int) -> set[int]:

@@ -70,10 +70,12 @@ def measure_batch(logits_NV: Tensor, batch: Batch, at_N: Tensor) -> ValueMeasure
 
 
 class Evaluator:
-    """A fixed set of biographies of one cohort in held-out templates, ready on the device."""
+    """A fixed set of biographies of one cohort (or of its first people) in held-out templates, ready on the device."""
 
-    def __init__(self, batcher: Batcher, cohort: str, num_biographies: int, batch_size: int):
-        self.plan: BiographyPlan = evaluation_plan(batcher.population, cohort, num_biographies)
+    def __init__(
+        self, batcher: Batcher, cohort: str, num_biographies: int, batch_size: int, num_people: int | None = None
+    ):
+        self.plan: BiographyPlan = evaluation_plan(batcher.population, cohort, num_biographies, num_people)
         self.batches = []
         for rows, batch in batcher.batches_by_length(self.plan, batch_size):
             at_N = (batch.attribute_BT[:, 1:] >= 0).flatten().nonzero().squeeze(1)
@@ -107,4 +109,18 @@ def summarize(measures: ValueMeasures, prefix: str) -> dict[str, float]:
     loss_B = measures.attribute_loss.astype(np.float64).mean(axis=1)
     error = float(loss_B.std(ddof=1) / math.sqrt(len(loss_B))) if len(loss_B) > 1 else 0.0
     record[f"{prefix}/attribute_loss_standard_error"] = error
+    return record
+
+
+def summarize_buckets(
+    measures: ValueMeasures, individual_B: np.ndarray, buckets: dict[str, range], prefix: str
+) -> dict[str, float]:
+    """Attribute loss and accuracy of the people of every bucket; a bucket that nobody evaluated is in has none."""
+    record: dict[str, float] = {}
+    for bucket, people in buckets.items():
+        inside_B = (individual_B >= people.start) & (individual_B < people.stop)
+        if inside_B.any():
+            for name in ("attribute_loss", "attribute_accuracy"):
+                mean = getattr(measures, name)[inside_B].mean(dtype=np.float64)
+                record[f"{prefix}/bucket/{bucket}/{name}"] = float(mean)
     return record

@@ -18,7 +18,8 @@ from moefacts.training.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
-from moefacts.training.evaluation import Evaluator, summarize
+from moefacts.training.curriculum import Curriculum
+from moefacts.training.evaluation import Evaluator, summarize, summarize_buckets
 from moefacts.training.interrupt import Interrupted, StopRequest
 from moefacts.training.logger import MetricsFile, Sink
 from moefacts.training.packing import pack
@@ -40,6 +41,8 @@ class Trainer:
         self.device = batcher.device
         self.baseline = batcher.population.no_knowledge_baseline
         self.step = TrainingStep(config, model, self.device)
+        self.curriculum = Curriculum(config, batcher)
+        self.buckets = batcher.distribution.buckets() if batcher.distribution else {}
         self.schedule = checkpoint_schedule(config.checkpoints, config.training.steps)
         self.state = LoopState()
         self.resumed_at: int | None = None
@@ -110,7 +113,11 @@ class Trainer:
         record: dict[str, float] = {"step": self.state.step}
         self.model.eval()
         for cohort, evaluator in evaluators.items():
-            record |= summarize(evaluator.measure(self.model, self.step.autocast()), f"eval/{cohort}")
+            measures = evaluator.measure(self.model, self.step.autocast())
+            record |= summarize(measures, f"eval/{cohort}")
+            if cohort == "seen":
+                record |= summarize_buckets(measures, evaluator.plan.individual_B, self.buckets, "eval/seen")
+        record |= self.curriculum.measure(self._num_active, self.model, self.step.autocast())
         record |= self._routing_measures()
         self.model.train()
         self._log(record, sinks)
@@ -118,7 +125,13 @@ class Trainer:
         self.state.last_accuracy = record["eval/seen/attribute_accuracy"]
         if self.state.plateau_end is None and loss < self.config.evaluation.plateau_threshold * self.baseline:
             self.state.plateau_end = self.state.step
+        if self.curriculum.is_ready(record):
+            self.state.widening_steps.append(self.state.step)
         self._show_evaluation()
+
+    @property
+    def _num_active(self) -> int | None:
+        return self.curriculum.num_active(self.state.widening_steps)
 
     def _log(self, record: dict[str, float], sinks: list[Sink]) -> None:
         bad = [name for name, value in record.items() if not math.isfinite(value)]
@@ -141,7 +154,7 @@ class Trainer:
         """How the routers treat the batch that comes next; nothing for a dense model."""
         if self.config.model.moe is None:
             return {}
-        batch = self.batcher.training_batch(self.state.step, self.config.training.batch_size)
+        batch = self.batcher.training_batch(self.state.step, self.config.training.batch_size, self._num_active)
         with self.step.autocast():
             _, routings = self.model.hidden(batch.inputs_BT, packing=pack(batch))
         return summarize_routings(routings)
@@ -153,7 +166,7 @@ class Trainer:
 
     def _step(self, sinks: list[Sink], clock: "_Throughput") -> None:
         training, state = self.config.training, self.state
-        batch = self.batcher.training_batch(state.step, training.batch_size)
+        batch = self.batcher.training_batch(state.step, training.batch_size, self._num_active)
         measures = self.step(state.step, batch)
         state.step += 1
         state.tokens += batch.num_targets

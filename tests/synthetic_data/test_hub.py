@@ -64,6 +64,28 @@ def test_the_card_tells_fingerprint_baseline_and_command(dataset):
     assert "`moefacts generate`" in card
 
 
+def test_a_distribution_decides_the_training_rows_and_stands_on_the_card(make_config, tmp_path):
+    import pyarrow.parquet as pq
+
+    config = make_config(
+        "dataset.train=320", "sampling.kind=warmup", "sampling.warmup_individuals=5", "sampling.warmup_epochs=2"
+    )
+    generate_dataset(config, tmp_path / "out", "", lambda rows: None)
+    table = pq.read_table(tmp_path / "out/data/biographies-train-00000-of-00001.parquet")
+    individuals = table["individual"].to_pylist()
+    assert set(individuals[:96]) == set(range(5))
+    assert max(individuals[96:]) > 40
+    card = (tmp_path / "out/README.md").read_text()
+    assert "`sampling.kind=warmup sampling.warmup_individuals=5 sampling.warmup_epochs=2.0`" in card
+
+
+def test_a_curriculum_that_follows_a_model_has_no_dataset(make_config, tmp_path):
+    config = make_config("sampling.kind=adaptive", "sampling.initial_individuals=5")
+    with pytest.raises(UserError, match="a dataset needs another kind"):
+        generate_dataset(config, tmp_path / "out", "", lambda rows: None)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_with_something_in_it_is_left_alone(make_config, tmp_path):
     (tmp_path / "mine.txt").write_text("precious")
     with pytest.raises(UserError, match="not an empty folder"):

@@ -4,7 +4,7 @@ import torch
 
 from moefacts.models.transformer import ModelOutput, build_model
 from moefacts.synthetic_data.pools import ATTRIBUTES
-from moefacts.training.evaluation import Evaluator, summarize
+from moefacts.training.evaluation import Evaluator, summarize, summarize_buckets
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +71,20 @@ def test_summaries_have_every_measure_overall_and_by_attribute(batcher, model):
     loss_B = measures.attribute_loss.mean(axis=1)
     expected = loss_B.std(ddof=1) / np.sqrt(32)
     assert record["eval/seen/attribute_loss_standard_error"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_bucket_means_equal_a_recomputation_from_each_individual(batcher, model):
+    evaluator = Evaluator(batcher, "seen", 40, 16)
+    measures = evaluator.measure(model)
+    buckets = {"head": range(5), "middle": range(5, 30), "tail": range(30, 48), "nobody": range(48, 48)}
+    record = summarize_buckets(measures, evaluator.plan.individual_B, buckets, "eval/seen")
+    assert record.keys() == {
+        f"eval/seen/bucket/{bucket}/{name}"
+        for bucket in ("head", "middle", "tail")
+        for name in ("attribute_loss", "attribute_accuracy")
+    }
+    for key, value in record.items():
+        bucket, name = key.split("/")[-2:]
+        table = getattr(measures, name)
+        rows = [table[row] for row in range(40) if int(evaluator.plan.individual_B[row]) in buckets[bucket]]
+        assert value == pytest.approx(float(np.mean(rows)), rel=1e-6)

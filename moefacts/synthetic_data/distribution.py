@@ -1,0 +1,216 @@
+"""Who training shows how often: every distribution of the study (section 1), and an adaptive curriculum.
+
+People are numbered by rank within the cohort *seen*, from 0, the likeliest first.
+
+Shape legend: P people, B biographies.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from moefacts.errors import UserError, check_at_least, check_choice
+from moefacts.synthetic_data.randomness import random_below, random_bits
+
+# Every kind with the settings it needs; ``growth`` may be null.
+KINDS = {
+    "uniform": (),
+    "power_law": ("exponent",),
+    "celebrities": ("num_celebrities", "celebrity_weight"),
+    "warmup": ("warmup_individuals", "warmup_epochs"),
+    "sequential": ("num_groups", "num_repeats"),
+    "adaptive": ("initial_individuals", "growth"),
+}
+_TABLE_TOTAL = 1 << 62
+
+
+@dataclass
+class SamplingConfig:
+    """Who training shows (``kind`` and the settings of that kind, null for the others), and in how many ways.
+
+    ``templates_per_individual`` limits each person's and attribute's training templates. Without ``shuffle_sentences``
+    a person's sentences always come in the same order, which differs from person to person: one order for everybody
+    would let a model read the attribute off the place of its sentence.
+    """
+
+    kind: str
+    exponent: float | None
+    num_celebrities: int | None
+    celebrity_weight: float | None
+    warmup_individuals: int | None
+    warmup_epochs: float | None
+    num_groups: int | None
+    num_repeats: int | None
+    initial_individuals: int | None
+    growth: float | None
+    templates_per_individual: int | None
+    shuffle_sentences: bool
+
+    def check(self, num_people: int, steps: int) -> None:
+        """Raise ``UserError`` when a value makes no sense for ``num_people`` people and ``steps`` steps."""
+        check_choice("sampling.kind", self.kind, KINDS)
+        self._check_belonging()
+        check_at_least("sampling.exponent", self.exponent, 0)
+        for key in ("num_celebrities", "warmup_individuals", "num_groups", "num_repeats", "initial_individuals"):
+            check_at_least(f"sampling.{key}", getattr(self, key), 1)
+        check_at_least("sampling.templates_per_individual", self.templates_per_individual, 1)
+        for key in ("exponent", "celebrity_weight", "warmup_epochs", "growth"):
+            if getattr(self, key) is not None and not math.isfinite(getattr(self, key)):
+                raise UserError(f"sampling.{key}={getattr(self, key)} must be finite")
+        for key, least in (("celebrity_weight", 0), ("warmup_epochs", 0), ("growth", 1)):
+            if getattr(self, key) is not None and not getattr(self, key) > least:
+                raise UserError(f"sampling.{key}={getattr(self, key)} is too small; it must be above {least}")
+        most = {"num_celebrities": num_people - 1}
+        for key in ("num_celebrities", "warmup_individuals", "num_groups", "initial_individuals"):
+            value, limit = getattr(self, key), most.get(key, num_people)
+            if value is not None and value > limit:
+                raise UserError(
+                    f"sampling.{key}={value} is too large for population.size={num_people}; it must be at most {limit}"
+                )
+        if self.num_groups is not None and self.num_repeats is not None and self.num_groups * self.num_repeats > steps:
+            raise UserError(
+                f"sampling.num_groups={self.num_groups} with sampling.num_repeats={self.num_repeats} makes "
+                f"{self.num_groups * self.num_repeats} visits, more than training.steps={steps}"
+            )
+
+    def _check_belonging(self) -> None:
+        """A setting that the kind does not read must stay null, so that nobody believes it has an effect."""
+        for kind, keys in KINDS.items():
+            for key in keys:
+                value = getattr(self, key)
+                if kind == self.kind and value is None and key != "growth":
+                    raise UserError(f"sampling.kind={kind} needs sampling.{key}")
+                if kind != self.kind and value is not None:
+                    raise UserError(
+                        f"sampling.{key}={value} has no effect with sampling.kind={self.kind}; "
+                        f"leave it out, or use sampling.kind={kind}"
+                    )
+
+    def describe(self) -> str:
+        """The settings in one line, as overrides; people are ranked by their number, the likeliest first."""
+        settings = {"kind": self.kind} | {key: getattr(self, key) for key in KINDS[self.kind]}
+        if self.templates_per_individual is not None:
+            settings["templates_per_individual"] = self.templates_per_individual
+        if not self.shuffle_sentences:
+            settings["shuffle_sentences"] = "false"
+        return " ".join(f"sampling.{key}={value}" for key, value in settings.items() if value is not None)
+
+
+class Distribution:
+    """Who is shown: a pure function of the settings, the step and, if adaptive, how many people are active."""
+
+    def __init__(self, config: SamplingConfig, num_people: int, steps: int):
+        """``num_people`` is the size of the cohort *seen*, ``steps`` the length of training."""
+        self.config = config
+        self.num_people = num_people
+        self.steps = steps
+        self._table_P: np.ndarray | None = None
+        if config.kind == "power_law":
+            assert config.exponent is not None
+            self._table_P = cumulative_table(inverse_power(num_people, config.exponent))
+        elif config.kind == "celebrities":
+            weight_P = np.ones(num_people)
+            weight_P[: config.num_celebrities] = config.celebrity_weight
+            self._table_P = cumulative_table(weight_P)
+
+    def draw(self, key: int, step: int, batch_size: int, num_active: int | None) -> np.ndarray:
+        """The people of the batch of ``step``, drawn with replacement from the stream ``key``; shape (B,)."""
+        row_B = np.arange(batch_size)
+        if self._table_P is not None:
+            return np.searchsorted(self._table_P, random_bits(key, row_B) & (_TABLE_TOTAL - 1), side="right")
+        people = self.support(step, batch_size, num_active)
+        return people.start + random_below(key, row_B, len(people))
+
+    def probability_P(self, step: int, batch_size: int, num_active: int | None = None) -> np.ndarray:
+        """How likely each person is at every draw of ``step``; float64, sums to 1."""
+        if self._table_P is not None:
+            return np.diff(self._table_P, prepend=0) / _TABLE_TOTAL
+        people = self.support(step, batch_size, num_active)
+        probability_P = np.zeros(self.num_people)
+        probability_P[people.start : people.stop] = 1 / len(people)
+        return probability_P
+
+    def support(self, step: int, batch_size: int, num_active: int | None) -> range:
+        """Who can be drawn at ``step``. One epoch is ``num_people`` biographies (study, section 1)."""
+        config = self.config
+        if config.kind == "warmup":
+            assert config.warmup_individuals is not None
+            assert config.warmup_epochs is not None
+            if step * batch_size < config.warmup_epochs * self.num_people:
+                return range(config.warmup_individuals)
+        if config.kind == "sequential":
+            return self._group(step)
+        if config.kind == "adaptive":
+            assert config.initial_individuals is not None
+            return range(num_active or config.initial_individuals)
+        return range(self.num_people)
+
+    def _group(self, step: int) -> range:
+        """The group that ``step`` visits; past the end of training, the last one."""
+        num_groups, num_repeats = self.config.num_groups, self.config.num_repeats
+        assert num_groups is not None
+        assert num_repeats is not None
+        visit = min(step, self.steps - 1) * num_groups * num_repeats // self.steps
+        return _part(self.num_people, visit % num_groups, num_groups)
+
+    def num_active(self, num_widenings: int) -> int | None:
+        """How many people an adaptive curriculum trains on after so many widenings; None for the other kinds."""
+        size, growth = self.config.initial_individuals, self.config.growth
+        if size is None or (num_widenings and growth is None):
+            return None if size is None else self.num_people
+        for _ in range(num_widenings):
+            assert growth is not None
+            size = min(self.num_people, math.ceil(size * growth))
+        return size
+
+    def buckets(self) -> dict[str, range]:
+        """People by how often they are shown; nothing when that is equally often."""
+        config, everyone = self.config, range(self.num_people)
+        if config.kind == "power_law":
+            return {name: _part(self.num_people, part, 3) for part, name in enumerate(("head", "middle", "tail"))}
+        if config.kind == "sequential":
+            assert config.num_groups is not None
+            return {f"group_{g}": _part(self.num_people, g, config.num_groups) for g in range(config.num_groups)}
+        if config.kind == "celebrities":
+            return {"celebrities": everyone[: config.num_celebrities], "rest": everyone[config.num_celebrities :]}
+        if config.kind in ("warmup", "adaptive"):
+            first = config.warmup_individuals or config.initial_individuals
+            return {"inside": everyone[:first], "outside": everyone[first:]}
+        return {}
+
+
+def _part(size: int, part: int, num_parts: int) -> range:
+    return range(size * part // num_parts, size * (part + 1) // num_parts)
+
+
+def inverse_power(num_people: int, exponent: float) -> np.ndarray:
+    """i^(−exponent) for i = 1 … ``num_people``.
+
+    Made of products, square roots and a quotient, which IEEE 754 rounds alike on every machine; ``pow`` it does not.
+    """
+    rank_P = np.arange(1, num_people + 1, dtype=np.float64)
+    power_P, factor_P = np.ones(num_people), rank_P.copy()
+    fraction, whole = math.modf(exponent)
+    with np.errstate(over="ignore"):  # who is that unlikely has weight 1 / inf = 0
+        remaining = int(whole)
+        while remaining:
+            if remaining & 1:
+                power_P *= factor_P
+            factor_P *= factor_P
+            remaining >>= 1
+        root_P = rank_P
+        while fraction and root_P[-1] > 1:  # one binary digit of the exponent a turn
+            root_P, fraction = np.sqrt(root_P), 2 * fraction
+            if fraction >= 1:
+                power_P *= root_P
+                fraction -= 1
+    return 1 / power_P
+
+
+def cumulative_table(weight_P: np.ndarray) -> np.ndarray:
+    """Cumulative weights as integers that end at exactly 2^62, so that 62 random bits pick a person without bias."""
+    weight_P = weight_P / weight_P.max()
+    share_P = np.rint(weight_P * (_TABLE_TOTAL / math.fsum(weight_P.tolist()))).astype(np.int64)
+    share_P[share_P.argmax()] += _TABLE_TOTAL - share_P.sum()  # what rounding left over, less than one in 10^12
+    return np.cumsum(share_P)
