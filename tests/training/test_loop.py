@@ -196,6 +196,19 @@ def test_sixteen_people_are_learned_completely(make_config, tmp_path):
     assert records(run)[-1]["eval/seen/attribute_accuracy"] == 1.0
 
 
+def test_a_recurrent_model_learns_people_from_a_loss_that_falls(make_config, tmp_path):
+    run = execute(
+        make_config(
+            f"run.dir={tmp_path}/run", "model=dense_laptop_recurrent", "population.size=4", "training.steps=300",
+            "population.held_out_templates=1", "training.batch_size=16", "training.stop_at_accuracy=0.6",
+            "evaluation.interval=20", "evaluation.interval_after_plateau=20", "checkpoints.interval=1000",
+        )
+    )  # fmt: skip
+    losses = [record["train/loss"] for record in records(run) if "train/loss" in record]
+    assert losses[-1] < losses[0] / 4
+    assert records(run)[-1]["eval/seen/attribute_accuracy"] > 0.5
+
+
 def test_the_manifest_tells_what_is_needed_to_repeat_the_run(make_config, finished_run):
     manifest = run_files.read_manifest(finished_run)
     assert manifest["state"] == "finished"
