@@ -33,7 +33,7 @@ _PHASES = (
 
 def _curves(axes: Axes, group: Group, column: str, label: str, color: str, style: str = "-") -> None:
     """Every run thin, and the mean over the steps that all runs evaluated thick."""
-    series = [run.evaluations[column] for run in group.runs]
+    series = [run.evaluations[column].dropna() for run in group.runs]
     if len(series) > 1:
         for one in series:
             axes.plot(one.index, one, color=color, linewidth=0.7, alpha=0.45, linestyle=style)

@@ -43,7 +43,7 @@ def hallucination_measures(run: Run) -> dict[str, float | None]:
     tells seen people from unseen ones; calibration errors compare the confidence in a whole value with whether
     it is right. They need the confidence probe, which is written when training ends, and are None before.
     """
-    table = run.evaluations
+    table = run.evaluations.dropna(subset="eval/unseen/attribute_loss")  # unseen people may be evaluated more rarely
     last = table.iloc[-1]
     unseen_loss = table["eval/unseen/attribute_loss"].to_numpy()
     measures: dict[str, float | None] = {

@@ -59,6 +59,11 @@ def choose_architecture(model: Transformer) -> str:
         UserError: there is none, saying why.
     """
     config, moe = model.config, model.config.moe
+    if config.mixer != "attention":
+        raise UserError(
+            "no architecture of transformers fits this model: the only one with its recurrent layers, RecurrentGemma, "
+            "scales embeddings and caps logits; train with model.mixer=attention"
+        )
     if moe is None:
         return "LlamaForCausalLM" if config.activation == "swiglu" else "ArceeForCausalLM"
     reasons = {
@@ -143,6 +148,7 @@ def exported_weights(architecture: str, model: Transformer) -> dict[str, Tensor]
         weights["lm_head.weight"] = model.unembedding.weight
     for number, layer in enumerate(model.layers):
         assert isinstance(layer, DecoderLayer)
+        assert layer.attention is not None
         place = f"model.layers.{number}"
         projections = layer.attention.qkv.weight.chunk(3)
         for name, projection in zip("qkv", projections, strict=True):

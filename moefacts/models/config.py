@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Any
 
+MIXERS = ("attention", "rg_lru")
 ACTIVATIONS = ("gelu", "relu", "swiglu")
 MOE_KINDS = ("soft", "top_k", "switch", "keep_top_k", "expert_choice")
+CONVOLUTION_WIDTH = 4  # of the recurrent block, as in its paper
 
 
 @dataclass
@@ -87,10 +89,15 @@ class MoEConfig:
 
 @dataclass
 class ModelConfig:
-    """A decoder. ``d_hidden`` is the feed-forward width of its dense layers; ``swiglu`` is the gated SiLU block."""
+    """A decoder. ``d_hidden`` is the feed-forward width of its dense layers; ``swiglu`` is the gated SiLU block.
+
+    ``mixer`` is what lets positions see earlier ones. For ``rg_lru``, the recurrence of Hawk, ``num_heads`` is the
+    number of diagonal blocks of its gates and ``d_head`` their width; it has no use for ``rope_theta``.
+    """
 
     preset: str
     num_layers: int
+    mixer: str
     d_model: int
     num_heads: int
     d_head: int
@@ -109,7 +116,9 @@ class ModelConfig:
         for key in ("rope_theta", "norm_epsilon"):
             if not 0 < getattr(self, key) < float("inf"):
                 raise ValueError(f"model.{key}={getattr(self, key)} must be positive")
-        if self.d_head % 2:
+        if self.mixer not in MIXERS:
+            raise ValueError(f"model.mixer={self.mixer} is not one of {', '.join(MIXERS)}")
+        if self.d_head % 2 and self.mixer == "attention":
             raise ValueError(f"model.d_head={self.d_head} must be even, because rotary positions turn pairs")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"model.activation={self.activation} is not one of {', '.join(ACTIVATIONS)}")
@@ -134,10 +143,13 @@ class ParameterCounts:
 def parameter_counts(config: ModelConfig, vocab_size: int) -> ParameterCounts:
     """Parameters of the model that ``config`` describes, from its sizes alone."""
     matrices = 3 if config.activation == "swiglu" else 2
-    attention = 4 * config.d_model * config.num_heads * config.d_head
+    width = config.num_heads * config.d_head
+    mixer = 4 * config.d_model * width
+    if config.mixer == "rg_lru":  # three projections, two gates with biases, Λ, the convolution
+        mixer = (3 * config.d_model + 2 * config.d_head + 2 + 1 + CONVOLUTION_WIDTH) * width
     norms = (2 * config.num_layers + 1) * config.d_model
     embedding = (1 if config.tied_embeddings else 2) * vocab_size * config.d_model
-    common = config.num_layers * attention + norms + embedding
+    common = config.num_layers * mixer + norms + embedding
     dense = matrices * config.d_model * config.d_hidden
     if (moe := config.moe) is None:
         total = common + config.num_layers * dense

@@ -1,4 +1,4 @@
-"""A pre-norm decoder-only transformer: RMSNorm, rotary positions, no biases.
+"""A pre-norm decoder: RMSNorm, attention with rotary positions or a recurrence in its place, no biases in projections.
 
 Shape legend: B batch, T position, D model width, V vocabulary, N real tokens or chosen positions.
 """
@@ -16,6 +16,7 @@ from moefacts.models.feed_forward import FeedForward
 from moefacts.models.moe import MixtureOfExperts, Routing
 from moefacts.models.norm import RMSNorm
 from moefacts.models.packing import Packing
+from moefacts.models.recurrence import RecurrentBlock, lambda_for
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class ModelOutput:
 
 
 class DecoderLayer(nn.Module):
-    """Attention, then feed-forward or mixture of experts, each on a normalised input and added to its input."""
+    """Attention or recurrence, then feed-forward or experts, each on a normalised input and added to its input."""
 
     def __init__(self, config: ModelConfig, is_moe: bool):
         super().__init__()
         self.attention_norm = RMSNorm(config.d_model, config.norm_epsilon)
-        self.attention = CausalSelfAttention(config.d_model, config.num_heads, config.d_head)
+        shape = (config.d_model, config.num_heads, config.d_head)
+        self.attention = CausalSelfAttention(*shape) if config.mixer == "attention" else None
+        self.recurrence = RecurrentBlock(*shape) if config.mixer == "rg_lru" else None
         self.feed_forward_norm = RMSNorm(config.d_model, config.norm_epsilon)
         self.feed_forward: FeedForward | MixtureOfExperts
         if is_moe:
@@ -48,7 +51,13 @@ class DecoderLayer(nn.Module):
 
     def attend(self, x: Tensor, cos_TK: Tensor, sin_TK: Tensor, packing: Packing | None) -> Tensor:
         """The first half of the layer; positions see earlier ones."""
-        return x + self.attention(self.attention_norm(x), cos_TK, sin_TK, packing)
+        normed = self.attention_norm(x)
+        if self.attention is not None:
+            return x + self.attention(normed, cos_TK, sin_TK, packing)
+        assert self.recurrence is not None
+        if packing is None:
+            return x + self.recurrence(normed)
+        return x + packing.unpad(self.recurrence(packing.pad(normed)))
 
     def transform(self, x: Tensor) -> tuple[Tensor, Routing | None]:
         """What the second half adds to its input, each position by itself; the last axis is the model width."""
@@ -118,17 +127,22 @@ class Transformer(nn.Module):
 
         Matrices are normal with variance 1 / fan-in; those that write to the residual stream are divided by
         sqrt(2 * layers) as in GPT-2, so that the stream's variance does not grow with depth; norm scales are 1; a
-        router's noise starts without preference, from zero (Shazeer et al. 2017, appendix A).
+        router's noise starts without preference, from zero (Shazeer et al. 2017, appendix A); a recurrence's gates
+        start from biases of zero, and its Λ so that a^c is uniform in [0.9, 0.999] (De et al. 2024, section 2.4).
         """
         residual_scale = 1 / math.sqrt(2 * self.config.num_layers)
         for name, parameter in self.named_parameters():
             if name.endswith("norm.weight"):
                 parameter.fill_(1.0)
                 continue
-            if name.endswith("router.noise.weight"):
+            if name.endswith(("router.noise.weight", "gate.bias")):
                 parameter.zero_()
                 continue
-            writes_residual = name.endswith(("attention.out.weight", "down.weight", "experts.down"))
+            if name.endswith("lambda_R"):
+                power_R = torch.empty(parameter.shape).uniform_(0.9, 0.999, generator=generator)
+                parameter.copy_(lambda_for(power_R))
+                continue
+            writes_residual = name.endswith((".out.weight", "down.weight", "experts.down"))
             std = (residual_scale if writes_residual else 1.0) / math.sqrt(parameter.shape[-1])
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
 

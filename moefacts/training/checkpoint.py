@@ -29,6 +29,7 @@ class LoopState:
     records: int = 0  # how many lines the metrics file has
     plateau_end: int | None = None
     last_attribute_loss: float | None = None
+    running_attribute_loss: float | None = None  # of training batches, those that are logged
     last_accuracy: float = 0.0
     wall_seconds: float = 0.0
     widening_steps: list[int] = field(default_factory=list)  # when an adaptive curriculum took in more people

@@ -57,10 +57,17 @@ class TrainingConfig:
 
 @dataclass
 class EvaluationConfig:
-    """How often and on how many biographies of each cohort."""
+    """How often and on how many biographies of each cohort.
+
+    Evaluations come every ``interval`` steps until the plateau ends. ``interval_early``, a multiple of it, serves as
+    long as the training batches say that the end is far; ``interval_unseen``, a multiple too, is for unseen people,
+    who are always evaluated at the first and the last step. Null stands for no difference.
+    """
 
     biographies: int
     interval: int
+    interval_early: int | None
+    interval_unseen: int | None
     interval_after_plateau: int
     plateau_threshold: float
     batch_size: int
@@ -70,6 +77,10 @@ class EvaluationConfig:
         check_at_least("evaluation.biographies", self.biographies, 2)
         for key in ("interval", "interval_after_plateau", "batch_size"):
             check_at_least(f"evaluation.{key}", getattr(self, key), 1)
+        for key in ("interval_early", "interval_unseen"):
+            value = getattr(self, key)
+            if value is not None and (value < self.interval or value % self.interval):
+                raise UserError(f"evaluation.{key}={value} must be a multiple of evaluation.interval={self.interval}")
         if not 0 < self.plateau_threshold < 1:
             raise UserError(f"evaluation.plateau_threshold={self.plateau_threshold} must lie between 0 and 1")
 

@@ -28,6 +28,8 @@ from moefacts.training.run_directory import RunDirectory
 from moefacts.training.step import TrainingStep
 
 EVALUATED_COHORTS = ("seen", "unseen")
+_NEAR_THE_END = 1.03  # the plateau's end is near once training batches are within 3% of its threshold …
+_SHARE_OF_NEWEST = 0.25  # … averaged over about four logged batches, whose own noise is about 1%
 
 
 class Trainer:
@@ -96,9 +98,12 @@ class Trainer:
             metrics.close()
 
     def _evaluation_is_due(self, step: int) -> bool:
-        evaluation = self.config.evaluation
-        plateau_is_over = self.state.plateau_end is not None and step > self.state.plateau_end
-        return step % (evaluation.interval_after_plateau if plateau_is_over else evaluation.interval) == 0
+        evaluation, state = self.config.evaluation, self.state
+        if state.plateau_end is not None and step > state.plateau_end:
+            return step % evaluation.interval_after_plateau == 0
+        near = evaluation.plateau_threshold * _NEAR_THE_END * self.baseline
+        is_early = state.running_attribute_loss is None or state.running_attribute_loss > near
+        return step % ((is_early and evaluation.interval_early) or evaluation.interval) == 0
 
     def _is_done(self, step: int) -> bool:
         training, state = self.config.training, self.state
@@ -110,23 +115,23 @@ class Trainer:
         return margin is not None and state.plateau_end is not None and step >= state.plateau_end + margin
 
     def _evaluate(self, evaluators: dict[str, Evaluator], sinks: list[Sink]) -> None:
-        record: dict[str, float] = {"step": self.state.step}
+        state, threshold = self.state, self.config.evaluation.plateau_threshold * self.baseline
         self.model.eval()
-        for cohort, evaluator in evaluators.items():
-            measures = evaluator.measure(self.model, self.step.autocast())
-            record |= summarize(measures, f"eval/{cohort}")
-            if cohort == "seen":
-                record |= summarize_buckets(measures, evaluator.plan.individual_B, self.buckets, "eval/seen")
+        measures = evaluators["seen"].measure(self.model, self.step.autocast())
+        record: dict[str, float] = {"step": state.step} | summarize(measures, "eval/seen")
+        record |= summarize_buckets(measures, evaluators["seen"].plan.individual_B, self.buckets, "eval/seen")
+        state.last_attribute_loss = record["eval/seen/attribute_loss"]
+        state.last_accuracy = record["eval/seen/attribute_accuracy"]
+        if state.plateau_end is None and state.last_attribute_loss < threshold:
+            state.plateau_end = state.step
+        if state.step % (self.config.evaluation.interval_unseen or 1) == 0 or self._is_done(state.step):
+            record |= summarize(evaluators["unseen"].measure(self.model, self.step.autocast()), "eval/unseen")
         record |= self.curriculum.measure(self._num_active, self.model, self.step.autocast())
         record |= self._routing_measures()
         self.model.train()
         self._log(record, sinks)
-        loss = self.state.last_attribute_loss = record["eval/seen/attribute_loss"]
-        self.state.last_accuracy = record["eval/seen/attribute_accuracy"]
-        if self.state.plateau_end is None and loss < self.config.evaluation.plateau_threshold * self.baseline:
-            self.state.plateau_end = self.state.step
         if self.curriculum.is_ready(record):
-            self.state.widening_steps.append(self.state.step)
+            state.widening_steps.append(state.step)
         self._show_evaluation()
 
     @property
@@ -175,9 +180,16 @@ class Trainer:
             values = measures.record()  # waits for the device, so that the clock is right
             self.status.tokens_per_second = clock.tokens_per_second()
             self.status.loss = values["train/loss"]
+            self._follow(values["train/attribute_loss"])
             throughput = {"throughput/tokens_per_second": self.status.tokens_per_second}
             counts = {"train/padding_share": batch.padding_share, "train/tokens": state.tokens}
             self._log({"step": state.step} | values | counts | throughput, sinks)
+
+    def _follow(self, attribute_loss: float) -> None:
+        """Average the losses of training batches, newest first, so that noise does not hide the plateau's end."""
+        before = self.state.running_attribute_loss
+        share = 1.0 if before is None else _SHARE_OF_NEWEST
+        self.state.running_attribute_loss = share * attribute_loss + (1 - share) * (before or 0.0)
 
 
 class _Throughput:

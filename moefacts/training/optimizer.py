@@ -21,7 +21,7 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Fused AdamW; weight decay falls on matrices and not on the scales of norms."""
+    """Fused AdamW; weight decay falls on matrices and not on vectors: norm scales, a recurrence's Λ and gate biases."""
     parameters = list(model.parameters())
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},

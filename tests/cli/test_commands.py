@@ -52,6 +52,7 @@ def fails(monkeypatch, capsys):
         ("scale=lapton", "there is no scale 'lapton'; did you mean laptop?"),
         ("model=dense_44", "did you mean dense_44m"),
         ("model.d_head=7", "model.d_head=7 must be even"),
+        ("model.mixer=lstm", "model.mixer=lstm is not one of attention, rg_lru"),
         ("tokenizer=words", "tokenizer=words is not one of its values; did you mean word?"),
         ("training.schedule=cos", "did you mean cosine"),
         ("training.gradient_accumulation=3", "must divide training.batch_size=8"),

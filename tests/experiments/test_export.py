@@ -61,6 +61,7 @@ def test_logits_of_the_exported_model_are_those_of_the_trained_one(case, make_co
     ("overrides", "complaint"),
     [
         (["model=moe_laptop"], "experts are not gated"),
+        (["model=dense_laptop_recurrent"], "RecurrentGemma, scales embeddings"),
         ([*GATED_MOE, "model.moe.kind=expert_choice", "model.moe.renormalize=false"], "not causal"),
         ([*GATED_MOE, "model.moe.capacity_factor=1.0"], "capacity"),
     ],

@@ -270,7 +270,7 @@ def test_grouped_products_equal_the_split_loop_in_outputs_and_gradients(activati
 def model_config(moe, **changes):
     values = {
         "preset": "test", "num_layers": 4, "d_model": 16, "num_heads": 2, "d_head": 8, "d_hidden": 24,
-        "activation": "gelu", "tied_embeddings": False, "rope_theta": 10000.0, "norm_epsilon": 1e-6, "moe": moe,
+        "activation": "gelu", "tied_embeddings": False, "rope_theta": 10000.0, "mixer": "attention", "norm_epsilon": 1e-6, "moe": moe,
     }  # fmt: skip
     return ModelConfig(**(values | changes))
 

@@ -17,7 +17,7 @@ VOCAB = 50
 def small_config(**changes) -> ModelConfig:
     values = {
         "preset": "test", "num_layers": 2, "d_model": 32, "num_heads": 4, "d_head": 8, "d_hidden": 64,
-        "activation": "gelu", "tied_embeddings": True, "rope_theta": 10000.0, "norm_epsilon": 1e-6, "moe": None,
+        "activation": "gelu", "tied_embeddings": True, "rope_theta": 10000.0, "mixer": "attention", "norm_epsilon": 1e-6, "moe": None,
     }  # fmt: skip
     return ModelConfig(**(values | changes))
 

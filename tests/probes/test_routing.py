@@ -102,8 +102,9 @@ def test_overlap_does_not_care_about_order():
 MOE = ["model=moe_laptop", "model.moe.num_experts=4", "model.moe.d_expert=16"]
 
 
-def test_ablation_leaves_the_model_as_it_was_and_sees_a_dead_expert(batcher):
-    model = build_model(tiny_config(*MOE).model, batcher.tokenizer.vocab_size, seed=0)
+@pytest.mark.parametrize("mixer", ["attention", "rg_lru"])
+def test_ablation_leaves_the_model_as_it_was_and_sees_a_dead_expert(batcher, mixer):
+    model = build_model(tiny_config(*MOE, f"model.mixer={mixer}").model, batcher.tokenizer.vocab_size, seed=0)
     model.layers[0].feed_forward.experts.down.data[2] = 0
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     table = ablation_table(model, Evaluator(batcher, "seen", 16, 8))
@@ -113,8 +114,9 @@ def test_ablation_leaves_the_model_as_it_was_and_sees_a_dead_expert(batcher):
     assert (change[[0, 1, 3]] > 0).all()
 
 
-def test_what_is_collected_is_what_the_routers_chose_for_each_token(batcher):
-    model = build_model(tiny_config(*MOE).model, batcher.tokenizer.vocab_size, seed=0).eval()
+@pytest.mark.parametrize("mixer", ["attention", "rg_lru"])
+def test_what_is_collected_is_what_the_routers_chose_for_each_token(batcher, mixer):
+    model = build_model(tiny_config(*MOE, f"model.mixer={mixer}").model, batcher.tokenizer.vocab_size, seed=0).eval()
     evaluator = Evaluator(batcher, "seen", 16, 16)
     tokens, choices = collect(model, evaluator)
     _, batch, _, packing = evaluator.batches[0]

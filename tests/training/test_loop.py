@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from moefacts import run_files
+from moefacts.errors import UserError
 from moefacts.experiments.run import execute, prepare
 from moefacts.training.checkpoint import checkpoint_schedule
 from moefacts.training.interrupt import Interrupted
@@ -144,6 +145,43 @@ def test_the_train_loss_is_the_mean_over_tokens_without_padding(make_config, tmp
     assert first["train/attribute_loss"] == pytest.approx(value_loss, rel=1e-5)
 
 
+EVALUATIONS = ["evaluation.interval=2", "evaluation.interval_early=6", "evaluation.interval_unseen=8"]
+
+
+def evaluated(run, cohort):
+    return [record["step"] for record in records(run) if f"eval/{cohort}/attribute_loss" in record]
+
+
+@pytest.mark.parametrize(
+    ("near", "seen"),
+    [(0.0, [0, 6, 12]), (math.inf, [0, 6, 8, 10, 12])],  # the first loss of a training batch is logged at step 5
+)
+def test_evaluations_are_rare_until_training_batches_say_that_the_end_is_near(
+    make_config, tmp_path, monkeypatch, near, seen
+):
+    monkeypatch.setattr("moefacts.training.loop._NEAR_THE_END", near)
+    run = execute(make_config(f"run.dir={tmp_path}/run", "training.steps=12", *EVALUATIONS))
+    assert evaluated(run, "seen") == seen
+    assert evaluated(run, "unseen") == [step for step in seen if step % 8 == 0 or step == 12]
+
+
+def test_a_resumed_run_evaluates_at_the_same_steps(make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr("moefacts.training.loop._NEAR_THE_END", math.inf)
+    whole = execute(make_config(f"run.dir={tmp_path}/whole", *EVALUATIONS))
+    train = Trainer.train
+    monkeypatch.setattr(Trainer, "train", lambda self, m, stop, d: train(self, m, StopAt(self, 7), d))
+    with pytest.raises(Interrupted):
+        execute(make_config(f"run.dir={tmp_path}/stopped", *EVALUATIONS))
+    monkeypatch.setattr(Trainer, "train", train)
+    assert records(execute(make_config(f"run.dir={tmp_path}/stopped", *EVALUATIONS))) == records(whole)
+
+
+@pytest.mark.parametrize("setting", ["interval_early=3", "interval_unseen=1"])
+def test_intervals_that_miss_evaluations_are_refused(make_config, setting):
+    with pytest.raises(UserError, match="multiple of evaluation.interval=2"):
+        make_config("evaluation.interval=2", f"evaluation.{setting}")
+
+
 def test_evaluations_and_checkpoints_come_on_schedule(finished_run):
     evaluated = [record["step"] for record in records(finished_run) if "eval/seen/attribute_loss" in record]
     assert evaluated == [0, 4, 8, 12]
@@ -194,6 +232,19 @@ def test_sixteen_people_are_learned_completely(make_config, tmp_path):
         )
     )  # fmt: skip
     assert records(run)[-1]["eval/seen/attribute_accuracy"] == 1.0
+
+
+def test_a_recurrent_model_learns_people_from_a_loss_that_falls(make_config, tmp_path):
+    run = execute(
+        make_config(
+            f"run.dir={tmp_path}/run", "model=dense_laptop_recurrent", "population.size=4", "training.steps=300",
+            "population.held_out_templates=1", "training.batch_size=16", "training.stop_at_accuracy=0.6",
+            "evaluation.interval=20", "evaluation.interval_after_plateau=20", "checkpoints.interval=1000",
+        )
+    )  # fmt: skip
+    losses = [record["train/loss"] for record in records(run) if "train/loss" in record]
+    assert losses[-1] < losses[0] / 4
+    assert records(run)[-1]["eval/seen/attribute_accuracy"] > 0.5
 
 
 def test_the_manifest_tells_what_is_needed_to_repeat_the_run(make_config, finished_run):

@@ -1,0 +1,122 @@
+"""Ways to run the linear recurrence on one CPU thread, forward and backward, and what a recurrent model's step costs.
+
+    python -m benchmarks.recurrence [--rounds 9]
+
+All ways are exact and are checked to agree first. ``chunks`` runs about sqrt(T) chunks side by side and then carries
+their ends over; ``doubling`` (Hillis and Steele) needs log2(T) passes over everything.
+"""
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks.moe import training_step
+from benchmarks.timing import time_side_by_side
+from moefacts.models.recurrence import linear_recurrence
+
+
+def chunks(a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
+    """A loop within all chunks at once, then a loop over chunks."""
+    batch, length, width = b_BTR.shape
+    size = round(math.sqrt(length))
+    missing = (0, 0, 0, -length % size)
+    a, h = (F.pad(x, missing).view(batch, -1, size, width).clone() for x in (a_BTR, b_BTR))
+    for t in range(1, size):
+        h[:, :, t].addcmul_(a[:, :, t], h[:, :, t - 1])
+        a[:, :, t].mul_(a[:, :, t - 1])
+    for chunk in range(1, h.shape[1]):
+        h[:, chunk].addcmul_(a[:, chunk], h[:, chunk - 1, -1:])
+    return h.flatten(1, 2)[:, :length]
+
+
+def doubling(a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
+    """Every pass joins each position with the one 1, 2, 4, … earlier."""
+    a, h, shift = a_BTR, b_BTR, 1
+    while shift < h.shape[1]:
+        h = torch.cat([h[:, :shift], torch.addcmul(h[:, shift:], a[:, shift:], h[:, :-shift])], dim=1)
+        a = torch.cat([a[:, :shift], a[:, shift:] * a[:, :-shift]], dim=1)
+        shift *= 2
+    return h
+
+
+def loop(a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
+    """Step by step, with the gradient left to autograd."""
+    h = [b_BTR[:, 0]]
+    for a, b in zip(a_BTR.unbind(1)[1:], b_BTR.unbind(1)[1:], strict=True):
+        h.append(torch.addcmul(b, a, h[-1]))
+    return torch.stack(h, dim=1)
+
+
+class WithGradient(torch.autograd.Function):
+    """A scan whose gradient is the same scan from the end."""
+
+    @staticmethod
+    def forward(ctx: Any, scan: Callable[[Tensor, Tensor], Tensor], a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
+        """Run ``scan``."""
+        h_BTR = scan(a_BTR, b_BTR)
+        ctx.scan = scan
+        ctx.save_for_backward(a_BTR, h_BTR)
+        return h_BTR
+
+    @staticmethod
+    def backward(ctx: Any, dh_BTR: Tensor) -> tuple[None, Tensor, Tensor]:
+        """As in ``linear_recurrence``."""
+        a_BTR, h_BTR = ctx.saved_tensors
+        later_a_BTR = F.pad(a_BTR[:, 1:], (0, 0, 0, 1))
+        db_BTR = ctx.scan(later_a_BTR.flip(1), dh_BTR.flip(1)).flip(1)
+        return None, F.pad(db_BTR[:, 1:] * h_BTR[:, :-1], (0, 0, 1, 0)), db_BTR
+
+
+WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "in use: loop, gradient written out": linear_recurrence,
+    "loop, gradient by autograd": loop,
+    "chunks, gradient written out": lambda a, b: WithGradient.apply(chunks, a, b),
+    "doubling, gradient written out": lambda a, b: WithGradient.apply(doubling, a, b),
+    "doubling, gradient by autograd": doubling,
+}
+
+
+def scans(batch: int, length: int, width: int) -> dict[str, Callable[[], None]]:
+    """All ways on the same numbers, after a check that outputs and gradients agree."""
+    a = torch.empty(batch, length, width).uniform_(0.9, 0.999).requires_grad_()
+    b, dh = torch.randn(batch, length, width, requires_grad=True), torch.randn(batch, length, width)
+    results = []
+    for way in WAYS.values():
+        h = way(a, b)
+        results.append((h, *torch.autograd.grad(h, [a, b], dh)))
+    for result in results:
+        assert all(torch.allclose(x, y, rtol=1e-3, atol=1e-3) for x, y in zip(result, results[0], strict=True))
+
+    def run(way: Callable[[Tensor, Tensor], Tensor]) -> Callable[[], None]:
+        return lambda: way(a, b).backward(dh)
+
+    return {name: run(way) for name, way in WAYS.items()}
+
+
+def main() -> None:
+    """Run everything and print ratios."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    comparisons = {
+        "recurrence, batch 128, length 80, width 64": lambda: scans(128, 80, 64),
+        "recurrence, batch 128, length 80, width 608": lambda: scans(128, 80, 608),
+        "training step": lambda: {n: training_step(n) for n in ("dense_laptop", "dense_laptop_recurrent")},
+    }
+    for title, candidates in comparisons.items():
+        timings = time_side_by_side(candidates(), options.rounds)
+        first = next(iter(timings.values())).median
+        print(f"\n{title}")
+        for name, timing in timings.items():
+            spread = f"[{timing.low / first:.2f}, {timing.high / first:.2f}]"
+            print(f"  {name:36s} {timing.median / first:5.2f} × {spread}  {1000 * timing.median:8.1f} ms")
+
+
+if __name__ == "__main__":
+    main()
