@@ -117,31 +117,41 @@ class BiographyWriter:
 
     def __init__(self, population: Population):
         self._catalog = PieceCatalog(population)
-        self._texts = pa.array(self._catalog.texts)
+        texts = self._catalog.texts
+        # Every piece once more without the space before it, for the beginning of a text.
+        self._texts = pa.array([*texts, *(text.removeprefix(" ") for text in texts)])
         self._lengths_Q = pc.utf8_length(self._texts).to_numpy()
 
     def table(self, plan: BiographyPlan) -> pa.Table:
         """The biographies of ``plan``: text, individual, attribute of each sentence, character span of each value."""
         pieces_BS = self._catalog.biography_pieces(plan)
-        columns = [self._texts.take(pa.array(column)) for column in pieces_BS.T]
-        text = pc.utf8_slice_codeunits(pc.binary_join_element_wise(*columns, ""), 1)  # without the leading space
-        end_BS = self._lengths_Q[pieces_BS].cumsum(axis=1) - 1
+        self._drop_leading_space(pieces_BS)
+        end_BS = self._lengths_Q[pieces_BS].cumsum(axis=1, dtype=np.int32)
         value_columns = 1 + _VALUE_PLACE + PIECES_PER_SENTENCE * np.arange(len(ATTRIBUTES))
         value_end_BA = end_BS[:, value_columns]
         value_start_BA = end_BS[:, value_columns - 1] + 1  # without the space before the value
+        attributes = pa.DictionaryArray.from_arrays(plan.attribute_BA.ravel().astype(np.int8), pa.array(ATTRIBUTES))
         return pa.table(
             {
-                "text": text,
+                "text": self._joined(pieces_BS),
                 "individual": pa.array(plan.individual_B),
-                "attributes": _lists(_attribute_names(plan.attribute_BA)),
-                "value_start": _lists(pa.array(value_start_BA.ravel(), pa.int32())),
-                "value_end": _lists(pa.array(value_end_BA.ravel(), pa.int32())),
+                "attributes": _lists(attributes),
+                "value_start": _lists(pa.array(value_start_BA.ravel())),
+                "value_end": _lists(pa.array(value_end_BA.ravel())),
             }
         )
 
+    def _drop_leading_space(self, pieces_BS: np.ndarray) -> None:
+        """A biography begins with the first template's prefix, or when that is empty with the first name."""
+        has_no_prefix_B = self._lengths_Q[pieces_BS[:, 1]] == 0
+        pieces_BS[np.arange(len(pieces_BS)), 1 + has_no_prefix_B] += len(self._catalog.texts)
 
-def _attribute_names(attribute_BA: np.ndarray) -> pa.Array:
-    return pa.array(ATTRIBUTES).take(pa.array(attribute_BA.ravel()))
+    def _joined(self, pieces_BS: np.ndarray) -> pa.Array:
+        """Each row's pieces as one string: laid end to end they stand in one buffer already, so only offsets change."""
+        pieces = self._texts.take(pa.array(pieces_BS.ravel()))
+        _, offsets, data = pieces.buffers()
+        row_offsets = np.frombuffer(offsets, np.int32)[: pieces_BS.size + 1 : pieces_BS.shape[1]].copy()
+        return pa.StringArray.from_buffers(len(pieces_BS), pa.py_buffer(row_offsets), data)
 
 
 def _lists(values: pa.Array) -> pa.Array:
@@ -159,15 +169,17 @@ def population_table(population: Population, start: int, stop: int) -> pa.Table:
     columns = {"individual": pa.array(np.arange(start, stop)), "name": pc.binary_join_element_wise(*names, " ")}
     for index, attribute in enumerate(ATTRIBUTES):
         values = pa.array(pools.values(attribute))
-        columns[attribute] = values.take(pa.array(population.value_PA[start:stop, index]))
+        columns[attribute] = pa.DictionaryArray.from_arrays(population.value_PA[start:stop, index], values)
     return pa.table(columns)
 
 
-def _write_parquet(path: Path, tables: Iterator[pa.Table]) -> None:
+def _write_parquet(path: Path, tables: Iterator[pa.Table], repetitive: list[str]) -> None:
+    """Write ``tables`` one after the other; looking for repeated values pays in the columns ``repetitive`` only."""
     writer = None
     try:
         for table in tables:
-            writer = writer or pq.ParquetWriter(path, table.schema)
+            # Without Arrow's own schema in the file, readers see strings and not how they were held here.
+            writer = writer or pq.ParquetWriter(path, table.schema, use_dictionary=repetitive, store_schema=False)
             writer.write_table(table)
     finally:
         if writer is not None:
@@ -211,10 +223,12 @@ def write_dataset(
     with new_folder(folder) as temporary:
         (temporary / "data").mkdir()
         for split in splits:
-            _write_parquet(temporary / _file("biographies", split.name), biographies(split))
+            _write_parquet(
+                temporary / _file("biographies", split.name), biographies(split), ["attributes.list.element"]
+            )
         cohorts = [cohort for cohort in COHORTS if len(population.cohort(cohort))]
         for cohort in cohorts:
-            _write_parquet(temporary / _file("population", cohort), people(cohort))
+            _write_parquet(temporary / _file("population", cohort), people(cohort), list(ATTRIBUTES))
         text = _card_text(population, splits, cohorts, card)
         (temporary / "README.md").write_text(text, encoding="utf-8")
 

@@ -7,7 +7,9 @@ import pytest
 from moefacts.errors import UserError
 from moefacts.experiments.dataset import generate_dataset
 from moefacts.synthetic_data.biography import PieceCatalog
+from moefacts.synthetic_data.hub import BiographyWriter
 from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.synthetic_data.population import build_population
 from moefacts.synthetic_data.sampling import evaluation_plan, training_plan
 
 
@@ -54,6 +56,23 @@ def test_character_spans_cut_out_the_values(dataset, loaded):
         facts = population.facts(row["individual"])
         cut = [row["text"][start:end] for start, end in zip(row["value_start"], row["value_end"], strict=True)]
         assert cut == [facts[attribute] for attribute in row["attributes"]]
+
+
+def test_tables_equal_biographies_written_one_by_one_also_beyond_ascii(make_config):
+    population = build_population(make_config("population.pools.cities=800").population, seed=0)
+    plan = training_plan(population, 0, 500)
+    rows = BiographyWriter(population).table(plan).to_pylist()
+    assert any(not row["text"].isascii() for row in rows)
+    for b, row in enumerate(rows):
+        person = int(plan.individual_B[b])
+        facts, sentences = population.facts(person), []
+        for attribute, template in zip(plan.attribute_BA[b], plan.template_BA[b], strict=True):
+            name = ATTRIBUTES[attribute]
+            sentences.append(population.templates[name][template].fill(population.full_name(person), facts[name]))
+        names = [ATTRIBUTES[attribute] for attribute in plan.attribute_BA[b]]
+        cuts = [row["text"][start:end] for start, end in zip(row["value_start"], row["value_end"], strict=True)]
+        assert row["text"] == "".join(sentences).strip()
+        assert (row["individual"], row["attributes"], cuts) == (person, names, [facts[name] for name in names])
 
 
 def test_the_card_tells_fingerprint_baseline_and_command(dataset):
