@@ -1,48 +1,21 @@
 """The mixture-of-experts layer on one CPU thread: against the dense model, against transformers, dispatch by dispatch.
 
-    python -m benchmarks.moe [--rounds 15] [--json FILE]
-
-Steps are forward, backward, gradient norm and AdamW on the same batches at laptop scale. The transformers layer is its
-Mixtral block (8 experts, top-2, gated SiLU) with the same weights and tokens; outputs are checked to agree first.
+Steps are the training step on the same batches at laptop scale. The transformers layer is its Mixtral block (8 experts,
+top-2, gated SiLU) with the same weights and tokens; outputs are checked to agree first.
 """
 
-import argparse
-import json
 from collections.abc import Callable
-from dataclasses import asdict
 
 import torch
 import torch.nn.functional as F
 
+from benchmarks.setting import Result, Row, Setting, TrainingCase, ratio_text
 from benchmarks.timing import time_side_by_side
-from moefacts.experiments.run import prepare
 from moefacts.models.moe import MixtureOfExperts, dispatch
-from moefacts.models.transformer import token_losses
 from moefacts.presets import compose
-from moefacts.training.balancing import Balancing
-from moefacts.training.optimizer import build_optimizer
 
 TOKENS = 8192
-
-
-def training_step(preset: str) -> Callable[[], None]:
-    """One step of a laptop preset on its own sequence of batches."""
-    config = compose([f"model={preset}"])
-    materials = prepare(config)
-    model, optimizer = materials.model, build_optimizer(materials.model, config.training)
-    balancing, step = Balancing(model), iter(range(10**9))
-
-    def run() -> None:
-        batch = materials.batcher.training_batch(next(step), config.training.batch_size)
-        real_N = batch.real_N
-        output = model(batch.inputs_BT, real_N, real_N)
-        loss = token_losses(output.logits, batch.targets_BT.flatten()[real_N]).mean() + balancing.loss(output.routings)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-
-    return run
+STEP_GOAL, LAYER_GOAL = 1.35, 1.0
 
 
 def forward_backward(layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> Callable[[], None]:
@@ -54,7 +27,7 @@ def forward_backward(layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Ten
     return run
 
 
-def against_transformers(d_model: int, d_expert: int) -> dict[str, Callable[[], None]]:
+def against_transformers(tokens: int, d_model: int, d_expert: int) -> dict[str, Callable[[], None]]:
     """Our layer and Mixtral's block of the installed transformers, with equal weights."""
     from transformers import MixtralConfig
     from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
@@ -79,7 +52,7 @@ def against_transformers(d_model: int, d_expert: int) -> dict[str, Callable[[], 
         }
         for block in theirs.values():
             block.load_state_dict(weights)
-    x = torch.randn(1, TOKENS, d_model, requires_grad=True)
+    x = torch.randn(1, tokens, d_model, requires_grad=True)
     expected = ours(x[0])[0]
     candidates = {"moefacts": forward_backward(lambda x: ours(x[0])[0], x)}
     for implementation, block in theirs.items():
@@ -139,38 +112,41 @@ def dispatches(tokens: int, d_model: int, d_expert: int) -> dict[str, Callable[[
     return {name: forward_backward(way, x) for name, way in ways.items()}
 
 
-def main() -> None:
-    """Run everything and print ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json")
-    parser.add_argument("--only", default="", help="run the comparisons whose title contains this")
-    options = parser.parse_args()
+def run(setting: Setting, tokens: int = TOKENS) -> Result:
+    """Every comparison; each ratio is over the first candidate, which is what moefacts uses."""
     torch.set_num_threads(1)
-    results = {}
+    steps = {name: TrainingCase(setting.config(f"model={name}")).stepper() for name in ("dense_laptop", "moe_laptop")}
     comparisons = {
-        "training step, laptop": {name: training_step(name) for name in ("dense_laptop", "moe_laptop")},
-        f"layer, {TOKENS} tokens, d 64, expert 128": against_transformers(64, 128),
-        f"layer, {TOKENS} tokens, d 512, expert 128": against_transformers(512, 128),
-        f"dispatch, {TOKENS} tokens, d 64, expert 128": dispatches(TOKENS, 64, 128),
-        f"dispatch, {TOKENS} tokens, d 512, expert 128": dispatches(TOKENS, 512, 128),
-        "dispatch, 1024 tokens, d 64, expert 128": dispatches(1024, 64, 128),
-        "dispatch, 512 tokens, d 64, expert 128": dispatches(512, 64, 128),
+        "training step": steps,
+        f"layer, {tokens} tokens, d 64, expert 128": against_transformers(tokens, 64, 128),
+        f"layer, {tokens} tokens, d 512, expert 128": against_transformers(tokens, 512, 128),
+        f"dispatch, {tokens} tokens, d 64, expert 128": dispatches(tokens, 64, 128),
+        f"dispatch, {tokens} tokens, d 512, expert 128": dispatches(tokens, 512, 128),
+        f"dispatch, {tokens // 8} tokens, d 64, expert 128": dispatches(tokens // 8, 64, 128),
     }
+    result: Result = {}
     for title, candidates in comparisons.items():
-        if options.only not in title:
+        timings = time_side_by_side(candidates, setting.rounds)
+        first = next(iter(timings.values()))
+        result[title] = {
+            name: timing.over(first).as_ratio() | timing.as_milliseconds() for name, timing in timings.items()
+        }
+    return result
+
+
+def rows(result: Result) -> list[Row]:
+    """What the table says."""
+    table = []
+    for title, candidates in result.items():
+        if not isinstance(candidates, dict) or "ratio" not in next(iter(candidates.values()), {}):
             continue
-        timings = time_side_by_side(candidates, options.rounds)
-        first = next(iter(timings.values())).median
-        print(f"\n{title}")
-        for name, timing in timings.items():
-            spread = f"[{timing.low / first:.2f}, {timing.high / first:.2f}]"
-            print(f"  {name:42s} {timing.median / first:5.2f} × {spread}  {1000 * timing.median:8.1f} ms")
-        results[title] = {name: asdict(timing) | {"ratio": timing.median / first} for name, timing in timings.items()}
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(results, file, indent=2)
-
-
-if __name__ == "__main__":
-    main()
+        first, *others = candidates
+        for name in others:
+            ratio = candidates[name]["ratio"]
+            goal, holds = "", None
+            if title == "training step":
+                goal, holds = f"≤ {STEP_GOAL}", ratio <= STEP_GOAL
+            elif title.startswith("layer"):
+                goal, holds = f"≥ {LAYER_GOAL}", ratio >= LAYER_GOAL
+            table.append(Row(f"{title}: {name} / {first}", ratio_text(candidates[name]), goal, holds))
+    return table

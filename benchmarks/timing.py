@@ -2,17 +2,64 @@
 
 import statistics
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+
+import torch
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Seconds of one candidate: the median and the quartiles over rounds."""
+class Spread:
+    """The median and the quartiles of what was measured once a round."""
 
     median: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> "Spread":
+        """Summarise at least one value."""
+        values = list(values)
+        low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+        return cls(statistics.median(values), low, high)
+
+    def as_ratio(self) -> dict[str, float]:
+        """For JSON."""
+        return {"ratio": self.median, "low": self.low, "high": self.high}
+
+    def __str__(self) -> str:
+        return f"{self.median:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one candidate, a value a round."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def spread(self) -> Spread:
+        """Median and quartiles in seconds."""
+        return Spread.of(self.seconds)
+
+    def over(self, other: "Timing") -> Spread:
+        """How many times longer than ``other`` this took: quotients within rounds, where both met the same machine."""
+        return Spread.of(mine / its for mine, its in zip(self.seconds, other.seconds, strict=True))
+
+    def as_milliseconds(self) -> dict[str, float]:
+        """For JSON."""
+        return {f"{key}_ms": 1000 * value for key, value in asdict(self.spread).items()}
+
+
+def clock() -> float:
+    """Seconds: of the wall once the device is done, or on a CPU those that this process computed.
+
+    With one thread on an idle machine both are the same; other processes disturb the second much less.
+    """
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+        return time.perf_counter()
+    return time.process_time()
 
 
 def time_side_by_side(candidates: dict[str, Callable[[], object]], rounds: int, warmup: int = 2) -> dict[str, Timing]:
@@ -21,12 +68,8 @@ def time_side_by_side(candidates: dict[str, Callable[[], object]], rounds: int, 
     names = list(candidates)
     for number in range(warmup + rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            started = time.perf_counter()
+            started = clock()
             candidates[name]()
             if number >= warmup:
-                seconds[name].append(time.perf_counter() - started)
-    timings = {}
-    for name, values in seconds.items():
-        low, median, high = statistics.quantiles(values, n=4)
-        timings[name] = Timing(median, low, high)
-    return timings
+                seconds[name].append(clock() - started)
+    return {name: Timing(tuple(values)) for name, values in seconds.items()}

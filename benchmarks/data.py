@@ -1,0 +1,74 @@
+"""What training spends on other things than the step: assembling batches, and in a plateau-law run evaluating."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.setting import Result, Row, Setting, TrainingCase
+from benchmarks.timing import time_side_by_side
+from moefacts.experiments.run import execute
+from moefacts.training.loop import Trainer
+
+ASSEMBLY_GOAL, EVALUATION_GOAL = 0.02, 0.15
+
+
+def run(setting: Setting) -> Result:
+    """The share of assembly beside the step, and of evaluation in one run that stops where its plateau ends."""
+    case = TrainingCase(setting.config())
+    numbers, batcher, size = count(), case.materials.batcher, case.config.training.batch_size
+    candidates = {"assembly": lambda: batcher.training_batch(next(numbers), size), "step": case.stepper()}
+    timings = time_side_by_side(candidates, setting.rounds)
+    share = timings["assembly"].over(timings["step"])
+    return {
+        "assembly_share": share.median,
+        "assembly": timings["assembly"].as_milliseconds(),
+        "step": timings["step"].as_milliseconds(),
+        **evaluation_share(setting),
+    }
+
+
+def evaluation_share(setting: Setting) -> Result:
+    """Where the time of a real run goes, from its first step until its plateau ended."""
+    seconds = {"_evaluate": 0.0, "train": 0.0}
+
+    def timed(name: str) -> Callable[..., Any]:
+        original = getattr(Trainer, name)
+
+        def run(*arguments: Any) -> Any:
+            started = time.perf_counter()
+            try:
+                return original(*arguments)
+            finally:
+                seconds[name] += time.perf_counter() - started
+
+        return run
+
+    with tempfile.TemporaryDirectory() as folder:
+        config = setting.config(
+            f"run.dir={folder}/run", "population.size=1024", "training.steps=2000", "training.stop_after_plateau=0"
+        )
+        with patch.multiple(Trainer, **{name: timed(name) for name in seconds}):
+            execute(config)
+    return {
+        "evaluation_share": seconds["_evaluate"] / seconds["train"],
+        "evaluation_seconds": seconds["_evaluate"],
+        "run_seconds": seconds["train"],
+    }
+
+
+def rows(result: Result) -> list[Row]:
+    """What the table says."""
+    assembly, evaluation = result["assembly_share"], result["evaluation_share"]
+    milliseconds = f"{result['assembly']['median_ms']:.2f} ms"
+    return [
+        Row(f"batch assembly / step ({milliseconds})", f"{assembly:.2%}", "< 2%", assembly < ASSEMBLY_GOAL),
+        Row(
+            f"evaluation / whole run until its plateau ends ({result['run_seconds']:.0f} s)",
+            f"{evaluation:.1%}",
+            "< 15%",
+            evaluation < EVALUATION_GOAL,
+        ),
+    ]

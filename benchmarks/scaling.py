@@ -1,0 +1,42 @@
+"""As many single-threaded runs as there are cores, side by side, against one run on as many threads."""
+
+import os
+from contextlib import ExitStack
+
+from benchmarks.setting import Result, Row, Setting, ratio_text
+from benchmarks.timing import Spread
+from benchmarks.worker import Worker
+
+STEPS = 3
+
+
+def run(setting: Setting) -> Result:
+    """Tokens a second of the whole machine, both ways, in turns."""
+    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with ExitStack() as stack:
+        many = [stack.enter_context(Worker(["threads=1", *setting.overrides])) for _ in range(num_cores)]
+        one = stack.enter_context(Worker([f"threads={num_cores}", *setting.overrides]))
+        tokens, *_ = [worker.answer()["tokens"] for worker in [*many, one]]
+        side_by_side, alone = [], []
+        for _ in range(setting.rounds):
+            side_by_side.append(_tokens_per_second(many, tokens))
+            alone.append(_tokens_per_second([one], tokens))
+    ratio = Spread.of(mine / its for mine, its in zip(side_by_side, alone, strict=True))
+    return {
+        **ratio.as_ratio(),
+        "cores": num_cores,
+        "side_by_side_tokens_per_second": Spread.of(side_by_side).median,
+        "one_run_tokens_per_second": Spread.of(alone).median,
+    }
+
+
+def _tokens_per_second(workers: list[Worker], tokens: float) -> float:
+    for worker in workers:
+        worker.tell(STEPS)
+    return sum(STEPS * tokens / worker.answer()["seconds"] for worker in workers)
+
+
+def rows(result: Result) -> list[Row]:
+    """What the table says."""
+    n = result["cores"]
+    return [Row(f"tokens/s of {n} runs on one thread each / of one run on {n} threads", ratio_text(result))]

@@ -1,0 +1,105 @@
+"""A process of its own that takes training steps when told: for peak memory, and for runs side by side.
+
+It reads one JSON object from standard input, {"overrides": [...], "join": 1}, says "ready" once it has warmed up, and
+for every further line, a number of steps, takes them and answers with what they took.
+"""
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from typing import Any
+
+import torch
+
+from moefacts.synthetic_data.batches import Batch
+
+
+def joined(batch: Batch, times: int) -> Batch:
+    """The same biographies with ``times`` of them in one row: longer sequences, as many tokens."""
+    fields = (batch.token_BT, batch.role_BT, batch.attribute_BT, batch.value_position_BT)
+    token_BT, role_BT, attribute_BT, value_position_BT = (
+        field[:, 1:].reshape(len(field) // times, -1) for field in fields
+    )
+    return Batch(token_BT, role_BT, attribute_BT, value_position_BT, batch.individual_B[::times], count(role_BT))
+
+
+def count(role_BT: torch.Tensor) -> int:
+    """Tokens that are not padding, with the first column as one of them, as ``Batch.num_targets`` assumes."""
+    return int((role_BT[:, 1:] != 0).sum()) + len(role_BT)
+
+
+class Worker:
+    """The parent's side of a worker process."""
+
+    def __init__(self, overrides: list[str], join: int = 1):
+        command = [sys.executable, "-m", "benchmarks.worker"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.tell({"overrides": overrides, "join": join})
+
+    def tell(self, message: Any) -> None:
+        """Send one line."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(message) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> Any:
+        """Wait for one line."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"a benchmark process ended early, with exit code {self._process.wait()}")
+        return json.loads(line)
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+
+def main() -> None:
+    """The child's side."""
+    from benchmarks.setting import TrainingCase
+    from moefacts.presets import compose
+
+    request = json.loads(sys.stdin.readline())
+    case = TrainingCase(compose(request["overrides"]), num_batches=4)
+    case.batches = [joined(batch, request["join"]) if request["join"] > 1 else batch for batch in case.batches]
+    is_cuda = case.materials.device.type == "cuda"
+    before = torch.cuda.memory_allocated() if is_cuda else _resident_bytes()
+    step = case.stepper()
+    for _ in range(3):
+        step()
+    peak = torch.cuda.max_memory_allocated() if is_cuda else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    model = case.materials.model
+    print(
+        json.dumps(
+            {
+                "step_bytes": peak - before,
+                "tokens": case.tokens_per_batch,
+                "weight_bytes": 4 * sum(parameter.numel() for parameter in model.parameters()),
+                "length": case.batches[0].inputs_BT.shape[1],
+                "vocab_size": model.vocab_size,
+            }
+        ),
+        flush=True,
+    )
+    for line in sys.stdin:
+        started, cpu_started = time.perf_counter(), time.process_time()
+        for _ in range(json.loads(line)):
+            step()
+        if is_cuda:
+            torch.cuda.synchronize()
+        seconds = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - cpu_started}
+        print(json.dumps(seconds), flush=True)
+
+
+def _resident_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    main()

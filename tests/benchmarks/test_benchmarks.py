@@ -1,0 +1,132 @@
+"""Every benchmark runs at tiny size and gives what its table and its readers need; none of this asserts a speed."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from benchmarks import __main__ as command
+from benchmarks import data, floor, generate, gpu, memory, moe, scaling, table, timing, transformers
+from benchmarks.setting import Setting, TrainingCase
+from benchmarks.worker import joined
+from tests.conftest import TINY, tiny_config
+
+SETTING = Setting(2, tuple(TINY))
+MEASURED = {
+    "floor": lambda: floor.run(SETTING),
+    "transformers": lambda: transformers.run(SETTING),
+    "data": lambda: data.run(SETTING),
+    "generate": lambda: generate.run(Setting(2, (*TINY, "dataset.train=500"))),
+    "memory": lambda: memory.run(SETTING, {"length": {"x2": ([], 2)}}),
+    "moe": lambda: moe.run(SETTING, tokens=64),
+    "scaling": lambda: scaling.run(SETTING),
+    "gpu": lambda: gpu.run(
+        Setting(2, (*TINY, "device=cpu", "tokenizer=word", "model.d_head=16")), matrix_size=64, compile_too=False
+    ),
+}
+KEYS = {
+    "floor": {"dense", "moe"},
+    "transformers": {"dense", "moe"},
+    "data": {"assembly_share", "evaluation_share"},
+    "generate": {"biographies_per_second", "biographies_per_cpu_second"},
+    "memory": {"length"},
+    "moe": {"training step"},
+    "scaling": {"ratio", "cores"},
+    "gpu": {"matrix_peak_tflops", "dense", "moe", "bf16_experts_relative_error"},
+}
+
+
+@pytest.mark.parametrize("name", command.NAMES)
+def test_every_benchmark_runs_and_its_result_has_its_keys_and_rows(name, monkeypatch):
+    if name == "transformers":
+        pytest.importorskip("transformers")
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    result = json.loads(json.dumps(MEASURED[name]()))
+    assert KEYS[name] <= result.keys()
+    assert all(row.text() for row in command.rows_of(name, result))
+    for model in ("dense", "moe"):
+        if name in ("floor", "transformers"):
+            assert result[model]["ratio"] > 0
+        if name == "transformers":
+            assert result[model]["valid"], "both sides must compute the same losses"
+    if name == "gpu":
+        assert 0 < result["bf16_experts_relative_error"] < 0.05
+
+
+def test_the_floor_counts_the_multiplications_of_the_model():
+    case = TrainingCase(tiny_config(), num_batches=1)
+    batch, model = case.batches[0], case.config.model
+    weights = 4 * model.d_model * model.num_heads * model.d_head + 2 * model.d_model * model.d_hidden
+    weights += model.d_model * case.materials.model.vocab_size
+    scores = len(batch.token_BT) * model.num_heads * model.d_head * batch.inputs_BT.shape[1] ** 2
+    expected = 6 * batch.num_targets * weights + 12 * scores
+    for in_parts in (False, True):
+        products = floor.unavoidable_products(case, in_parts)
+        products()
+        assert products.flops == expected
+
+
+def test_the_floor_of_a_mixture_counts_the_assignments_that_were_made():
+    case = TrainingCase(tiny_config("model=moe_laptop", "model.moe.d_expert=16"), num_batches=1)
+    assert sum(floor.rows_of_experts(case)[0]) == 2 * case.batches[0].num_targets
+
+
+def test_a_losses_disagreement_makes_the_comparison_void(monkeypatch):
+    pytest.importorskip("transformers")
+    load = transformers.load_theirs
+
+    def load_spoiled(case):
+        theirs = load(case)
+        with torch.no_grad():
+            theirs.lm_head.weight.mul_(1.01)
+        return theirs
+
+    monkeypatch.setattr(transformers, "load_theirs", load_spoiled)
+    result = transformers.run(SETTING)
+    assert not result["dense"]["valid"]
+    assert not any(row.holds for row in transformers.rows(result))
+    assert "VOID" in transformers.rows(result)[0].value
+
+
+def test_ratios_are_quotients_within_rounds():
+    slow, fast = timing.Timing((2.0, 40.0, 6.0)), timing.Timing((1.0, 20.0, 3.0))
+    assert slow.over(fast) == timing.Spread(2.0, 2.0, 2.0)
+
+
+def test_joined_rows_hold_the_same_targets(batcher):
+    batch = batcher.training_batch(0, 8)
+    longer = joined(batch, 4)
+    assert longer.token_BT.shape == (2, 4 * (batch.token_BT.shape[1] - 1))
+    assert longer.num_targets == int(longer.target_mask_BT.sum())
+
+
+def test_without_cuda_the_gpu_benchmark_says_so_in_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert command.main(["gpu"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_json_says_how_and_where_and_becomes_the_table(tmp_path, monkeypatch, capsys):
+    assert command.main(["floor", "--rounds", "2", "--json", str(tmp_path / "floor.json"), *TINY]) == 0
+    result = json.loads((tmp_path / "floor.json").read_text())
+    assert result["command"].startswith("python -m benchmarks floor --rounds 2")
+    assert {"versions", "git_commit", "device"} <= result["environment"].keys()
+    page = tmp_path / "performance.md"
+    page.write_text(f"# Title\n{table.BEGIN}old\n{table.END}after\n")
+    monkeypatch.setattr(table, "PAGE", page)
+    table.main([str(tmp_path / "floor.json")])
+    once = page.read_text()
+    table.main([str(tmp_path / "floor.json")])
+    assert page.read_text() == once
+    assert "old" not in once
+    assert f"{result['dense']['ratio']:.2f}" in once
+
+
+def test_training_needs_neither_datasets_nor_wandb_nor_transformers():
+    code = (
+        "import sys; sys.modules.update({name: None for name in ('datasets', 'wandb', 'transformers', 'typer')});"
+        "import moefacts.experiments.run, benchmarks.gpu"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
