@@ -3,8 +3,9 @@
 The floor is, per layer: the projections to queries, keys and values and the one out of attention; the two (gated:
 three) projections of the feed-forward block or, in a mixture, the router and every expert's projections on as many
 rows as were really routed to it; each as three products, forward, input gradient and weight gradient, for the tokens
-that are not padding. Attention is two products forward and four backward for every head on the padded length, as full
-squares: at these lengths a product cannot leave out the half that the causal mask hides. Last the vocabulary head,
+that are not padding. Attention is two products forward and four backward for every head, on the length of the longest
+of the few sequences that attend side by side, as full squares: at these lengths a product cannot leave out the half
+that the causal mask hides. Last the vocabulary head,
 three products. No input gradient is left out, because the embedding needs the first layer's. Results are written into
 memory that exists. ``ratio`` takes every product whole; ``ratio_in_parts`` is against the lowest floor we know, where
 scores and logits, which nothing later needs, are made a part at a time so that they stay in the processor's cache.
@@ -21,6 +22,7 @@ from benchmarks.timing import time_side_by_side
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.moe import MixtureOfExperts
 from moefacts.models.transformer import DecoderLayer
+from moefacts.training.packing import pack
 
 GOALS = {"dense": 1.35, "moe": 1.5}
 _PRESETS = {"dense": "dense_laptop", "moe": "moe_laptop"}
@@ -113,7 +115,8 @@ def unavoidable_products(case: TrainingCase, in_parts: bool) -> Products:
         assert isinstance(layer, DecoderLayer)
         width = config.num_heads * config.d_head
         products.linear(rows, config.d_model, 3 * width)
-        products.attention(config.num_heads * len(batch.token_BT), batch.inputs_BT.shape[1], config.d_head)
+        for bucket in pack(batch).buckets:
+            products.attention(config.num_heads * bucket.num_rows, bucket.width, config.d_head)
         products.linear(rows, width, config.d_model)
         blocks = [(rows, config.d_hidden)] if isinstance(layer.feed_forward, FeedForward) else []
         if isinstance(layer.feed_forward, MixtureOfExperts):
@@ -136,7 +139,7 @@ def rows_of_experts(case: TrainingCase) -> dict[int, list[int]]:
         return {}
     batch = case.batches[0]
     with case.step.autocast():
-        routings = case.materials.model(batch.inputs_BT, batch.real_N, batch.real_N).routings
+        _, routings = case.materials.model.hidden(batch.inputs_BT, packing=pack(batch))
     num_experts = case.config.model.moe.num_experts
     return {
         layer: torch.bincount(routing.expert_A[routing.kept_A], minlength=num_experts).tolist()

@@ -10,12 +10,17 @@ from benchmarks.worker import Worker
 STEPS = 3
 
 
+def num_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def run(setting: Setting) -> Result:
     """Tokens a second of the whole machine, both ways, in turns."""
-    num_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = num_cores()
     with ExitStack() as stack:
-        many = [stack.enter_context(Worker(["threads=1", *setting.overrides])) for _ in range(num_cores)]
-        one = stack.enter_context(Worker([f"threads={num_cores}", *setting.overrides]))
+        many = [stack.enter_context(Worker(["threads=1", *setting.overrides])) for _ in range(cores)]
+        one = stack.enter_context(Worker([f"threads={cores}", *setting.overrides]))
         tokens, *_ = [worker.answer()["tokens"] for worker in [*many, one]]
         side_by_side, alone = [], []
         for _ in range(setting.rounds):
@@ -24,7 +29,7 @@ def run(setting: Setting) -> Result:
     ratio = Spread.of(mine / its for mine, its in zip(side_by_side, alone, strict=True))
     return {
         **ratio.as_ratio(),
-        "cores": num_cores,
+        "cores": cores,
         "side_by_side_tokens_per_second": Spread.of(side_by_side).median,
         "one_run_tokens_per_second": Spread.of(alone).median,
     }

@@ -11,23 +11,22 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
 import torch
 
 from moefacts.synthetic_data.batches import Batch
+from moefacts.synthetic_data.biography import Role
 
 
 def joined(batch: Batch, times: int) -> Batch:
     """The same biographies with ``times`` of them in one row: longer sequences, as many tokens."""
-    fields = (batch.token_BT, batch.role_BT, batch.attribute_BT, batch.value_position_BT)
-    token_BT, role_BT, attribute_BT, value_position_BT = (
-        field[:, 1:].reshape(len(field) // times, -1) for field in fields
-    )
-    return Batch(token_BT, role_BT, attribute_BT, value_position_BT, batch.individual_B[::times], count(role_BT))
-
-
-def count(role_BT: torch.Tensor) -> int:
-    """Tokens that are not padding, with the first column as one of them, as ``Batch.num_targets`` assumes."""
-    return int((role_BT[:, 1:] != 0).sum()) + len(role_BT)
+    fields = torch.stack([batch.token_BT, batch.role_BT, batch.attribute_BT, batch.value_position_BT], dim=2)
+    biographies = [row[:length] for row, length in zip(fields, batch.length_B, strict=True)]
+    rows = [torch.cat(biographies[start : start + times]) for start in range(0, len(biographies), times)]
+    lengths = [len(row) for row in rows]
+    empty = fields.new_tensor([0, Role.PADDING, -1, -1])
+    padded = [torch.cat([row, empty.expand(max(lengths) - len(row), -1)]) for row in rows]
+    return Batch(*torch.stack(padded).unbind(2), batch.individual_B[::times], np.array(lengths))
 
 
 class Worker:
