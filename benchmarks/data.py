@@ -1,14 +1,13 @@
 """What training spends on other things than the step: assembling batches, and in a plateau-law run evaluating."""
 
 import tempfile
-import time
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 from unittest.mock import patch
 
 from benchmarks.setting import Result, Row, Setting, TrainingCase
-from benchmarks.timing import time_side_by_side
+from benchmarks.timing import clock, time_side_by_side
 from moefacts.experiments.run import execute
 from moefacts.training.loop import Trainer
 
@@ -38,11 +37,11 @@ def evaluation_share(setting: Setting) -> Result:
         original = getattr(Trainer, name)
 
         def run(*arguments: Any) -> Any:
-            started = time.perf_counter()
+            started = clock()
             try:
                 return original(*arguments)
             finally:
-                seconds[name] += time.perf_counter() - started
+                seconds[name] += clock() - started
 
         return run
 
