@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from moefacts.models.packed_attention import packed_attention
 from moefacts.models.packing import Packing
+from moefacts.models.plain_cpu import is_plain_cpu
 
 
 class CausalSelfAttention(nn.Module):
@@ -25,7 +26,7 @@ class CausalSelfAttention(nn.Module):
         qkv = self.qkv(x)
         if packing is None:
             return self.out(self._padded(qkv, cos_TK, sin_TK))
-        if qkv.device.type == "cpu" and qkv.dtype == torch.float32 and not torch.compiler.is_compiling():
+        if is_plain_cpu(qkv):
             return self.out(packed_attention(qkv, cos_TK, sin_TK, packing, self.num_heads))
         return self.out(packing.unpad(self._padded(packing.pad(qkv), cos_TK, sin_TK)))
 

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from moefacts.models.plain_cpu import is_plain_cpu
+
 
 class RMSNorm(nn.Module):
     """``x / sqrt(mean(x^2) + epsilon) * weight`` over the last axis."""
@@ -19,7 +21,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
-        if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling():
+        if is_plain_cpu(x):
             return _RMSNorm.apply(x.reshape(-1, x.shape[-1]), self.weight, self.epsilon).view_as(x)
         return F.rms_norm(x, (x.shape[-1],), self.weight, self.epsilon)  # one kernel on CUDA, and when compiled
 
