@@ -1,6 +1,5 @@
 """One self-contained HTML page: findings, figures as inline SVG, every measure, the configuration, how to repeat it."""
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,7 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
     """Write the page for ``groups`` with the ``drawings`` of ``draw_figures``."""
     runs = [run for group in groups for run in group.runs]
     summaries = [summarize_group(group, threshold) for group in groups]
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
-    )
-    page = template.render(
+    page = page_template("report.html").render(
         title=_title(runs, groups),
         lead=_lead(runs[0]) if len(groups) == 1 else f"Configurations: {'; '.join(group.label for group in groups)}.",
         findings=[text for group, s in zip(groups, summaries, strict=True) for text in _findings(group, s, groups)],
@@ -35,6 +31,12 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         configs=[(group.label, yaml.safe_dump(group.runs[0].config, sort_keys=False)) for group in groups],
     )
     run_files.write_durably(path, page.encode())
+
+
+def page_template(name: str) -> jinja2.Template:
+    """A page template of this folder."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(name)
 
 
 def _title(runs: list[Run], groups: list[Group]) -> str:
