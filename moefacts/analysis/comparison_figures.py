@@ -12,7 +12,7 @@ from moefacts.analysis.runs import Run
 from moefacts.analysis.summary import estimate
 
 _LOAD = "routing/layer_{layer}/load_fraction/expert_{expert}"
-_DODGE = 0.06  # of a size, so that intervals of several models stand beside each other
+_DODGE = 0.025  # of a size, so that intervals of several models stand beside each other
 
 
 @dataclass(frozen=True)

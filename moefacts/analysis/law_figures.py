@@ -57,7 +57,7 @@ def encounters_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figu
     """Biographies per person until the plateau ends."""
     figure, axes = plt.subplots()
     _draw(axes, points, law, lambda steps, size, batch: steps * batch / size)
-    axes.set_ylabel("biographies per person at the plateau's end")
+    axes.set_ylabel("biographies per person")
     _log_axis(axes.yaxis, *axes.get_ylim())
     axes.legend()
     return figure

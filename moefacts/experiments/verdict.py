@@ -47,27 +47,36 @@ def cannot_tell(reason: str) -> Verdict:
     return Verdict(CANNOT_TELL, reason)
 
 
-def within(value: float, interval: Interval | None, low: float, high: float, unit: str = "") -> Verdict:
+def within(value: float, interval: Interval | None, low: float, high: float) -> Verdict:
     """Holds when the interval lies inside [low, high], does not when it lies outside, else it cannot be told."""
     if interval is None:
-        return Verdict(CANNOT_TELL, f"{_number(value)}{unit} (no interval: too few seeds)", value)
-    if low <= interval[0] and interval[1] <= high:
-        answer = HOLDS
-    elif interval[1] < low or interval[0] > high:
-        answer = DOES_NOT_HOLD
-    else:
-        answer = CANNOT_TELL
-    return Verdict(answer, f"{_number(value)}{unit} [{_number(interval[0])}, {_number(interval[1])}]", value, interval)
+        return _undecided(value)
+    return _decided(
+        value, interval, low <= interval[0] and interval[1] <= high, interval[1] < low or interval[0] > high
+    )
 
 
-def above(value: float, interval: Interval | None, bound: float, unit: str = "") -> Verdict:
+def above(value: float, interval: Interval | None, bound: float) -> Verdict:
     """Holds when the whole interval lies above ``bound``, does not when it lies below, else it cannot be told."""
-    return within(value, interval, bound, float("inf"), unit)
+    return (
+        _undecided(value) if interval is None else _decided(value, interval, interval[0] > bound, interval[1] < bound)
+    )
 
 
-def below(value: float, interval: Interval | None, bound: float, unit: str = "") -> Verdict:
+def below(value: float, interval: Interval | None, bound: float) -> Verdict:
     """Holds when the whole interval lies below ``bound``, does not when it lies above, else it cannot be told."""
-    return within(value, interval, float("-inf"), bound, unit)
+    return (
+        _undecided(value) if interval is None else _decided(value, interval, interval[1] < bound, interval[0] > bound)
+    )
+
+
+def _decided(value: float, interval: Interval, holds: bool, does_not_hold: bool) -> Verdict:
+    answer = HOLDS if holds else DOES_NOT_HOLD if does_not_hold else CANNOT_TELL
+    return Verdict(answer, f"{_number(value)} [{_number(interval[0])}, {_number(interval[1])}]", value, interval)
+
+
+def _undecided(value: float) -> Verdict:
+    return Verdict(CANNOT_TELL, f"{_number(value)} (no interval: too few seeds)", value)
 
 
 def _number(value: float) -> str:
