@@ -21,7 +21,8 @@ class Phases:
         plateau_start: first evaluation with an attribute loss below ``PLATEAU_CEILING`` times the baseline. The
             study defines no start; this is ours.
         plateau_end: first evaluation with an attribute loss below ``threshold`` times the baseline (study, section 2).
-        plateau_end_interpolated: where the straight line into that evaluation crosses the threshold.
+        plateau_end_interpolated: where the straight line into that evaluation crosses the threshold. Whether it can be
+            told at all, and how well, says ``find_plateau_end``.
         plateau_length: ``plateau_end - plateau_start``.
     """
 

@@ -49,7 +49,9 @@ def reproduce(
     folders = [out / one.name if out and len(studies) > 1 else out for one in studies]
     plans = [make_plan(one, scale, overrides, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
     try:
-        estimates = [estimate(plan, runs_to_launch(plan, retry_failed), jobs_here or 1) for plan in plans]
+        at_a_time = jobs_here or (1 if chosen.is_local else sum(len(plan.runs) for plan in plans))
+        tried: dict = {}
+        estimates = [estimate(plan, runs_to_launch(plan, retry_failed), at_a_time, tried) for plan in plans]
         if dry_run:
             for plan, expected in zip(plans, estimates, strict=True):
                 _print_plan(plan, expected, retry_failed)
@@ -61,8 +63,12 @@ def reproduce(
             _announce(plan, estimates[number], retry_failed)
             launch = launch_with_hydra(chosen, jobs_here, settings, plan.out / ".multirun")
             plan = launch_runs(plan, estimates[number], launch, longest_first=jobs_here not in (None, 1))
-            pages.append(write_results(plan))
-            _print_verdicts(pages[-1], plan)
+            try:
+                pages.append(write_results(plan))
+            except UserError as error:  # no run is there to examine; the other studies go on
+                typer.echo(f"moefacts: {error}", err=True)
+            else:
+                _print_verdicts(pages[-1], plan)
     except Interrupted as interrupted:
         typer.echo(f"moefacts: {interrupted}", err=True)
         raise typer.Exit(interrupted.exit_code) from None
@@ -72,7 +78,7 @@ def reproduce(
         page = (out or _ROOT) / "all.html"
         write_study_report(pages, page)
         typer.echo(f"all studies on one page: {page}")
-    if not all(page.result["complete"] for page in pages):
+    if len(pages) < len(plans) or not all(page.result["complete"] for page in pages):
         raise typer.Exit(EXIT_INCOMPLETE)
 
 

@@ -4,20 +4,28 @@ Dense against mixtures of equal active and of equal total parameters, with two e
 the presets' balancing and without any; and one mixture under every balancing alone.
 """
 
-import math
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from moefacts.analysis.comparison import Paired, paired_difference
+from moefacts.analysis.comparison import paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over_sizes, load_over_training_by_balancing
-from moefacts.analysis.runs import Run
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
+from moefacts.experiments.model_comparison import (
+    BALANCED,
+    DENSE,
+    NAMES,
+    UNBALANCED,
+    Comparison,
+    against_dense,
+    against_unbalanced,
+    max_violation,
+    value_of,
+)
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
-from moefacts.experiments.verdict import Claim, Verdict, above, below, cannot_tell, within
+from moefacts.experiments.verdict import Claim, above, below, within
 
-BALANCED, UNBALANCED, DENSE = "balanced", "unbalanced", "–"
 ACCURACY_MARGIN = 0.05  # accuracies that differ by less count as equal
 _SEEDS = range(3)
 _STEPS = {"laptop": {512: 450, 1024: 700, 2048: 1100}, "paper": {16000: 16000, 64000: 16000}}
@@ -33,13 +41,6 @@ _ALONE = {
     "token balance": ("model.moe.balance.token_balance=0.01",),
     "z-loss": ("model.moe.balance.z_loss=0.001",),
     "bias, no loss": ("model.moe.balance.bias_rate=0.005",),
-}
-NAMES = {
-    "dense": "dense",
-    "moe": "8 experts top-2, equal active",
-    "moe_total": "8 experts top-2, equal total",
-    "moe_switch": "32 experts top-1, equal active",
-    "moe_switch_total": "32 experts top-1, equal total",
 }
 
 
@@ -86,53 +87,6 @@ _FIGURE_MEASURES = {
     "steps_to_50_accuracy": "steps to 50% accuracy",
     "final_attribute_accuracy": "final accuracy",
 }
-
-
-def max_violation(run: Run) -> float | None:
-    """Largest load over mean load, less 1, averaged over the layers at the last evaluation; None for a dense model."""
-    last = run.evaluations.iloc[-1]
-    values = [float(last[name]) for name in last.index if name.endswith("/max_violation")]
-    return sum(values) / len(values) if values else None
-
-
-class Comparison:
-    """The runs by kind, balancing and size. Of a plateau's end, only those that can be told count."""
-
-    def __init__(self, runs: Sequence[FinishedRun]):
-        self.runs = [run for run in runs if run.labels["part"] == "comparison"]
-        self.collapse = {run.labels["balancing"]: run.run for run in runs if run.labels["part"] == "collapse"}
-
-    def groups(self) -> list[tuple[str, str, int]]:
-        """(kind, balancing, size) of what is there, in the order of the grid."""
-        keys = [(run.labels["kind"], run.labels["balancing"], run.labels["size"]) for run in self.runs]
-        return list(dict.fromkeys(keys))
-
-    def members(self, kind: str, balancing: str, size: int | None = None) -> list[FinishedRun]:
-        """The runs of one group, or of all its sizes."""
-        wanted = (kind, DENSE if kind == "dense" else balancing)
-        return [
-            run
-            for run in self.runs
-            if (run.labels["kind"], run.labels["balancing"]) == wanted and size in (None, run.labels["size"])
-        ]
-
-    def values(
-        self, measure: str, kind: str, balancing: str, size: int | None = None
-    ) -> dict[tuple[int, int], float | None]:
-        """(size, seed) -> a measure."""
-        return {
-            (run.labels["size"], run.run.config["seed"]): value_of(run, measure)
-            for run in self.members(kind, balancing, size)
-        }
-
-
-def value_of(run: FinishedRun, measure: str) -> float | None:
-    """A measure of a run; a plateau's end only when it can be told."""
-    if measure == "max_violation":
-        return max_violation(run.run)
-    if measure == "plateau_end_interpolated" and run.measures["plateau_end_status"] != "reached":
-        return None
-    return run.measures[measure]
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
@@ -224,40 +178,6 @@ def _comparison_figure(comparison: Comparison):
     return compare_over_sizes(rows)
 
 
-def _against_dense(measure: str, kind: str, decide, ratio: bool, comparison: Comparison) -> Verdict:
-    """Decide from the mean paired difference (or log ratio) of a balanced mixture from dense, over sizes and seeds."""
-    ours, theirs = comparison.values(measure, kind, BALANCED), comparison.values(measure, "dense", DENSE)
-    return _decide(paired_difference(ours, theirs, _log_ratio if ratio else _plain), decide)
-
-
-def _against_unbalanced(measure: str, decide, comparison: Comparison) -> Verdict:
-    """Decide from the mean paired difference over all mixtures, without balancing less with."""
-    ours: dict = {}
-    theirs: dict = {}
-    for kind in NAMES:
-        if kind != "dense":
-            for balancing, values in ((UNBALANCED, ours), (BALANCED, theirs)):
-                found = comparison.values(measure, kind, balancing)
-                values.update({(kind, *key): value for key, value in found.items()})
-    return _decide(paired_difference(ours, theirs), decide)
-
-
-def _decide(pair: Paired | None, decide) -> Verdict:
-    if pair is None:
-        return cannot_tell("no pair of runs has it")
-    verdict = decide(pair.mean, pair.interval)
-    note = f" over {pair.count} pairs" + (f", {pair.missing} more lack it" if pair.missing else "")
-    return Verdict(verdict.answer, verdict.here + note, verdict.value, verdict.interval)
-
-
-def _plain(ours: float, theirs: float) -> float:
-    return ours - theirs
-
-
-def _log_ratio(ours: float, theirs: float) -> float:
-    return math.log(ours / theirs)
-
-
 def _claims() -> list[Claim]:
     pairs = "the mean over pairs of equal size and seed, all sizes together"
     claims = []
@@ -270,7 +190,7 @@ def _claims() -> list[Claim]:
                 f"log ratio of plateau ends, mixture over dense, {pairs}: holds if its 95% interval lies below 0, "
                 "does not "
                 "hold if it lies above, cannot tell otherwise",
-                partial(_against_dense, "plateau_end_interpolated", kind, partial(below, bound=0.0), True),
+                partial(against_dense, "plateau_end_interpolated", kind, partial(below, bound=0.0), True),
             ),
             Claim(
                 f"At equal active parameters a mixture of {name} knows more at the end",
@@ -278,7 +198,7 @@ def _claims() -> list[Claim]:
                 f"difference of final accuracy, mixture less dense, {pairs}: holds if its 95% interval lies above 0, "
                 "does "
                 "not hold if it lies below, cannot tell otherwise",
-                partial(_against_dense, "final_attribute_accuracy", kind, partial(above, bound=0.0), False),
+                partial(against_dense, "final_attribute_accuracy", kind, partial(above, bound=0.0), False),
             ),
         ]
     for kind in ("moe_total", "moe_switch_total"):
@@ -290,7 +210,7 @@ def _claims() -> list[Claim]:
                 f"difference of final accuracy, mixture less dense, {pairs}: holds if its 95% interval lies inside "
                 f"±{ACCURACY_MARGIN}, does not hold if it lies outside, cannot tell otherwise",
                 partial(
-                    _against_dense,
+                    against_dense,
                     "final_attribute_accuracy",
                     kind,
                     partial(within, low=-ACCURACY_MARGIN, high=ACCURACY_MARGIN),
@@ -305,7 +225,7 @@ def _claims() -> list[Claim]:
             "difference of max violation at the end, without less with balancing, over all mixtures, sizes and "
             "seeds: holds "
             "if its 95% interval lies above 0, does not hold if it lies below, cannot tell otherwise",
-            partial(_against_unbalanced, "max_violation", partial(above, bound=0.0)),
+            partial(against_unbalanced, "max_violation", partial(above, bound=0.0)),
         ),
         Claim(
             "Balancing costs no knowledge",
@@ -313,7 +233,7 @@ def _claims() -> list[Claim]:
             "difference of final accuracy, without less with balancing, over all mixtures, sizes and seeds: holds if "
             "its 95% "
             f"interval lies below {ACCURACY_MARGIN}, does not hold if it lies above, cannot tell otherwise",
-            partial(_against_unbalanced, "final_attribute_accuracy", partial(below, bound=ACCURACY_MARGIN)),
+            partial(against_unbalanced, "final_attribute_accuracy", partial(below, bound=ACCURACY_MARGIN)),
         ),
         Claim(
             "A mixture of equal active parameters hallucinates more: its loss on unseen people is higher",
@@ -321,7 +241,7 @@ def _claims() -> list[Claim]:
             f"difference of unseen loss over baseline, 8 experts top-2 less dense, {pairs}: holds if its 95% interval "
             "lies "
             "above 0, does not hold if it lies below, cannot tell otherwise",
-            partial(_against_dense, "unseen_final_loss_over_baseline", "moe", partial(above, bound=0.0), False),
+            partial(against_dense, "unseen_final_loss_over_baseline", "moe", partial(above, bound=0.0), False),
         ),
     ]
     return claims

@@ -65,13 +65,17 @@ class Estimate:
         return sum(tokens for _, tokens in self.tokens)
 
 
-def estimate(plan: Plan, runs: Sequence[PlannedRun], jobs: int) -> Estimate:
-    """Estimate ``runs`` of ``plan``; models without a finished run in its folder are tried for a few seconds."""
+def estimate(plan: Plan, runs: Sequence[PlannedRun], jobs: int, tried: dict[str, Speed]) -> Estimate:
+    """Estimate ``runs`` of ``plan``; models without a finished run in its folder are tried for a few seconds.
+
+    ``tried`` keeps what was tried, for the next study.
+    """
     speeds: dict[str, Speed] = {}
     for run in runs:
         model = run.config.model.preset
         if model not in speeds:
-            speeds[model] = _speed_of_finished(plan, model) or _measured_speed(run.config)
+            found = _speed_of_finished(plan, model) or tried.get(model)
+            speeds[model] = found or tried.setdefault(model, _measured_speed(run.config))
     pairs = [(run, speeds[run.config.model.preset]) for run in runs]
     return Estimate(
         [(run, speed.seconds(run)) for run, speed in pairs],
