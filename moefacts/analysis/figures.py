@@ -125,6 +125,8 @@ def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figur
     _baseline(axes, groups)
     _readable_log_axis(axes)
     _finish(axes, "attribute loss (nats)", groups)
+    if len(groups) == 1:
+        axes.legend(loc="lower center")  # what is free of curves and of the baseline
     return figure
 
 

@@ -72,7 +72,7 @@ def reproduce(
     except Interrupted as interrupted:
         typer.echo(f"moefacts: {interrupted}", err=True)
         raise typer.Exit(interrupted.exit_code) from None
-    if len(pages) > 1:
+    if len(plans) > 1 and pages:
         from moefacts.analysis.study_report import write_study_report
 
         page = (out or _ROOT) / "all.html"

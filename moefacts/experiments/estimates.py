@@ -116,6 +116,7 @@ def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tu
     training, trial.evaluation.biographies, trial.wandb.mode = trial.training, biographies, "disabled"
     training.steps, training.batch_size, training.gradient_accumulation, training.log_interval = steps, batch_size, 1, 1
     training.stop_after_plateau = training.stop_at_accuracy = None
+    training.learning_rate = training.final_learning_rate = 0.0  # a trial must not diverge
     trial.evaluation.interval = trial.evaluation.interval_after_plateau = steps  # one before, one after
     with tempfile.TemporaryDirectory() as folder:
         trial.run.root, trial.run.dir = folder, None

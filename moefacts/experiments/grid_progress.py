@@ -33,7 +33,7 @@ class Snapshot:
 
     def text(self, seconds_passed: float) -> str:
         """One line."""
-        parts = [f"{self.done} runs done", f"{self.running} running", f"{self.left} left"]
+        parts = [f"runs: {self.done} done", f"{self.running} running", f"{self.left} left"]
         if self.failed:
             parts.append(f"{self.failed} failed")
         if self.share > 0.02:

@@ -220,6 +220,17 @@ def test_killed_and_started_again_the_results_are_the_same(undisturbed, tmp_path
     assert results(out) == undisturbed
 
 
+def test_all_ends_in_one_page_and_a_study_without_a_run_does_not_hide_the_others(tmp_path, monkeypatch):
+    diverges = tiny_study.tiny_study("tiny-diverges", seeds=(0,), extra=("training.learning_rate=1e30",))
+    monkeypatch.setattr(catalog, "STUDIES", {"tiny-diverges": diverges, "tiny": tiny_study.STUDY})
+    result = reproduce("all", "--launcher", "basic", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert "no run of tiny-diverges is finished" in result.output
+    assert results(tmp_path / "tiny")["complete"] is True
+    assert not (tmp_path / "tiny-diverges" / "results.json").exists()
+    assert "losses are positive" in (tmp_path / "all.html").read_text()
+
+
 def test_a_half_done_run_goes_on_to_the_same_results(finished, tmp_path):
     import shutil
 
@@ -254,6 +265,6 @@ def test_progress_counts_what_the_run_directories_say(finished):
     display._started_clock = 0.0
     now = display.look()
     assert (now.done, now.running, now.left, now.failed, now.share) == (2, 0, 0, 0, 1.0)
-    assert now.text(10.0).startswith("2 runs done, 0 running, 0 left")
+    assert now.text(10.0).startswith("runs: 2 done, 0 running, 0 left")
     display._started_clock = 1e12  # what the manifests said before this session began is still to do
     assert display.look().left == 2
