@@ -107,3 +107,10 @@ def test_a_late_spike_does_not_move_an_end_that_was_clear():
     loss = curve(step, 500)
     loss[-3] = 2 * BASELINE
     assert find(step, loss, 0.01).status == REACHED
+
+
+def test_on_a_straight_line_the_interval_is_the_error_over_the_slope():
+    step = np.arange(0, 900, 10)
+    end = find(step, curve(step, 505, slope=0.01), 0.02)
+    assert (end.step, end.low, end.high) == pytest.approx((505, 505 - 1.96 * 2, 505 + 1.96 * 2))
+    assert end.standard_error == pytest.approx(2)
