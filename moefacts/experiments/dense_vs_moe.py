@@ -29,6 +29,16 @@ from moefacts.experiments.verdict import Claim, above, below, within
 ACCURACY_MARGIN = 0.05  # accuracies that differ by less count as equal
 _SEEDS = range(3)
 _STEPS = {"laptop": {512: 450, 1024: 700, 2048: 1100}, "paper": {16000: 16000, 64000: 16000}}
+# Dense where the plateau ends, also of the smallest population; the paper scale keeps the study's.
+_EVALUATION: dict[str, tuple[str, ...]] = {
+    "laptop": (
+        "evaluation.interval=10",
+        "evaluation.interval_early=20",
+        "evaluation.interval_after_plateau=25",
+        "evaluation.interval_unseen=100",
+    ),
+    "paper": (),
+}
 _BASE = {"laptop": "laptop", "paper": "44m"}
 _COLLAPSE_SIZE = {"laptop": 1024, "paper": 16000}
 _LOSSES = ("importance", "load", "token_balance", "z_loss", "bias_rate")
@@ -53,7 +63,7 @@ def _grid(scale: str) -> list[GridRun]:
     base = _BASE[scale]
     runs = []
     for size, steps in _STEPS[scale].items():
-        common: tuple[str, ...] = (f"population.size={size}", f"training.steps={steps}")
+        common: tuple[str, ...] = (f"population.size={size}", f"training.steps={steps}", *_EVALUATION[scale])
         for kind in NAMES:
             for balancing in (DENSE,) if kind == "dense" else (BALANCED, UNBALANCED):
                 labels = {"part": "comparison", "kind": kind, "balancing": balancing, "size": size}
@@ -62,12 +72,12 @@ def _grid(scale: str) -> list[GridRun]:
                     overrides = (f"model={_preset(kind, base)}", *common, *without, f"seed={seed}")
                     runs.append(GridRun(overrides, labels=labels))
     collapse_size = _COLLAPSE_SIZE[scale]
-    common = (f"population.size={collapse_size}", f"training.steps={_STEPS[scale][collapse_size]}", "seed=0")
+    common = (f"population.size={collapse_size}", f"training.steps={_STEPS[scale][collapse_size]}", *_EVALUATION[scale])
     for name, alone in _ALONE.items():
         touched = {setting.partition("=")[0] for setting in alone}
         off = [setting for setting in _NO_BALANCING if setting.partition("=")[0] not in touched]
         labels = {"part": "collapse", "kind": "moe", "balancing": name, "size": collapse_size}
-        runs.append(GridRun((f"model={_preset('moe', base)}", *common, *off, *alone), labels=labels))
+        runs.append(GridRun((f"model={_preset('moe', base)}", *common, *off, *alone, "seed=0"), labels=labels))
     return runs
 
 

@@ -36,7 +36,9 @@ class Speed:
     def seconds(self, run: PlannedRun) -> float:
         """How long it takes alone."""
         evaluation = run.config.evaluation
-        evaluated = run.expected_steps / evaluation.interval * evaluation.biographies
+        interval = evaluation.interval_early or evaluation.interval
+        cohorts = (1 + interval / max(evaluation.interval_unseen or 0, interval)) / 2  # of the two of a trial
+        evaluated = run.expected_steps / interval * evaluation.biographies * cohorts
         return (
             _SECONDS_TO_START
             + self.tokens(run) * self.seconds_per_token
@@ -117,6 +119,7 @@ def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tu
     training.steps, training.batch_size, training.gradient_accumulation, training.log_interval = steps, batch_size, 1, 1
     training.stop_after_plateau = training.stop_at_accuracy = None
     training.learning_rate = training.final_learning_rate = 0.0  # a trial must not diverge
+    trial.evaluation.interval_early = trial.evaluation.interval_unseen = None
     trial.evaluation.interval = trial.evaluation.interval_after_plateau = steps  # one before, one after
     with tempfile.TemporaryDirectory() as folder:
         trial.run.root, trial.run.dir = folder, None

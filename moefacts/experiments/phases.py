@@ -34,6 +34,7 @@ _LAPTOP = (
     "training.steps=900",
     "evaluation.interval=10",
     "evaluation.interval_after_plateau=25",
+    "evaluation.interval_unseen=50",
 )
 _PAPER = ("population.size=64000",)
 Evidence = Sequence[FinishedRun]
