@@ -6,7 +6,7 @@ Thin lines are single runs (seeds), thick lines their mean.
 
 import io
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +125,8 @@ def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figur
     _baseline(axes, groups)
     _readable_log_axis(axes)
     _finish(axes, "attribute loss (nats)", groups)
+    if len(groups) == 1:
+        axes.legend(loc="lower center")  # what is free of curves and of the baseline
     return figure
 
 
@@ -199,6 +201,9 @@ FIGURES: dict[str, tuple[str, Callable[[list[Group], float | None], Figure]]] = 
 }  # fmt: skip
 
 
+DrawFigure = Callable[[], Figure]
+
+
 @dataclass(frozen=True)
 class Drawing:
     """A figure as the report holds it."""
@@ -216,7 +221,7 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
     drawings = []
     with plt.style.context(STYLE):
         for name, (caption, draw) in FIGURES.items():
-            drawings.append(_save(draw(groups, threshold), folder, name, caption + note))
+            drawings.append(save_figure(draw(groups, threshold), folder, name, caption + note))
         for number, group in enumerate(groups):
             run = group.runs[0]
             if not has_routing_tables(run):
@@ -225,11 +230,23 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
                 (f"_{number}", f" {group.label}, seed {run.config['seed']}.") if len(groups) > 1 else ("", "")
             )
             for name, (caption, draw_run) in ROUTING_FIGURES.items():
-                drawings.append(_save(draw_run(run), folder, name + suffix, caption + of_run))
+                drawings.append(save_figure(draw_run(run), folder, name + suffix, caption + of_run))
     return drawings
 
 
-def _save(figure: Figure, folder: Path, name: str, caption: str) -> Drawing:
+def draw_study_figures(figures: Mapping[str, tuple[str, DrawFigure]], folder: Path) -> list[Drawing]:
+    """Write the figures of a study (name -> caption and how it is drawn) as PNG, PDF and SVG into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawings = []
+    with plt.style.context(STYLE):
+        for name, (caption, draw) in figures.items():
+            drawings.append(save_figure(draw(), folder, name, caption))
+            (folder / f"{name}.svg").write_text(drawings[-1].svg, encoding="utf-8")
+    return drawings
+
+
+def save_figure(figure: Figure, folder: Path, name: str, caption: str) -> Drawing:
+    """Write one figure as PNG and PDF, and return it as the report holds it."""
     figure.savefig(folder / f"{name}.png")
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     buffer = io.StringIO()

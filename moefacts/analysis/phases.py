@@ -1,9 +1,12 @@
 """The three phases of a run: statistics first, a plateau without knowledge, then knowledge."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from moefacts.analysis.plateau_end import find_plateau_end
 from moefacts.analysis.runs import Run, crossing
 from moefacts.run_files import PLATEAU_CEILING
 
@@ -18,7 +21,8 @@ class Phases:
         plateau_start: first evaluation with an attribute loss below ``PLATEAU_CEILING`` times the baseline. The
             study defines no start; this is ours.
         plateau_end: first evaluation with an attribute loss below ``threshold`` times the baseline (study, section 2).
-        plateau_end_interpolated: where the straight line into that evaluation crosses the threshold.
+        plateau_end_interpolated: where the straight line into that evaluation crosses the threshold. Whether it can be
+            told at all, and how well, says ``find_plateau_end``.
         plateau_length: ``plateau_end - plateau_start``.
     """
 
@@ -57,8 +61,11 @@ def _first(condition: np.ndarray) -> int | None:
     return int(np.argmax(condition)) if condition.any() else None
 
 
-def phase_measures(run: Run, threshold: float | None = None) -> dict[str, float | None]:
-    """Phases and the emergence of knowledge of one run; ``threshold`` defaults to the one in the run's config."""
+def phase_measures(run: Run, threshold: float | None = None) -> dict[str, Any]:
+    """Phases and the emergence of knowledge of one run; ``threshold`` defaults to the one in the run's config.
+
+    ``plateau_end_status`` says whether the plateau's end can be told, ``plateau_end_low`` and ``_high`` how well.
+    """
     if threshold is None:
         threshold = run.config["evaluation"]["plateau_threshold"]
     table = run.evaluations
@@ -66,7 +73,14 @@ def phase_measures(run: Run, threshold: float | None = None) -> dict[str, float 
     loss = table["eval/seen/attribute_loss"].to_numpy()
     accuracy = table["eval/seen/attribute_accuracy"].to_numpy()
     phases = find_phases(step, loss, run.baseline, threshold)
-    measures: dict[str, float | None] = {"baseline": run.baseline, "plateau_threshold": threshold, **vars(phases)}
+    end = find_plateau_end(step, loss, _standard_errors(table), run.baseline, threshold)
+    measures: dict[str, Any] = {"baseline": run.baseline, "plateau_threshold": threshold, **vars(phases)}
+    measures |= {
+        "plateau_end_status": end.status,
+        "plateau_end_reason": end.reason,
+        "plateau_end_low": end.low,
+        "plateau_end_high": end.high,
+    }
     for percent in ACCURACIES:
         measures[f"steps_to_{percent}_accuracy"] = steps_to_accuracy(step, accuracy, percent / 100)
     measures |= {
@@ -75,3 +89,8 @@ def phase_measures(run: Run, threshold: float | None = None) -> dict[str, float 
         "final_attribute_accuracy": float(accuracy[-1]),
     }
     return measures
+
+
+def _standard_errors(table: pd.DataFrame) -> np.ndarray:
+    column = "eval/seen/attribute_loss_standard_error"
+    return table[column].to_numpy() if column in table else np.zeros(len(table))

@@ -1,6 +1,5 @@
 """One self-contained HTML page: findings, figures as inline SVG, every measure, the configuration, how to repeat it."""
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,8 @@ import yaml
 
 from moefacts import run_files
 from moefacts.analysis.figures import Drawing
+from moefacts.analysis.phases import phase_measures
+from moefacts.analysis.plateau_end import CANNOT_TELL
 from moefacts.analysis.runs import Group, Run
 from moefacts.analysis.summary import MEANINGS, Estimate, cell, format_number, summarize_group
 
@@ -17,13 +18,12 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
     """Write the page for ``groups`` with the ``drawings`` of ``draw_figures``."""
     runs = [run for group in groups for run in group.runs]
     summaries = [summarize_group(group, threshold) for group in groups]
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
-        resources.files(__package__).joinpath("report.html").read_text(encoding="utf-8")
-    )
-    page = template.render(
+    page = page_template("report.html").render(
         title=_title(runs, groups),
         lead=_lead(runs[0]) if len(groups) == 1 else f"Configurations: {'; '.join(group.label for group in groups)}.",
-        findings=[text for group, s in zip(groups, summaries, strict=True) for text in _findings(group, s, groups)],
+        findings=[
+            text for group, s in zip(groups, summaries, strict=True) for text in _findings(group, s, groups, threshold)
+        ],
         drawings=drawings,
         labels=[group.label for group in groups],
         measures=[(key, [cell(key, s[key]) for s in summaries], meaning) for key, meaning in MEANINGS.items()],
@@ -35,6 +35,12 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         configs=[(group.label, yaml.safe_dump(group.runs[0].config, sort_keys=False)) for group in groups],
     )
     run_files.write_durably(path, page.encode())
+
+
+def page_template(name: str) -> jinja2.Template:
+    """A page template of this folder."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(name)
 
 
 def _title(runs: list[Run], groups: list[Group]) -> str:
@@ -53,7 +59,9 @@ def _lead(run: Run) -> str:
     )
 
 
-def _findings(group: Group, measures: dict[str, Estimate | None], groups: list[Group]) -> list[str]:
+def _findings(
+    group: Group, measures: dict[str, Estimate | None], groups: list[Group], threshold: float | None
+) -> list[str]:
     """The result in words; every number is the mean of one in the table, where its interval stands."""
     prefix = f"{group.label}: " if len(groups) > 1 else ""
     start, end = measures["plateau_start"], measures["plateau_end_interpolated"]
@@ -63,6 +71,13 @@ def _findings(group: Group, measures: dict[str, Estimate | None], groups: list[G
         plateau = f"The plateau began at step {format_number(start.mean)} and did not end in this run."
     else:
         plateau = f"The plateau began at step {format_number(start.mean)} and ended at step {format_number(end.mean)}."
+    unsure = [
+        f"seed {run.config['seed']}: {found['plateau_end_reason']}"
+        for run in group.runs
+        if (found := phase_measures(run, threshold))["plateau_end_status"] == CANNOT_TELL
+    ]
+    if unsure:
+        plateau += f" When it ended cannot be told in {len(unsure)} of {len(group.runs)} runs ({'; '.join(unsure)})."
     accuracy, loss = measures["final_attribute_accuracy"], measures["unseen_final_loss_over_baseline"]
     assert accuracy is not None
     assert loss is not None

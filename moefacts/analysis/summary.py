@@ -79,7 +79,7 @@ def cell(key: str, estimate: Estimate | None) -> str:
     return "not measured" if key in PROBED else "not reached"
 
 
-def measure_run(run: Run, threshold: float | None = None) -> dict[str, float | None]:
+def measure_run(run: Run, threshold: float | None = None) -> dict[str, Any]:
     """Every measure of one run; None where it was not reached."""
     return phase_measures(run, threshold) | hallucination_measures(run)
 

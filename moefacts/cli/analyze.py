@@ -46,6 +46,7 @@ def analyze(
 
         drawings = draw_figures(groups, folder / run_files.FIGURES, threshold)
         write_report(groups, drawings, folder / run_files.REPORT, threshold)
+    _say_what_cannot_be_told(groups, threshold)
     if as_json:
         typer.echo(json.dumps(measures_as_json(groups, threshold), indent=2))
     else:
@@ -72,6 +73,17 @@ def _probe_mixtures(runs) -> None:
 def _shown(path: Path) -> Path:
     """The path as a user would write it: relative when it is below the working folder."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _say_what_cannot_be_told(groups, threshold: float | None) -> None:
+    from moefacts.analysis.phases import phase_measures
+    from moefacts.analysis.plateau_end import CANNOT_TELL
+
+    for run in (run for group in groups for run in group.runs):
+        found = phase_measures(run, threshold)
+        if found["plateau_end_status"] == CANNOT_TELL:
+            reason = found["plateau_end_reason"]
+            typer.echo(f"moefacts: {run.path}: when the plateau ended cannot be told: {reason}", err=True)
 
 
 def _print_table(groups, threshold: float | None) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from moefacts import __version__
-from moefacts.cli import analyze, ask, export, generate, listing, train
+from moefacts.cli import analyze, ask, export, generate, listing, reproduce, train
 from moefacts.errors import UserError
 
 EXIT_USER_ERROR = 2
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("generate", context_settings=HYDRA_COMMAND)(generate.generate)
 app.command("train", context_settings=HYDRA_COMMAND)(train.train)
 app.command("analyze")(analyze.analyze)
+app.command("reproduce", context_settings=HYDRA_COMMAND)(reproduce.reproduce)
 app.command("ask")(ask.ask)
 app.command("export")(export.export)
 app.command("list")(listing.list_everything)

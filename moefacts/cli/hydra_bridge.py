@@ -4,16 +4,25 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from moefacts.cli.signals import signals_passed_on
-from moefacts.config import RunConfig, load_config
+from moefacts.config import load_config
 from moefacts.errors import UserError
 from moefacts.presets import CONFIG_MODULE, CONFIG_NAME, explain
 
+Loaded = TypeVar("Loaded")
 
-def run_with_hydra(program: str, arguments: Sequence[str], task: Callable[[RunConfig], object]) -> None:
+
+def run_with_hydra(
+    program: str,
+    arguments: Sequence[str],
+    task: Callable[[Loaded], object],
+    load: Callable[[Any], Loaded] = load_config,  # type: ignore[assignment]
+) -> None:
     """Compose the configuration from ``arguments`` as Hydra does, and call ``task`` with it, once a job of ``-m``.
+
+    ``load`` makes what the task takes from what Hydra composed: by default the ``RunConfig``.
 
     Raises:
         UserError: an override is wrong. What the task raises comes through.
@@ -29,7 +38,7 @@ def run_with_hydra(program: str, arguments: Sequence[str], task: Callable[[RunCo
 
     def job(values: DictConfig) -> None:
         try:
-            task(load_config(values))
+            task(load(values))
         except Exception as reason:
             if HydraConfig.get().mode is not RunMode.RUN:
                 raise  # of several jobs, Hydra says which one it was; of one, it need not

@@ -9,15 +9,23 @@ import typer
 def list_everything(
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
-    """List presets, and runs with their state."""
+    """List presets, studies, and runs with their state."""
     from rich.table import Table
 
     from moefacts.cli.output import console
+    from moefacts.experiments.catalog import STUDIES
     from moefacts.presets import GROUPS, preset_names
 
     screen = console()
     for group in GROUPS:
         screen.print(f"[bold]{group}[/bold]  {'  '.join(f'{group}={name}' for name in preset_names(group))}")
+    studies = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("study", "in the paper", "what it asks"):
+        studies.add_column(column)
+    for study in STUDIES.values():
+        studies.add_row(study.name, study.figure, study.title)
+    screen.print()
+    screen.print(studies)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("run", "state", "step", "people", "model", "seed"):
         table.add_column(column, no_wrap=True)

@@ -1,0 +1,117 @@
+"""Figures that compare models over population sizes, and show a router collapse."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+
+from moefacts.analysis.runs import Run
+from moefacts.analysis.summary import estimate
+
+_LOAD = "routing/layer_{layer}/load_fraction/expert_{expert}"
+_DODGE = 0.025  # of a size, so that intervals of several models stand beside each other
+
+
+@dataclass(frozen=True)
+class Series:
+    """One line: a model over population sizes, one number a seed at each."""
+
+    label: str
+    values: Mapping[int, Sequence[float | None]]
+
+
+def compare_over_sizes(rows: Mapping[str, Mapping[str, Sequence[Series]]]) -> Figure:
+    """Rows of panels, a column a measure: means with 95% intervals over seeds, single runs as dots.
+
+    Args:
+        rows: row title -> measure (the y label) -> its lines. Lines of the same label share a colour.
+    """
+    measures = list(next(iter(rows.values())))
+    figure, panels = plt.subplots(
+        len(rows),
+        len(measures),
+        figsize=(3.1 * len(measures), 2.5 * len(rows)),
+        squeeze=False,
+        sharex=True,
+        sharey="col",
+    )
+    labels = list(dict.fromkeys(line.label for row in rows.values() for lines in row.values() for line in lines))
+    colors = dict(zip(labels, plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
+    handles = {}
+    for row, (title, by_measure) in enumerate(rows.items()):
+        for column, measure in enumerate(measures):
+            axes = panels[row][column]
+            lines = by_measure[measure]
+            for place, line in enumerate(lines):
+                shift = 1 + _DODGE * (place - (len(lines) - 1) / 2)
+                handles[line.label] = _line(axes, line, shift, colors[line.label])
+            axes.set_xscale("log")
+            sizes = sorted({size for line in lines for size in line.values})
+            axes.xaxis.set_major_locator(FixedLocator(sizes))
+            axes.xaxis.set_minor_locator(NullLocator())
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+            axes.set_ylabel(measure)
+            axes.set_title(title)
+            axes.grid(axis="y")
+            if row == len(rows) - 1:
+                axes.set_xlabel("people")
+    for column in range(len(measures)):
+        _fit_to_dots(panels[:, column], [row[measures[column]] for row in rows.values()])
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, len(handles)))
+    return figure
+
+
+def _line(axes, line: Series, shift: float, color: str):
+    sizes = sorted(line.values)
+    means = {size: mean for size in sizes if (mean := estimate(list(line.values[size]))) is not None}
+    there = list(means)
+    x = np.array(there, float) * shift
+    y = np.array([mean.mean for mean in means.values()])
+    half = np.array([0.0 if mean.low is None else mean.mean - mean.low for mean in means.values()])
+    for size in there:
+        dots = [value for value in line.values[size] if value is not None]
+        axes.plot([size * shift] * len(dots), dots, ".", color=color, markersize=3, alpha=0.6)
+    return axes.errorbar(x, y, yerr=half, color=color, capsize=2, linewidth=1.2, elinewidth=0.9)
+
+
+def _fit_to_dots(panels, rows: Sequence[Sequence[Series]]) -> None:
+    """Limits from the runs: with three seeds an interval can be many times wider than all of them."""
+    values = [v for row in rows for line in row for seeds in line.values.values() for v in seeds if v is not None]
+    if values:
+        low, high = min(values), max(values)
+        margin = 0.25 * (high - low) or 0.1 * abs(high) or 0.1
+        for axes in panels:
+            axes.set_ylim(max(low - margin, 0 if low >= 0 else low - margin), high + margin)
+
+
+def load_over_training_by_balancing(runs: Mapping[str, Run]) -> Figure:
+    """Which share of the tokens every expert takes over training: a column a way of balancing, a row a layer."""
+    layers = _layers(next(iter(runs.values())))
+    figure, panels = plt.subplots(
+        len(layers), len(runs), figsize=(1.9 * len(runs), 1.9 * len(layers)), squeeze=False, sharex=True, sharey=True
+    )
+    for column, (name, run) in enumerate(runs.items()):
+        num_experts = run.config["model"]["moe"]["num_experts"]
+        colors = plt.get_cmap("viridis")(np.linspace(0, 1, num_experts))
+        for row, layer in enumerate(layers):
+            axes = panels[row][column]
+            load = [run.evaluations[_LOAD.format(layer=layer, expert=expert)] for expert in range(num_experts)]
+            load = sorted(load, key=lambda one: -one.iloc[-1])  # those that end with most at the bottom
+            axes.stackplot(load[0].index, load, colors=colors, linewidth=0.2, edgecolor="white")
+            axes.set_xlim(load[0].index[0], load[0].index[-1])
+            axes.set_ylim(0, 1)
+            if row == 0:
+                axes.set_title(name, fontsize=8)
+            if row == len(layers) - 1:
+                axes.set_xlabel("training step")
+            if column == 0:
+                axes.set_ylabel(f"layer {layer}\nshare of assignments")
+    return figure
+
+
+def _layers(run: Run) -> list[int]:
+    columns = [name for name in run.evaluations.columns if name.endswith("/load_fraction/expert_0")]
+    return sorted(int(name.split("/")[1].removeprefix("layer_")) for name in columns)

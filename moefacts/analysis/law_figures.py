@@ -1,0 +1,126 @@
+"""Figures of the plateau-length law."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+from moefacts.analysis.scaling_law import PowerLaw
+
+_INSIDE, _OUTSIDE, _PUBLISHED = "#0072B2", "#999999", "#D55E00"
+_STUDY = (0.43, 0.81)
+
+
+@dataclass(frozen=True)
+class SizePoint:
+    """The runs of one population size.
+
+    Attributes:
+        size: number of people.
+        ends: plateau end of every run that has one, in steps.
+        errors: standard error of each from the noise of its evaluations.
+        lengths: plateau length of each, in steps.
+        batch_size: biographies a step.
+        inside: whether the law goes through it.
+        why: why not.
+    """
+
+    size: int
+    ends: tuple[float, ...]
+    errors: tuple[float, ...]
+    lengths: tuple[float, ...]
+    batch_size: int
+    inside: bool
+    why: str
+
+    @property
+    def mean(self) -> float:
+        """Geometric mean of the ends."""
+        return float(np.exp(np.mean(np.log(self.ends))))
+
+
+def law_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
+    """Plateau end in steps against people, the fit with its interval, and the study's law."""
+    figure, axes = plt.subplots()
+    _draw(axes, points, law, lambda steps, size, batch: steps)
+    axes.set_ylabel("plateau end (steps)")
+    _log_axis(axes.yaxis, *axes.get_ylim())
+    axes.legend()
+    return figure
+
+
+def encounters_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
+    """Biographies per person until the plateau ends."""
+    figure, axes = plt.subplots()
+    _draw(axes, points, law, lambda steps, size, batch: steps * batch / size)
+    axes.set_ylabel("biographies per person")
+    _log_axis(axes.yaxis, *axes.get_ylim())
+    axes.legend()
+    return figure
+
+
+def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
+    """Every run's plateau end over the law's, at sizes inside and outside it."""
+    figure, axes = plt.subplots()
+    axes.axhline(0, color="black", linewidth=0.9)
+    for point in points:
+        if point.ends:
+            color = _INSIDE if point.inside else _OUTSIDE
+            percent = 100 * (np.array(point.ends) / law.at(point.size) - 1)
+            axes.plot([point.size] * len(percent), percent, "o", color=color, markersize=4, alpha=0.8)
+            axes.plot(point.size, 100 * (point.mean / law.at(point.size) - 1), "_", color=color, markersize=14)
+    axes.set_ylabel("plateau end over the law (%)")
+    _people_axis(axes, points)
+    axes.grid(axis="y")
+    return figure
+
+
+def _draw(axes: Axes, points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for is_inside, color, label in ((True, _INSIDE, "measured"), (False, _OUTSIDE, "measured, outside the law")):
+        text: str | None = label
+        for point in (p for p in points if p.inside is is_inside and p.ends):
+            values = [unit(end, point.size, point.batch_size) for end in point.ends]
+            axes.plot([point.size] * len(values), values, "o", color=color, markersize=3, alpha=0.5)
+            mean = unit(point.mean, point.size, point.batch_size)
+            axes.plot(point.size, mean, "_", color=color, markersize=12, markeredgewidth=1.6, label=text)
+            text = None
+    sizes = np.array([point.size for point in points], float)
+    batch = points[0].batch_size
+    if law is not None:
+        inside = [point.size for point in points if point.inside]
+        low, high = law.interval_at(sizes)
+        axes.fill_between(
+            sizes, unit(low, sizes, batch), unit(high, sizes, batch), color=_INSIDE, alpha=0.15, linewidth=0
+        )
+        label = f"{law.a:.2g}·N$^{{{law.b:.2f}}}$, R² {law.r_squared:.3f}"
+        fitted = sizes[(sizes >= min(inside)) & (sizes <= max(inside))]
+        axes.plot(fitted, unit(law.at(fitted), fitted, batch), color=_INSIDE, linewidth=1.3, label=label)
+        axes.plot(sizes, unit(law.at(sizes), sizes, batch), color=_INSIDE, linewidth=0.8, linestyle=":")
+    a, b = _STUDY
+    published = unit(a * sizes**b, sizes, batch)
+    axes.plot(sizes, published, color=_PUBLISHED, linestyle="--", linewidth=1, label="study: 0.43·N$^{0.81}$")
+    _people_axis(axes, points)
+    axes.grid(axis="y")
+
+
+def _people_axis(axes: Axes, points: Sequence[SizePoint]) -> None:
+    axes.set_xscale("log")
+    axes.set_xlabel("people")
+    sizes = [point.size for point in points]
+    axes.xaxis.set_major_locator(FixedLocator(sizes))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x < 10_000 else f"{x / 1000:,.0f}k"))
+
+
+def _log_axis(axis, low: float, high: float) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade in view."""
+    ticks = [m * 10.0**e for e in range(-3, 7) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
+    axis.set_minor_formatter(NullFormatter())

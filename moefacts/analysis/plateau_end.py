@@ -1,0 +1,87 @@
+"""When the plateau of a curve ended, how sure that is, and when it cannot be told."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from moefacts.analysis.runs import crossing
+
+REACHED, NOT_REACHED, CANNOT_TELL = "reached", "not reached", "cannot tell"
+SPARSE_SHARE = 0.25  # more than this share of the plateau's end between two evaluations: too sparse
+WIDE_SHARE = 0.5  # an interval wider than this share of the plateau's end tells nothing
+_STAYS = 3  # so many evaluations in a row below the threshold count as having left it
+_NORMAL_95 = 1.96
+
+
+@dataclass(frozen=True)
+class PlateauEnd:
+    """The end of a plateau, in steps.
+
+    Attributes:
+        status: "reached", "not reached" (at the end of the curve), or "cannot tell".
+        reason: why, when the status is not "reached".
+        first_below: first evaluation below the threshold, the study's own criterion (section 2); None if there is none.
+        step: where the straight line into that evaluation crosses the threshold; only when "reached".
+        low: where the curve less 1.96 standard errors first crosses it; only when "reached".
+        high: where the curve plus 1.96 standard errors crosses it and stays below; only when "reached".
+    """
+
+    status: str
+    reason: str
+    first_below: int | None
+    step: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+    @property
+    def standard_error(self) -> float:
+        """Of the crossing, from the noise of the evaluations alone; 0 unless "reached"."""
+        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / (2 * _NORMAL_95)
+
+
+def find_plateau_end(
+    step: np.ndarray, loss: np.ndarray, standard_error: np.ndarray, baseline: float, threshold: float
+) -> PlateauEnd:
+    """Find where ``loss`` leaves its plateau for good, with a 95% interval from the noise of its evaluations.
+
+    All evaluations of a run use the same biographies, so their errors move the whole curve: the interval is where the
+    curves one bound above and one bound below cross.
+
+    Args:
+        step: steps of the evaluations, ascending.
+        loss: attribute loss of seen people at each, in nats.
+        standard_error: of each, in nats.
+        baseline: no-knowledge baseline in nats.
+        threshold: the plateau has ended below this fraction of the baseline.
+    """
+    level, margin = threshold * baseline, _NORMAL_95 * standard_error
+    below = np.flatnonzero(loss < level)
+    first = int(below[0]) if len(below) else None
+    first_below = None if first is None else int(step[first])
+    earliest = np.flatnonzero(loss - margin < level)
+    if not len(earliest):
+        return PlateauEnd(NOT_REACHED, "the loss never fell below the threshold", first_below)
+    if earliest[0] == 0:
+        return PlateauEnd(CANNOT_TELL, "the curve begins below the threshold, or within its noise", first_below)
+    latest = _stays_below(loss + margin, level)
+    if first is None or latest is None:
+        return PlateauEnd(CANNOT_TELL, "the loss ends within noise of the threshold", first_below)
+    end = crossing(step, loss, level, first)
+    gap = step[first] - step[first - 1]
+    if gap > SPARSE_SHARE * end:
+        return PlateauEnd(CANNOT_TELL, f"evaluations too sparse: {gap} steps apart where it ends", first_below)
+    low = min(end, crossing(step, loss - margin, level, int(earliest[0])))
+    high = max(end, crossing(step, loss + margin, level, latest))
+    if high - low > WIDE_SHARE * end:
+        reason = f"the loss hovers within noise of the threshold between steps {low:.0f} and {high:.0f}"
+        return PlateauEnd(CANNOT_TELL, reason, first_below)
+    return PlateauEnd(REACHED, "", first_below, end, low, high)
+
+
+def _stays_below(curve: np.ndarray, level: float) -> int | None:
+    """The first evaluation from which ``curve`` is below ``level`` for ``_STAYS`` evaluations, or up to its end."""
+    is_below = curve < level
+    for start in np.flatnonzero(is_below):
+        if is_below[start : start + _STAYS].all():
+            return int(start)
+    return None

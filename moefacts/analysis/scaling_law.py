@@ -1,0 +1,114 @@
+"""A power law y = a·x^b through points with noise: least squares in log-log, intervals by the bootstrap."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+NUM_REPLICATES = 10_000
+_SEED = 0  # of the bootstrap, so that the same runs give the same digits
+
+
+@dataclass(frozen=True)
+class Point:
+    """Everything measured at one x.
+
+    Attributes:
+        x: where, positive.
+        values: one positive number a seed.
+        standard_errors: of each, from its own measurement alone (how noisy the evaluations are).
+    """
+
+    x: float
+    values: Sequence[float]
+    standard_errors: Sequence[float]
+
+    @property
+    def mean(self) -> float:
+        """The geometric mean over seeds, which is what the line goes through."""
+        return float(np.exp(np.mean(np.log(self.values))))
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """y = a·x^b with 95% bootstrap intervals; ``residuals`` are log(measured / law) at each point."""
+
+    a: float
+    b: float
+    r_squared: float
+    a_interval: tuple[float, float]
+    b_interval: tuple[float, float]
+    r_squared_interval: tuple[float, float]
+    residuals: tuple[float, ...]
+    replicates: np.ndarray  # (NUM_REPLICATES, 2): log a and b
+
+    def at(self, x: float | np.ndarray) -> np.ndarray:
+        """The law's value at ``x``."""
+        return self.a * np.power(x, self.b)
+
+    def interval_at(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The 95% interval of the law's value at every ``x``."""
+        lines = self.replicates[:, :1] + self.replicates[:, 1:] * np.log(x)[None, :]
+        low, high = np.percentile(lines, (2.5, 97.5), axis=0)
+        return np.exp(low), np.exp(high)
+
+
+def fit_power_law(points: Sequence[Point], num_replicates: int = NUM_REPLICATES) -> PowerLaw:
+    """Fit a·x^b to the geometric means of ``points``.
+
+    A replicate moves every value by a deviation drawn from those of all seeds about their own means (inflated by
+    sqrt(n / (n - 1)), since a mean of n takes its share of them) and by the noise of its evaluations. The interval of
+    R² leans low, because a replicate carries the seeds' scatter twice.
+
+    Raises:
+        ValueError: there are fewer than three points.
+    """
+    if len(points) < 3:
+        raise ValueError(f"a power law needs at least three sizes, not {len(points)}")
+    log_x = np.log([point.x for point in points])
+    log_y = np.log([point.mean for point in points])
+    b, log_a, r_squared = (float(column[0]) for column in _lines(log_x, log_y[None]))
+    random = np.random.default_rng(_SEED)
+    deviations = np.concatenate([_deviations(point) for point in points])
+    moves = np.stack([_moves(point, deviations, num_replicates, random) for point in points], axis=1)
+    slopes, intercepts, shares = _lines(log_x, log_y + moves)
+    return PowerLaw(
+        a=float(np.exp(log_a)),
+        b=b,
+        r_squared=r_squared,
+        a_interval=_interval(np.exp(intercepts)),
+        b_interval=_interval(slopes),
+        r_squared_interval=_interval(shares),
+        residuals=tuple(float(r) for r in log_y - (log_a + b * log_x)),
+        replicates=np.stack([intercepts, slopes], axis=1),
+    )
+
+
+def _lines(log_x: np.ndarray, log_y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Slopes, intercepts and R² of the least-squares lines through the rows of ``log_y``."""
+    x = log_x - log_x.mean()
+    y = log_y - log_y.mean(axis=1, keepdims=True)
+    slopes = y @ x / (x @ x)
+    left = ((y - slopes[:, None] * x) ** 2).sum(axis=1)
+    total = (y**2).sum(axis=1)
+    shares = 1 - np.divide(left, total, out=np.ones_like(left), where=total > 0)
+    return slopes, log_y.mean(axis=1) - slopes * log_x.mean(), shares
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(values, (2.5, 97.5))
+    return float(low), float(high)
+
+
+def _deviations(point: Point) -> np.ndarray:
+    logs = np.log(point.values)
+    count = len(logs)
+    return (logs - logs.mean()) * np.sqrt(count / (count - 1)) if count > 1 else np.zeros(0)
+
+
+def _moves(point: Point, deviations: np.ndarray, num_replicates: int, random: np.random.Generator) -> np.ndarray:
+    """How far the replicates of a point's mean lie from it, in logs."""
+    shape = (num_replicates, len(point.values))
+    between = random.choice(deviations, shape) if len(deviations) else np.zeros(shape)
+    within = np.asarray(point.standard_errors) / np.asarray(point.values) * random.standard_normal(shape)
+    return (between + within).mean(axis=1)

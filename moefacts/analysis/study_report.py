@@ -1,0 +1,36 @@
+"""One self-contained HTML page for studies: claims with their verdicts, figures as inline SVG, tables, commands."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from moefacts import run_files
+from moefacts.analysis.figures import Drawing
+from moefacts.analysis.report import page_template
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text, for screen and page."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class StudyPage:
+    """One study on the page: what ``results.json`` holds, its tables and its figures."""
+
+    result: dict[str, Any]
+    tables: Sequence[Table]
+    drawings: Sequence[Drawing]
+
+
+def write_study_report(pages: Sequence[StudyPage], path: Path) -> None:
+    """Write the page of one study or several."""
+    title = pages[0].result["title"] if len(pages) == 1 else f"{len(pages)} studies and their verdicts"
+    page = page_template("study.html").render(title=title, pages=pages)
+    run_files.write_durably(path, page.encode())

@@ -1,0 +1,175 @@
+"""``moefacts reproduce``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moefacts.errors import UserError, check_choice
+
+_ROOT = Path("runs")
+_HOURS_TO_REFUSE = 24
+EXIT_INCOMPLETE = 1
+
+
+def reproduce(
+    context: typer.Context,
+    study: Annotated[str, typer.Argument(help="A study (moefacts list shows them), or all.")],
+    scale: Annotated[str, typer.Option(help="laptop or paper.")] = "laptop",
+    out: Annotated[Path | None, typer.Option(help="Folder of its runs and results (default: runs/STUDY).")] = None,
+    launcher: Annotated[
+        str | None, typer.Option(help="basic, joblib, submitit or ray (default: joblib; basic on a GPU).")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one a core).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and for how long.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start although it will take more than a day.")] = False,
+) -> None:
+    """Run a study of the paper: its grid of runs, its figure, and a verdict on each of its claims.
+
+    Started again, it goes on where it was: finished runs are kept, half-done ones resumed, failed ones listed.
+
+    Further arguments are Hydra overrides for every run:  moefacts reproduce plateau-law model=moe_laptop
+    """
+    from moefacts.cli.launchers import find_launcher, launch_with_hydra, num_cores
+    from moefacts.experiments.catalog import find_studies
+    from moefacts.experiments.engine import launch_runs, runs_to_launch
+    from moefacts.experiments.estimates import estimate
+    from moefacts.experiments.grid import make_plan
+    from moefacts.experiments.results import write_results
+    from moefacts.experiments.study import SCALES
+    from moefacts.training.interrupt import Interrupted
+
+    check_choice("--scale", scale, SCALES)
+    studies = find_studies(study)
+    chosen = find_launcher(launcher or ("basic" if _has_gpu() else "joblib"))
+    jobs_here = jobs or (num_cores() if chosen.jobs_key and chosen.is_local else None)
+    overrides = [argument for argument in context.args if not argument.startswith("hydra")]
+    settings = [argument for argument in context.args if argument.startswith("hydra")]
+    folders = [out / one.name if out and len(studies) > 1 else out for one in studies]
+    plans = [make_plan(one, scale, overrides, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
+    try:
+        at_a_time = jobs_here or (1 if chosen.is_local else sum(len(plan.runs) for plan in plans))
+        tried: dict = {}
+        estimates = [estimate(plan, runs_to_launch(plan, retry_failed), at_a_time, tried) for plan in plans]
+        if dry_run:
+            for plan, expected in zip(plans, estimates, strict=True):
+                _print_plan(plan, expected, retry_failed)
+            return
+        if chosen.is_local and not force:
+            _refuse_endless(sum(expected.total_seconds for expected in estimates), estimates, scale)
+        pages = []
+        for number, plan in enumerate(plans):
+            _announce(plan, estimates[number], retry_failed)
+            launch = launch_with_hydra(chosen, jobs_here, settings, plan.out / ".multirun")
+            plan = launch_runs(plan, estimates[number], launch, longest_first=jobs_here not in (None, 1))
+            try:
+                pages.append(write_results(plan))
+            except UserError as error:  # no run is there to examine; the other studies go on
+                typer.echo(f"moefacts: {error}", err=True)
+            else:
+                _print_verdicts(pages[-1], plan)
+    except Interrupted as interrupted:
+        typer.echo(f"moefacts: {interrupted}", err=True)
+        raise typer.Exit(interrupted.exit_code) from None
+    if len(plans) > 1 and pages:
+        from moefacts.analysis.study_report import write_study_report
+
+        page = (out or _ROOT) / "all.html"
+        write_study_report(pages, page)
+        typer.echo(f"all studies on one page: {page}")
+    if len(pages) < len(plans) or not all(page.result["complete"] for page in pages):
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _refuse_endless(seconds: float, estimates, scale: str) -> None:
+    if seconds <= _HOURS_TO_REFUSE * 3600:
+        return
+    sources = "; ".join(dict.fromkeys(source for expected in estimates for source in expected.sources))
+    ways_out = "use --scale laptop, a GPU, or --launcher submitit" if scale == "paper" else "use --jobs or fewer steps"
+    raise UserError(
+        f"this would take about {seconds / 3600:,.0f} hours on this machine ({sources}); {ways_out}, "
+        "or --force to start it all the same"
+    )
+
+
+def _announce(plan, expected, retry_failed: bool) -> None:
+    from moefacts.experiments.grid import FAILED, FINISHED
+    from moefacts.experiments.grid_progress import clock
+
+    runs = plan.distinct()
+    parts = [f"{len(runs)} runs", f"{len(plan.distinct(FINISHED))} finished", f"{len(expected.seconds)} to train"]
+    if (failed := plan.distinct(FAILED)) and not retry_failed:
+        parts.append(f"{len(failed)} failed before (--retry-failed tries them again)")
+    if expected.seconds:
+        parts.append(f"about {clock(expected.total_seconds)}, {expected.jobs} at a time")
+    typer.echo(f"{plan.study.name} in {plan.out}: {', '.join(parts)}", err=True)
+
+
+def _print_plan(plan, expected, retry_failed: bool) -> None:
+    from rich.table import Table
+
+    from moefacts.cli.output import console
+    from moefacts.experiments.grid_progress import clock
+
+    seconds, tokens = dict(_by_path(expected.seconds)), dict(_by_path(expected.tokens))
+    table = Table(box=None, pad_edge=False, header_style="bold", title=f"{plan.study.name}, scale {plan.scale}")
+    for column in ("run", "state", "steps", "tokens", "time alone"):
+        table.add_column(column, no_wrap=True, justify="left" if column in ("run", "state") else "right")
+    for run in plan.distinct():
+        steps = f"{run.expected_steps:,}" + (" at most" if run.config.training.steps == run.expected_steps else "")
+        if run.path in seconds:
+            table.add_row(run.path.name, run.state, steps, f"{tokens[run.path]:,.0f}", clock(seconds[run.path]))
+        else:
+            table.add_row(run.path.name, run.state, "", "", "")
+    screen = console()
+    screen.print(table)
+    screen.print(
+        f"to train: {len(seconds)} runs, {expected.total_tokens:,.0f} tokens, about {clock(expected.total_seconds)} "
+        f"with {expected.jobs} at a time; nothing was started"
+    )
+    for source in expected.sources:
+        screen.print(f"speed of {source}", markup=False)
+
+
+def _by_path(pairs):
+    return ((run.path, value) for run, value in pairs)
+
+
+def _print_verdicts(page, plan) -> None:
+    from rich.table import Table
+
+    from moefacts import run_files
+    from moefacts.cli.output import console
+
+    colors = {"holds": "green", "does not hold": "red"}
+    screen = console()
+    for part in page.tables:
+        table = Table(box=None, pad_edge=False, header_style="bold", title=part.title, title_justify="left")
+        for column in part.columns:
+            table.add_column(column)
+        for row in part.rows:
+            table.add_row(*row)
+        screen.print(table)
+        screen.print(f"{part.note}\n", markup=False)
+    result = page.result
+    incomplete = "" if result["complete"] else " (INCOMPLETE)"
+    title = f"{plan.study.name}, {plan.study.figure}, scale {plan.scale}{incomplete}"
+    table = Table(pad_edge=False, header_style="bold", title=title, show_lines=True)
+    for column in ("claim", "published", "here, with its 95% interval", "verdict", "rule"):
+        table.add_column(column, ratio=3 if column in ("claim", "rule") else None)
+    for claim in result["claims"]:
+        color = colors.get(claim["verdict"], "yellow")
+        verdict = f"[bold {color}]{claim['verdict']}[/]"
+        table.add_row(claim["claim"], claim["published"], claim["here"], verdict, claim["rule"])
+    screen.print(table)
+    for run in result["missing"]:
+        log = f"; its log: {plan.out / 'logs' / run['run']}.log" if run["log"] else ""
+        screen.print(f"missing: {run['run']}: {run['state']}{log}", markup=False)
+    screen.print(f"report: {plan.out / run_files.REPORT}", markup=False)

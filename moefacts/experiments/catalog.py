@@ -1,0 +1,24 @@
+"""The studies by name, in the order in which ``moefacts reproduce all`` runs those of the paper."""
+
+from moefacts.errors import UserError, nearest
+from moefacts.experiments import dense_vs_moe, phases, plateau_law
+from moefacts.experiments.study import Study
+
+STUDIES: dict[str, Study] = {
+    study.name: study for study in (plateau_law.STUDY, plateau_law.RATES_STUDY, phases.STUDY, dense_vs_moe.STUDY)
+}
+ALL = "all"  # every study with a published answer
+_NOT_IN_ALL = (plateau_law.RATES_STUDY.name, dense_vs_moe.STUDY.name)
+
+
+def find_studies(name: str) -> list[Study]:
+    """The study called ``name``, or those of ``all``.
+
+    Raises:
+        UserError: there is none of this name, naming the nearest.
+    """
+    if name == ALL:
+        return [study for study in STUDIES.values() if study.name not in _NOT_IN_ALL]
+    if name not in STUDIES:
+        raise UserError(f"there is no study '{name}'; {nearest(name, [*STUDIES, ALL])}")
+    return [STUDIES[name]]

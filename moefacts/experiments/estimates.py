@@ -1,0 +1,134 @@
+"""How many tokens and how much time a grid takes: from finished runs of the same model, or from a few seconds of it."""
+
+import contextlib
+import copy
+import io
+import statistics
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from moefacts import run_files
+from moefacts.config import RunConfig
+from moefacts.experiments.grid import FINISHED, Plan, PlannedRun
+
+# Steps, biographies a step, biographies an evaluation: a first look at any model, and a better one at a quick model.
+_FIRST_LOOK = (2, 4, 8)
+_BETTER_LOOK_STEPS = 8
+_QUICK_SECONDS = 2.0
+_SECONDS_TO_START = 2.0  # of every run: population, model, evaluation biographies
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a run of one model costs."""
+
+    tokens_per_biography: float
+    seconds_per_token: float
+    seconds_per_evaluation: float  # of one biography
+    source: str
+
+    def tokens(self, run: PlannedRun) -> float:
+        """How many tokens a run trains on."""
+        return run.expected_steps * run.config.training.batch_size * self.tokens_per_biography
+
+    def seconds(self, run: PlannedRun) -> float:
+        """How long it takes alone."""
+        evaluation = run.config.evaluation
+        interval = evaluation.interval_early or evaluation.interval
+        cohorts = (1 + interval / max(evaluation.interval_unseen or 0, interval)) / 2  # of the two of a trial
+        evaluated = run.expected_steps / interval * evaluation.biographies * cohorts
+        return (
+            _SECONDS_TO_START
+            + self.tokens(run) * self.seconds_per_token
+            + evaluated * self.seconds_per_evaluation
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Tokens and seconds of what is to run, ``jobs`` at a time; ``sources`` say where the speeds are from."""
+
+    seconds: list[tuple[PlannedRun, float]]
+    tokens: list[tuple[PlannedRun, float]]
+    jobs: int
+    sources: list[str]
+
+    @property
+    def total_seconds(self) -> float:
+        """Wall time: equally shared, but never less than the longest run."""
+        alone = [seconds for _, seconds in self.seconds]
+        return max(sum(alone) / self.jobs, max(alone, default=0.0))
+
+    @property
+    def total_tokens(self) -> float:
+        """Of all runs."""
+        return sum(tokens for _, tokens in self.tokens)
+
+
+def estimate(plan: Plan, runs: Sequence[PlannedRun], jobs: int, tried: dict[str, Speed]) -> Estimate:
+    """Estimate ``runs`` of ``plan``; models without a finished run in its folder are tried for a few seconds.
+
+    ``tried`` keeps what was tried, for the next study.
+    """
+    speeds: dict[str, Speed] = {}
+    for run in runs:
+        model = run.config.model.preset
+        if model not in speeds:
+            found = _speed_of_finished(plan, model) or tried.get(model)
+            speeds[model] = found or tried.setdefault(model, _measured_speed(run.config))
+    pairs = [(run, speeds[run.config.model.preset]) for run in runs]
+    return Estimate(
+        [(run, speed.seconds(run)) for run, speed in pairs],
+        [(run, speed.tokens(run)) for run, speed in pairs],
+        max(1, min(jobs, len(runs))),
+        [f"{model}: {speed.source}" for model, speed in speeds.items()],
+    )
+
+
+def _speed_of_finished(plan: Plan, model: str) -> Speed | None:
+    """All the time of the finished runs over all their tokens: their evaluations are in it."""
+    tokens = seconds = biographies = 0.0
+    runs = [run for run in plan.distinct(FINISHED) if run.config.model.preset == model]
+    for run in runs:
+        manifest = run_files.read_manifest(run.path)
+        tokens += manifest.get("tokens", 0)
+        seconds += manifest.get("wall_seconds", 0.0)
+        biographies += manifest.get("last_step", 0) * run.config.training.batch_size
+    if not tokens or not seconds:
+        return None
+    source = f"{tokens / seconds:,.0f} tokens/s, evaluations included, in {len(runs)} finished runs"
+    return Speed(tokens / biographies, seconds / tokens, 0.0, source)
+
+
+def _measured_speed(config: RunConfig) -> Speed:
+    speed, took = _try(config, *_FIRST_LOOK)
+    if took < _QUICK_SECONDS:
+        better = (_BETTER_LOOK_STEPS, config.training.batch_size, config.evaluation.biographies)
+        speed, _ = _try(config, *better)
+    return speed
+
+
+def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tuple[Speed, float]:
+    """Train a run of a few steps in a folder that vanishes."""
+    from moefacts.experiments.run import execute
+
+    trial = copy.deepcopy(config)
+    training, trial.evaluation.biographies, trial.wandb.mode = trial.training, biographies, "disabled"
+    training.steps, training.batch_size, training.gradient_accumulation, training.log_interval = steps, batch_size, 1, 1
+    training.stop_after_plateau = training.stop_at_accuracy = None
+    training.learning_rate = training.final_learning_rate = 0.0  # a trial must not diverge
+    trial.evaluation.interval_early = trial.evaluation.interval_unseen = None
+    trial.evaluation.interval = trial.evaluation.interval_after_plateau = steps  # one before, one after
+    with tempfile.TemporaryDirectory() as folder:
+        trial.run.root, trial.run.dir = folder, None
+        with contextlib.redirect_stderr(io.StringIO()):
+            path = execute(trial)
+        manifest, records = run_files.read_manifest(path), run_files.read_metrics(Path(path) / run_files.METRICS)
+    speeds = [r["throughput/tokens_per_second"] for r in records if "throughput/tokens_per_second" in r]
+    speed = statistics.median(speeds[1:] or speeds)
+    wall, tokens = manifest["wall_seconds"], manifest["tokens"]
+    evaluating = max(0.0, wall - tokens / speed) / (2 * biographies)
+    source = f"{speed:,.0f} tokens/s in a trial of {steps} steps of {batch_size} biographies"
+    return Speed(tokens / (steps * batch_size), 1 / speed, evaluating, source), wall

@@ -1,0 +1,125 @@
+"""A study's grid as runs with configurations, directories and states."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from moefacts import run_files
+from moefacts.config import RunConfig, run_directory
+from moefacts.errors import UserError
+from moefacts.experiments.study import GridRun, Study
+from moefacts.presets import compose
+
+TO_DO, HALF_DONE, FINISHED, FAILED, ELSEWHERE = "to do", "half done", "finished", "failed", "running elsewhere"
+_LOGS = "logs"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of a grid, its configuration, and how far it is."""
+
+    grid_run: GridRun
+    config: RunConfig
+    path: Path
+    state: str
+
+    @property
+    def expected_steps(self) -> int:
+        """How many steps it is likely to take."""
+        steps = self.config.training.steps
+        return steps if self.grid_run.expected_steps is None else min(steps, self.grid_run.expected_steps)
+
+    @property
+    def log(self) -> Path:
+        """Where its progress lines and, when it fails, its traceback go."""
+        return self.path.parent / _LOGS / f"{self.path.name}.log"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study at one scale with the user's overrides, in the folder ``out``."""
+
+    study: Study
+    scale: str
+    overrides: tuple[str, ...]
+    out: Path
+    runs: tuple[PlannedRun, ...]  # in the order of the grid; one directory may serve several places of the grid
+
+    def distinct(self, *states: str) -> list[PlannedRun]:
+        """The runs in one of ``states`` (all, when none is given), each directory once."""
+        once = {run.path: run for run in self.runs}
+        return [run for run in once.values() if not states or run.state in states]
+
+    def refreshed(self) -> "Plan":
+        """The same plan with the states that the run directories have now."""
+        return replace(self, runs=tuple(replace(run, state=run_state(run.path)) for run in self.runs))
+
+
+def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | None, root: Path) -> Plan:
+    """Compose every run of a study's grid.
+
+    Args:
+        study: the study.
+        scale: which of its grids.
+        overrides: the user's, which have the last word.
+        out: where its runs and results are kept; None: a folder below ``root`` named by study, scale and overrides.
+        root: see ``out``.
+
+    Raises:
+        UserError: an override is wrong, or sets what the study varies.
+    """
+    grid = study.grids[scale]
+    _refuse_varied(study, grid, overrides)
+    folder = (out or root / default_name(study, scale, overrides)).resolve()
+    if Path.cwd() in folder.parents:
+        folder = folder.relative_to(Path.cwd())
+    where = [f"run.root={_quoted(folder.parent)}", f"run.study={_quoted(folder.name)}"]
+    planned = []
+    for grid_run in grid:
+        config = compose([f"scale={scale}", *grid_run.overrides, *overrides, *where])
+        path = run_directory(config)
+        planned.append(PlannedRun(grid_run, config, path, run_state(path)))
+    return Plan(study, scale, tuple(overrides), folder, tuple(planned))
+
+
+def default_name(study: Study, scale: str, overrides: Sequence[str]) -> str:
+    """The folder of a study below the root; other settings have another folder."""
+    parts = [study.name] if scale == "laptop" else [study.name, scale]
+    for override in overrides:
+        key, _, value = override.partition("=")
+        leaf = key.rsplit(".", 1)[-1]
+        parts.append((value if key == "model" else f"{leaf}={value}").replace("/", "_"))
+    return "-".join(parts)
+
+
+def run_state(path: Path) -> str:
+    """How far the run in ``path`` is; what was killed is half done, what cannot be read has failed."""
+    if not (path / run_files.MANIFEST).exists():
+        return TO_DO
+    try:
+        state = run_files.current_state(path, run_files.read_manifest(path))
+    except UserError:
+        return FAILED
+    return {"running": ELSEWHERE, "killed": HALF_DONE, "interrupted": HALF_DONE}.get(state, state)
+
+
+def _refuse_varied(study: Study, grid: Sequence[GridRun], overrides: Sequence[str]) -> None:
+    varied = {_key(override) for run in grid for override in run.overrides}
+    varied -= {_key(o) for o in set.intersection(*(set(run.overrides) for run in grid))}  # fixed is not varied
+    for override in overrides:
+        key = _key(override)
+        if override.startswith("-"):
+            raise UserError(f"there is no option {override}; see moefacts reproduce --help")
+        if key in varied:
+            raise UserError(f"{key} is what the study {study.name} varies; leave {override} out")
+        if key.startswith("run.") or key == "scale":
+            raise UserError(f"{override}: give --{'scale' if key == 'scale' else 'out'} instead")
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
+
+
+def _quoted(value: object) -> str:
+    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"

@@ -1,0 +1,317 @@
+"""Figure 2, right: when the plateau ends, as a function of how many people there are (study, section 4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from moefacts.analysis.law_figures import SizePoint, encounters_figure, law_figure, residuals_figure
+from moefacts.analysis.plateau_end import REACHED
+from moefacts.analysis.runs import crossing
+from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
+from moefacts.analysis.study_report import Table
+from moefacts.analysis.summary import format_number
+from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell, within
+from moefacts.run_files import PLATEAU_CEILING
+
+PUBLISHED_A, PUBLISHED_B, PUBLISHED_R_SQUARED = 0.43, 0.81, 0.998
+PUBLISHED_ENDS = {4000: 375, 8000: 600, 16000: 1110, 32000: 2090, 64000: 3085, 128000: 6030, 256000: 10855}  # digitised
+EVALUATIONS_ON_PLATEAU = 3  # fewer than so many evaluation intervals long, a plateau has melted into the first phase
+SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
+
+# Size -> (step limit, steps it is likely to take). Sizes below 512 are there to show where the law stops holding.
+_LAPTOP_STEPS = {
+    128: (300, 110), 256: (300, 110), 512: (400, 140), 1024: (600, 200), 2048: (900, 330), 4096: (1500, 620),
+    8192: (2600, 1230),
+}  # fmt: skip
+# Dense where the plateau ends, twice as rare before; of unseen people, whom the law does not need, only first and last.
+_LAPTOP_EVALUATION = (
+    "evaluation.interval=10",
+    "evaluation.interval_early=20",
+    "evaluation.interval_after_plateau=10",
+    "evaluation.interval_unseen=10000",
+)
+_PAPER_EVALUATION = ("evaluation.interval_early=100", "evaluation.interval_unseen=10000")
+_LAPTOP_RATES, _LAPTOP_RATE_STEPS = ("1.5e-3", "3e-3", "6e-3", "1.2e-2"), {512: 250, 1024: 400, 2048: 700}
+_PAPER_RATES = ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")
+
+
+def _laptop_grid() -> list[GridRun]:
+    return [
+        GridRun(
+            (
+                f"population.size={size}",
+                f"seed={seed}",
+                f"training.steps={steps}",
+                "training.stop_after_plateau=30",
+                *_LAPTOP_EVALUATION,
+            ),
+            expected,
+            {"size": size},
+        )
+        for size, (steps, expected) in _LAPTOP_STEPS.items()
+        for seed in range(3)
+    ]
+
+
+def _paper_grid() -> list[GridRun]:
+    stop = ("training.stop_after_plateau=100", "evaluation.interval_after_plateau=25", *_PAPER_EVALUATION)
+    return [
+        GridRun((f"population.size={size}", f"seed={seed}", *stop), end + 200, {"size": size})
+        for size, end in PUBLISHED_ENDS.items()
+        for seed in range(5)
+    ]
+
+
+def _laptop_rate_grid() -> list[GridRun]:
+    return [
+        GridRun(
+            (
+                f"population.size={size}",
+                f"training.steps={steps}",
+                f"training.learning_rate={rate}",
+                f"seed={seed}",
+                *_LAPTOP_EVALUATION[:2],
+                _LAPTOP_EVALUATION[-1],
+            ),
+            labels={"size": size, "learning_rate": float(rate)},
+        )
+        for size, steps in _LAPTOP_RATE_STEPS.items()
+        for rate in _LAPTOP_RATES
+        for seed in range(2)
+    ]
+
+
+def _paper_rate_grid() -> list[GridRun]:
+    return [
+        GridRun(
+            (f"population.size={size}", f"training.learning_rate={rate}", f"seed={seed}", *_PAPER_EVALUATION),
+            labels={"size": size, "learning_rate": float(rate)},
+        )
+        for size in PUBLISHED_ENDS
+        for rate in _PAPER_RATES
+        for seed in range(5)
+    ]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The points by size, ascending; the law through those inside it, when there are three or more."""
+
+    points: Sequence[SizePoint]
+    law: PowerLaw | None
+
+    @property
+    def inside(self) -> list[SizePoint]:
+        """The sizes that the law goes through."""
+        return [point for point in self.points if point.inside]
+
+
+def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
+    """What the runs of one size say, and whether the size is inside the law.
+
+    It is when, in every seed, the plateau's end can be told and the plateau is at least ``EVALUATIONS_ON_PLATEAU``
+    evaluation intervals long.
+    """
+    told = [run for run in runs if run.measures["plateau_end_status"] == REACHED]
+    ends = [run.measures["plateau_end_interpolated"] for run in told]
+    errors = [(run.measures["plateau_end_high"] - run.measures["plateau_end_low"]) / (2 * 1.96) for run in told]
+    lengths = [end - _plateau_start(run) for run, end in zip(told, ends, strict=True)]
+    spacing = max(run.run.config["evaluation"]["interval"] for run in runs)
+    statuses = sorted({run.measures["plateau_end_status"] for run in runs} - {REACHED})
+    why = ""
+    if statuses:
+        why = f"plateau end: {', '.join(statuses)} in {len(runs) - len(told)} of {len(runs)} runs"
+    elif min(lengths) < EVALUATIONS_ON_PLATEAU * spacing:
+        why = f"plateau melts into the first phase: {min(lengths):.0f} steps long in one seed"
+    batch_size = runs[0].run.config["training"]["batch_size"]
+    return SizePoint(size, tuple(ends), tuple(errors), tuple(lengths), batch_size, not why, why)
+
+
+def _plateau_start(run: FinishedRun) -> float:
+    """Where the loss comes within 10% of the baseline, interpolated: evaluations are rare there."""
+    loss = run.run.evaluations["eval/seen/attribute_loss"]
+    ceiling = PLATEAU_CEILING * run.run.baseline
+    return crossing(loss.index.to_numpy(), loss.to_numpy(), ceiling, int(np.argmax(loss.to_numpy() < ceiling)))
+
+
+def examine(runs: Sequence[FinishedRun]) -> Findings:
+    """Fit the law; with several learning rates a size counts with the one of the lowest final training loss."""
+    best = _best_rates(runs)
+    chosen = [run for run in runs if not best or run.labels["learning_rate"] == best[run.labels["size"]]]
+    sizes = sorted({run.labels["size"] for run in chosen})
+    points = [size_point(size, [run for run in chosen if run.labels["size"] == size]) for size in sizes]
+    inside = [Point(point.size, point.ends, point.errors) for point in points if point.inside]
+    law = fit_power_law(inside) if len(inside) >= 3 else None
+    evidence = Evidence(points, law)
+    figures = {}
+    if any(point.ends for point in points):
+        figures["plateau_law"] = (
+            "When the plateau ends against the number of people.",
+            partial(law_figure, points, law),
+        )
+        figures["encounters"] = (
+            "The same as how often each person was met until then.",
+            partial(encounters_figure, points, law),
+        )
+    if law is not None:
+        figures["residuals"] = ("Measured over the law, one dot a run.", partial(residuals_figure, points, law))
+    return Findings(_values(evidence, best), [_table(evidence, best)], figures, evidence)
+
+
+def _best_rates(runs: Sequence[FinishedRun]) -> dict[int, float]:
+    """Size -> the learning rate with the lowest final training loss, as in the study; empty without a sweep."""
+    losses: dict[int, dict[float, list[float]]] = {}
+    for run in runs:
+        if (rate := run.labels.get("learning_rate")) is not None:
+            loss = run.run.training["train/loss"]
+            final = float(loss.tail(max(1, len(loss) // 20)).mean())
+            losses.setdefault(run.labels["size"], {}).setdefault(rate, []).append(final)
+    return {size: min(by_rate, key=lambda r: np.mean(by_rate[r])) for size, by_rate in losses.items()}
+
+
+def _values(evidence: Evidence, best: dict[int, float]) -> dict[str, Any]:
+    law = evidence.law
+    parts = ("a", "b", "r_squared")
+    values: dict[str, Any] = {part: None if law is None else getattr(law, part) for part in parts}
+    values |= {f"{part}_interval": None if law is None else getattr(law, f"{part}_interval") for part in parts}
+    values["published"] = {"a": PUBLISHED_A, "b": PUBLISHED_B, "r_squared": PUBLISHED_R_SQUARED}
+    values["sizes"] = [
+        {
+            "size": point.size,
+            "plateau_ends": point.ends,
+            "standard_errors_of_evaluation": point.errors,
+            "plateau_lengths": point.lengths,
+            "biographies_per_individual": [end * point.batch_size / point.size for end in point.ends],
+            "inside": point.inside,
+            "outside_because": point.why,
+            "log_residual": _residual(point, law),
+        }
+        for point in evidence.points
+    ]
+    return values | ({"best_learning_rate": best} if best else {})
+
+
+def _residual(point: SizePoint, law: PowerLaw | None) -> float | None:
+    return None if law is None or not point.ends else float(np.log(point.mean / law.at(point.size)))
+
+
+def _table(evidence: Evidence, best: dict[int, float]) -> Table:
+    rows = []
+    for point in evidence.points:
+        residual = _residual(point, evidence.law)
+        rows.append(
+            [
+                f"{point.size:,}",
+                *([f"{best[point.size]:g}"] if best else []),
+                ", ".join(format_number(round(end, 1)) for end in point.ends) or "–",
+                ", ".join(f"{length:.0f}" for length in point.lengths) or "–",
+                f"{point.mean * point.batch_size / point.size:.1f}" if point.ends else "–",
+                "–" if residual is None else f"{100 * np.expm1(residual):+.1f}%",
+                "inside" if point.inside else point.why,
+            ]
+        )
+    law = evidence.law
+    note = "Too few sizes inside the law for a fit."
+    if law is not None:
+        (a_low, a_high), (b_low, b_high) = law.a_interval, law.b_interval
+        note = (
+            f"Fit: {law.a:.3g}·N^{law.b:.3f}, R² {law.r_squared:.4f}; 95% intervals a [{a_low:.3g}, {a_high:.3g}], "
+            f"b [{b_low:.3f}, {b_high:.3f}] (bootstrap over seeds and evaluation noise). Published: 0.43·N^0.81, R² "
+            "0.998."
+        )
+    columns = ["people", *(["best rate"] if best else []), "plateau end, each seed (steps)", "plateau length (steps)"]
+    columns += ["biographies per person", "against the law", "in the fit"]
+    return Table("Plateau end by population size", columns, rows, note)
+
+
+def _is_power_law(evidence: Evidence) -> Verdict:
+    sizes, law = [point.size for point in evidence.inside], evidence.law
+    if law is None or len(sizes) < SIZES_NEEDED or max(sizes) < FACTOR_NEEDED * min(sizes):
+        found = f"only {len(sizes)} sizes inside the law" + (f", {min(sizes):,} to {max(sizes):,}" if sizes else "")
+        return cannot_tell(found if law is None else f"R² {law.r_squared:.4f}, but {found}")
+    low, high = law.r_squared_interval
+    answer = HOLDS if law.r_squared >= R_SQUARED_NEEDED else DOES_NOT_HOLD
+    return Verdict(answer, f"R² {law.r_squared:.4f} [{low:.4f}, {high:.4f}]", law.r_squared, (low, high))
+
+
+def _exponent_within(low: float, high: float, evidence: Evidence) -> Verdict:
+    law = evidence.law
+    return cannot_tell("no fit") if law is None else within(law.b, law.b_interval, low, high)
+
+
+def _prefactor(evidence: Evidence) -> Verdict:
+    law = evidence.law
+    return cannot_tell("no fit") if law is None else within(law.a, law.a_interval, PUBLISHED_A / 2, PUBLISHED_A * 2)
+
+
+def _near_published_ends(evidence: Evidence) -> Verdict:
+    ratios = {p.size: p.mean / PUBLISHED_ENDS[p.size] for p in evidence.points if p.ends and p.size in PUBLISHED_ENDS}
+    text = ", ".join(f"{size // 1000}k ×{ratio:.2f}" for size, ratio in ratios.items())
+    off = [size for size, ratio in ratios.items() if abs(ratio - 1) > 0.1]
+    if len(ratios) < 4:
+        return cannot_tell(f"only {len(ratios)} of the sizes are there: {text}")
+    if not off:
+        return Verdict(HOLDS, text)
+    return Verdict(DOES_NOT_HOLD, text) if 2 * len(off) > len(ratios) else cannot_tell(text)
+
+
+_LAW = Claim(
+    "The plateau's end is a power law of the number of people",
+    f"R² = {PUBLISHED_R_SQUARED}",
+    f"holds if R² in log-log is at least {R_SQUARED_NEEDED} over at least {SIZES_NEEDED} sizes inside the law that "
+    "span a "
+    f"factor of {FACTOR_NEEDED}, does not hold if it is less, cannot tell with fewer sizes. A size is inside when in "
+    f"every seed the plateau's end can be told and the plateau is at least {EVALUATIONS_ON_PLATEAU} evaluation "
+    "intervals long",
+    _is_power_law,
+)
+_SUBLINEAR = Claim(
+    "It grows more slowly than the number of people: each person is met less often until it ends",
+    f"b = {PUBLISHED_B}",
+    "holds if the 95% interval of b lies inside [0, 1], does not hold if it lies outside, cannot tell otherwise",
+    partial(_exponent_within, 0.0, 1.0),
+)
+_EXPONENT = Claim(
+    "The exponent is that of the study",
+    f"b = {PUBLISHED_B}",
+    f"holds if the 95% interval of b lies inside {PUBLISHED_B} ± 0.1, does not hold if it lies outside, cannot tell "
+    "otherwise",
+    partial(_exponent_within, PUBLISHED_B - 0.1, PUBLISHED_B + 0.1),
+)
+_PREFACTOR = Claim(
+    "The prefactor is that of the study",
+    f"a = {PUBLISHED_A}",
+    f"holds if the 95% interval of a lies within a factor of 2 of {PUBLISHED_A}, does not hold if it lies outside, "
+    "cannot "
+    "tell otherwise",
+    _prefactor,
+)
+_ENDS = Claim(
+    "Every size's plateau ends when the study's does",
+    ", ".join(f"{size // 1000}k {end:,}" for size, end in PUBLISHED_ENDS.items()),
+    "holds if the geometric mean over seeds is within 10% of the published point at every size that is there, does not "
+    "hold if it is not at more than half of them, cannot tell otherwise or with fewer than four sizes",
+    _near_published_ends,
+)
+_LAPTOP_CLAIMS, _PAPER_CLAIMS = (_LAW, _SUBLINEAR, _EXPONENT), (_LAW, _SUBLINEAR, _EXPONENT, _PREFACTOR, _ENDS)
+
+STUDY = Study(
+    name="plateau-law",
+    title="The plateau's end is a power law of the number of people",
+    figure="Figure 2, right",
+    grids={"laptop": _laptop_grid(), "paper": _paper_grid()},
+    claims={"laptop": _LAPTOP_CLAIMS, "paper": _PAPER_CLAIMS},
+    examine=examine,
+)
+RATES_STUDY = Study(
+    name="plateau-law-lr",
+    title="The same law with the best of several learning rates at every size",
+    figure="Figure 2, right",
+    grids={"laptop": _laptop_rate_grid(), "paper": _paper_rate_grid()},
+    claims={"laptop": _LAPTOP_CLAIMS, "paper": _PAPER_CLAIMS},
+    examine=examine,
+)

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moefacts.analysis.plateau_end import CANNOT_TELL, NOT_REACHED, REACHED, find_plateau_end
+
+BASELINE, THRESHOLD = 5.0, 0.99
+LEVEL = BASELINE * THRESHOLD
+
+
+def curve(step, leaves, slope=0.01):
+    """A loss that falls to 1.03 baselines at step 60 and crosses the threshold at ``leaves`` with ``slope`` a step."""
+    plateau = 1.03 * BASELINE
+    end = leaves - (plateau - LEVEL) / slope
+    falling = np.where(step < 60, 10 - (10 - plateau) * step / 60, plateau)
+    return np.where(step > end, np.maximum(plateau - slope * (step - end), 0.01), falling)
+
+
+def find(step, loss, error=0.0):
+    return find_plateau_end(step, loss, np.full(len(step), error), BASELINE, THRESHOLD)
+
+
+@given(leaves=st.integers(150, 2000), slope=st.floats(0.005, 0.05), spacing=st.integers(5, 25))
+def test_a_clean_curve_gives_its_crossing(leaves, slope, spacing):
+    step = np.arange(0, leaves + 300, spacing)
+    end = find(step, curve(step, leaves, slope))
+    assert end.status == REACHED
+    assert end.step == pytest.approx(leaves, abs=spacing)
+    assert 0 <= end.first_below - leaves <= spacing
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    step, leaves, error = np.arange(0, 900, 10), 500, 0.02
+    clean, random = curve(step, leaves), np.random.default_rng(0)
+    ends = [
+        find(step, clean + error * random.standard_normal(), error) for _ in range(400)
+    ]  # one sample of people a run
+    assert all(end.status == REACHED for end in ends)
+    assert 0.92 <= np.mean([end.low <= leaves <= end.high for end in ends]) <= 0.98
+
+
+def test_noise_from_one_evaluation_to_the_next_is_covered_too():
+    step, leaves, error = np.arange(0, 900, 10), 500, 0.02
+    clean, random = curve(step, leaves), np.random.default_rng(1)
+    ends = [find(step, clean + error * random.standard_normal(len(step)), error) for _ in range(400)]
+    told = [end for end in ends if end.status == REACHED]
+    assert len(told) > 390
+    assert np.mean([end.low <= leaves <= end.high for end in told]) > 0.92
+
+
+def test_more_noise_gives_a_wider_interval_and_in_the_end_none():
+    step = np.arange(0, 1200, 10)
+    loss = curve(step, 500, slope=0.002)
+    widths = [(end := find(step, loss, error)).high - end.low for error in (0.0, 0.02, 0.05)]
+    assert widths == sorted(widths)
+    assert widths[0] == 0
+    assert find(step, loss, 0.15).status == CANNOT_TELL
+
+
+def test_a_curve_that_never_leaves_its_plateau_is_not_reached():
+    step = np.arange(0, 1000, 10)
+    end = find(step, curve(step, 5000), 0.01)
+    assert (end.status, end.step, end.first_below) == (NOT_REACHED, None, None)
+
+
+def test_a_plateau_in_noise_of_the_threshold_cannot_be_told():
+    step = np.arange(0, 1000, 10)
+    loss = np.where(step < 60, 8.0, LEVEL + 0.01)
+    assert find(step, loss, 0.02).status == CANNOT_TELL  # may be below, may not
+    dips = loss.copy()
+    dips[30] = LEVEL - 0.01  # one evaluation under the threshold in noise is no end
+    end = find(step, dips, 0.02)
+    assert (end.status, end.step, end.first_below) == (CANNOT_TELL, None, 300)
+
+
+def test_an_early_dip_does_not_hide_that_the_end_is_wide_open():
+    step = np.arange(0, 1000, 10)
+    loss = np.where(step < 60, 8.0, np.where(step < 700, LEVEL + 0.05, 2.0))
+    loss[20] = LEVEL - 0.01
+    end = find(step, loss, 0.001)
+    assert end.status == CANNOT_TELL
+    assert "between steps" in end.reason
+
+
+@pytest.mark.parametrize(("spacing", "status"), [(20, REACHED), (100, CANNOT_TELL)])
+def test_evaluations_too_far_apart_cannot_tell(spacing, status):
+    step = np.arange(0, 800, spacing)
+    end = find(step, curve(step, 250))
+    assert end.status == status
+    assert ("too sparse" in end.reason) == (status == CANNOT_TELL)
+
+
+def test_a_curve_that_begins_below_the_threshold_cannot_tell():
+    step = np.arange(0, 100, 10)
+    assert find(step, np.full(10, 3.0)).status == CANNOT_TELL
+    assert find(step, np.full(10, LEVEL + 0.01), 0.02).status == CANNOT_TELL
+
+
+def test_a_run_that_ends_just_below_the_threshold_cannot_tell():
+    step = np.arange(0, 511, 10)
+    assert find(step, curve(step, 505, slope=0.002), 0.02).status == CANNOT_TELL
+
+
+def test_a_late_spike_does_not_move_an_end_that_was_clear():
+    step = np.arange(0, 1500, 10)
+    loss = curve(step, 500)
+    loss[-3] = 2 * BASELINE
+    assert find(step, loss, 0.01).status == REACHED
+
+
+def test_on_a_straight_line_the_interval_is_the_error_over_the_slope():
+    step = np.arange(0, 900, 10)
+    end = find(step, curve(step, 505, slope=0.01), 0.02)
+    assert (end.step, end.low, end.high) == pytest.approx((505, 505 - 1.96 * 2, 505 + 1.96 * 2))
+    assert end.standard_error == pytest.approx(2)

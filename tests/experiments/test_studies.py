@@ -1,0 +1,163 @@
+"""What the studies conclude from runs of known phases."""
+
+import numpy as np
+import pytest
+
+from moefacts.analysis.figures import draw_study_figures
+from moefacts.config import load_config
+from moefacts.experiments import dense_vs_moe, phases, plateau_law
+from moefacts.experiments.catalog import STUDIES
+from moefacts.experiments.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
+from moefacts.presets import compose
+from tests.experiments.made_up import made_up_run
+
+
+def verdicts(study, findings, scale="laptop"):
+    return [claim.decide(findings.evidence).answer for claim in study.claims[scale]]
+
+
+def law_runs(b=0.8, scatter=0.03, melted=(128, 256), study=plateau_law.STUDY, sizes=None):
+    random = np.random.default_rng(0)
+    runs = []
+    for grid_run in study.grids["laptop"]:
+        size = grid_run.labels["size"]
+        if sizes is None or size in sizes:
+            leaves = 0.8 * size**b * np.exp(scatter * random.standard_normal())
+            runs.append(made_up_run(grid_run, 85 if size in melted else leaves))
+    return runs
+
+
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+def test_every_grid_composes_and_no_run_is_planned_twice_by_mistake(name, scale):
+    study = STUDIES[name]
+    seen = {(run.overrides, run.labels.get("part")) for run in study.grids[scale]}  # one run may have two parts to play
+    assert len(seen) == len(study.grids[scale])
+    for run in (study.grids[scale][0], study.grids[scale][-1]):
+        assert load_config(compose([f"scale={scale}", *run.overrides])).scale == scale
+
+
+def test_the_laptop_law_spans_a_factor_of_16_up_to_at_least_4096():
+    grid = plateau_law.STUDY.grids["laptop"]
+    sizes = sorted({run.labels["size"] for run in grid})
+    assert max(sizes) >= 4096
+    assert max(sizes) // 16 in sizes
+    assert all(sum(run.labels["size"] == size for run in grid) == 3 for size in sizes)
+
+
+def test_a_known_law_is_found_and_melted_sizes_stay_out_of_it(tmp_path):
+    findings = plateau_law.examine(law_runs())
+    assert [point.size for point in findings.evidence.inside] == [512, 1024, 2048, 4096, 8192]
+    low, high = findings.values["b_interval"]
+    assert low < 0.8 < high
+    assert findings.values["b"] == pytest.approx(0.8, abs=0.05)
+    assert findings.values["a"] == pytest.approx(0.8, rel=0.3)
+    assert findings.values["r_squared"] > 0.99
+    assert verdicts(plateau_law.STUDY, findings) == [HOLDS, HOLDS, HOLDS]
+    assert "melts" in findings.evidence.points[0].why
+    drawings = draw_study_figures(findings.figures, tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".pdf", ".svg"}
+    assert len(drawings) == len(findings.figures) == 3
+
+
+def test_a_law_of_another_exponent_does_not_hold():
+    findings = plateau_law.examine(law_runs(b=1.2))
+    assert verdicts(plateau_law.STUDY, findings) == [HOLDS, DOES_NOT_HOLD, DOES_NOT_HOLD]
+
+
+def test_scatter_without_a_law_does_not_hold():
+    assert verdicts(plateau_law.STUDY, plateau_law.examine(law_runs(b=0.5, scatter=1.0)))[0] in (
+        DOES_NOT_HOLD,
+        CANNOT_TELL,
+    )
+
+
+@pytest.mark.parametrize("sizes", [(512,), (512, 1024, 2048)])
+def test_too_few_sizes_cannot_tell(sizes):
+    findings = plateau_law.examine(law_runs(sizes=sizes))
+    assert verdicts(plateau_law.STUDY, findings)[0] == CANNOT_TELL
+    assert (findings.values["a"] is None) == (len(sizes) < 3)
+
+
+def test_one_seed_whose_plateau_did_not_end_takes_its_size_out():
+    runs = law_runs()
+    last = next(run for run in plateau_law.STUDY.grids["laptop"] if run.labels["size"] == 8192)
+    runs[next(i for i, run in enumerate(runs) if run.labels["size"] == 8192)] = made_up_run(last, 5000, last=1000)
+    point = plateau_law.examine(runs).evidence.points[-1]
+    assert not point.inside
+    assert "not reached in 1 of 3" in point.why
+
+
+def test_the_best_learning_rate_is_the_one_of_the_lowest_final_training_loss():
+    runs = []
+    for grid_run in plateau_law.RATES_STUDY.grids["laptop"]:
+        best = {512: 3e-3, 1024: 6e-3, 2048: 6e-3}[grid_run.labels["size"]]
+        late = 0 if grid_run.labels["learning_rate"] == best else 100
+        runs.append(made_up_run(grid_run, 0.8 * grid_run.labels["size"] ** 0.8 + late, slope=0.003, last=900))
+    findings = plateau_law.examine(runs)
+    assert findings.values["best_learning_rate"] == {512: 3e-3, 1024: 6e-3, 2048: 6e-3}
+    assert findings.values["b"] == pytest.approx(0.8, abs=0.02)
+
+
+def test_three_phases_hold_in_runs_that_have_them_and_not_in_runs_that_stay():
+    grid = phases.STUDY.grids["laptop"]
+    shown = phases.examine([made_up_run(run, 250 + 5 * i, last=900) for i, run in enumerate(grid)])
+    assert verdicts(phases.STUDY, shown) == [HOLDS, HOLDS, HOLDS]
+    stays = phases.examine([made_up_run(run, 5000, last=900) for run in grid])
+    assert verdicts(phases.STUDY, stays) == [DOES_NOT_HOLD, CANNOT_TELL, DOES_NOT_HOLD]
+
+
+def test_digitised_accuracies_decide_at_paper_scale():
+    grid = phases.STUDY.grids["laptop"]
+    findings = phases.examine([made_up_run(run, 250, last=900) for run in grid])  # known long before step 3,000
+    assert set(verdicts(phases.STUDY, findings, "paper")[3:]) == {CANNOT_TELL}  # no run is that long
+
+
+def moe_runs(kinds, seeds=(0, 1, 2)):
+    """``kinds``: kind -> (how much earlier it leaves, how much its router collapses without balancing)."""
+    runs = []
+    for grid_run in dense_vs_moe.STUDY.grids["laptop"]:
+        labels, seed = (
+            grid_run.labels,
+            int(next(o for o in grid_run.overrides if o.startswith("seed=")).partition("=")[2]),
+        )
+        earlier, collapse = kinds.get(labels["kind"], (0, 0.0))
+        if seed in seeds:
+            balanced = labels["balancing"] not in (dense_vs_moe.UNBALANCED, "none")
+            leaves = 0.2 * labels["size"] + 3 * seed - earlier
+            runs.append(made_up_run(grid_run, leaves, slope=0.02, last=700, collapse=0.05 if balanced else collapse))
+    return runs
+
+
+def test_mixtures_that_are_earlier_and_collapse_are_said_to(tmp_path):
+    kinds = {"moe": (20, 0.9), "moe_switch": (0, 0.9), "moe_total": (0, 0.9), "moe_switch_total": (0, 0.9)}
+    findings = dense_vs_moe.examine(moe_runs(kinds))
+    answers = dict(
+        zip((c.text for c in dense_vs_moe.STUDY.claims["laptop"]), verdicts(dense_vs_moe.STUDY, findings), strict=True)
+    )
+    assert (
+        answers["At equal active parameters a mixture of 8 experts top-2 ends its plateau earlier than dense"] == HOLDS
+    )
+    assert (
+        answers["At equal active parameters a mixture of 32 experts top-1 ends its plateau earlier than dense"]
+        == CANNOT_TELL
+    )
+    assert (
+        answers[
+            "Memorisation follows total parameters: at equal total parameters 8 experts top-2 know as much as dense"
+        ]
+        == HOLDS
+    )
+    assert answers["Without balancing the router collapses"] == HOLDS
+    drawings = draw_study_figures(findings.figures, tmp_path)
+    assert [drawing.name for drawing in drawings] == ["dense_vs_moe", "router_collapse"]
+    first = findings.tables[0]
+    assert all(
+        len(row) == len(first.columns) for table in findings.tables for row in table.rows[:1] for first in [table]
+    )
+    assert first.rows[0][3:5] == ["194,496", "194,496"]
+
+
+def test_a_comparison_with_one_seed_or_one_kind_still_makes_tables():
+    findings = dense_vs_moe.examine([run for run in moe_runs({}, seeds=(0,)) if run.labels["kind"] == "dense"])
+    assert set(verdicts(dense_vs_moe.STUDY, findings)) == {CANNOT_TELL}
