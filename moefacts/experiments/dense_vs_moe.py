@@ -28,29 +28,22 @@ from moefacts.experiments.verdict import Claim, above, below, within
 
 ACCURACY_MARGIN = 0.05  # accuracies that differ by less count as equal
 _SEEDS = range(3)
-_STEPS = {"laptop": {512: 450, 1024: 700, 2048: 1100}, "paper": {16000: 16000, 64000: 16000}}
-# Dense where the plateau ends, also of the smallest population; the paper scale keeps the study's.
-_EVALUATION: dict[str, tuple[str, ...]] = {
-    "laptop": (
-        "evaluation.interval=10",
-        "evaluation.interval_early=20",
-        "evaluation.interval_after_plateau=25",
-        "evaluation.interval_unseen=100",
-    ),
-    "paper": (),
-}
+_STEPS = {"laptop": {512: 350, 1024: 600, 2048: 1100}, "paper": {16000: 16000, 64000: 16000}}
+# Dense where the plateau ends; where it ends early, dense from the start. The paper scale keeps the study's.
+_LAPTOP_EVALUATION = ("evaluation.interval=10", "evaluation.interval_unseen=50", "evaluation.interval_after_plateau=50")
+_LAPTOP_EARLY = {512: 10, 1024: 20, 2048: 50}
 _BASE = {"laptop": "laptop", "paper": "44m"}
 _COLLAPSE_SIZE = {"laptop": 1024, "paper": 16000}
 _LOSSES = ("importance", "load", "token_balance", "z_loss", "bias_rate")
 _NO_BALANCING = tuple(f"model.moe.balance.{name}=0" for name in _LOSSES)
-# Every balancing alone; the smooth load is defined for noisy KeepTopK only.
+# Every balancing alone, at the weight of the paper it comes from; the smooth load is defined for noisy KeepTopK only.
 _ALONE = {
     "none": (),
-    "importance": ("model.moe.balance.importance=0.01",),
-    "load (noisy)": ("model.moe.kind=keep_top_k", "model.moe.noise=true", "model.moe.balance.load=0.01"),
+    "importance": ("model.moe.balance.importance=0.1",),
+    "load (noisy)": ("model.moe.kind=keep_top_k", "model.moe.noise=true", "model.moe.balance.load=0.1"),
     "token balance": ("model.moe.balance.token_balance=0.01",),
     "z-loss": ("model.moe.balance.z_loss=0.001",),
-    "bias, no loss": ("model.moe.balance.bias_rate=0.005",),
+    "bias, no loss": ("model.moe.balance.bias_rate=0.001",),
 }
 
 
@@ -59,20 +52,27 @@ def _preset(kind: str, base: str) -> str:
     return f"{family}_{base}" + (f"_{rest}" if rest else "")
 
 
+def _common(scale: str, size: int) -> tuple[str, ...]:
+    early = (*_LAPTOP_EVALUATION, f"evaluation.interval_early={_LAPTOP_EARLY[size]}") if scale == "laptop" else ()
+    return (f"population.size={size}", f"training.steps={_STEPS[scale][size]}", *early)
+
+
 def _grid(scale: str) -> list[GridRun]:
     base = _BASE[scale]
     runs = []
-    for size, steps in _STEPS[scale].items():
-        common: tuple[str, ...] = (f"population.size={size}", f"training.steps={steps}", *_EVALUATION[scale])
+    for size in _STEPS[scale]:
+        common = _common(scale, size)
         for kind in NAMES:
-            for balancing in (DENSE,) if kind == "dense" else (BALANCED, UNBALANCED):
+            # Without balancing at one size: whether a router collapses is not a question of how many people there are.
+            without_too = (BALANCED, UNBALANCED) if size == _COLLAPSE_SIZE[scale] else (BALANCED,)
+            for balancing in (DENSE,) if kind == "dense" else without_too:
                 labels = {"part": "comparison", "kind": kind, "balancing": balancing, "size": size}
                 without = _NO_BALANCING if balancing == UNBALANCED else ()
                 for seed in _SEEDS:
                     overrides = (f"model={_preset(kind, base)}", *common, *without, f"seed={seed}")
                     runs.append(GridRun(overrides, labels=labels))
     collapse_size = _COLLAPSE_SIZE[scale]
-    common = (f"population.size={collapse_size}", f"training.steps={_STEPS[scale][collapse_size]}", *_EVALUATION[scale])
+    common = _common(scale, collapse_size)
     for name, alone in _ALONE.items():
         touched = {setting.partition("=")[0] for setting in alone}
         off = [setting for setting in _NO_BALANCING if setting.partition("=")[0] not in touched]

@@ -28,8 +28,8 @@ from moefacts.training.run_directory import RunDirectory
 from moefacts.training.step import TrainingStep
 
 EVALUATED_COHORTS = ("seen", "unseen")
-_NEAR_THE_END = 1.03  # the plateau's end is near once training batches are within 3% of its threshold …
-_SHARE_OF_NEWEST = 0.25  # … averaged over about four logged batches, whose own noise is about 1%
+_NEAR_THE_END = 1.1  # the plateau's end may be near once training batches are within 10% of its threshold …
+_SHARE_OF_NEWEST = 0.25  # … averaged over about four logged batches: their own noise is about 1%, their lag more
 
 
 class Trainer:
