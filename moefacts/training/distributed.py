@@ -30,8 +30,8 @@ Value = TypeVar("Value")
 
 _TIMEOUT = timedelta(minutes=10)  # a process that hangs ends the others after this; it must cover a slow checkpoint
 _EXIT_FAILED_ELSEWHERE = 2
-# Kept, because it is the last tensor that gloo's threads let go of: were it theirs alone, that would need the interpreter,
-# and abort the process when it comes while the interpreter shuts down.
+# Kept, because it is the last tensor that gloo's threads let go of. Were it theirs alone, that would need the
+# interpreter, and would abort a process whose interpreter is shutting down.
 _signal_number = torch.zeros((), dtype=torch.int64)
 
 
