@@ -5,6 +5,7 @@ batch, and sums over processes make up the difference. Only the main process wri
 """
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -30,14 +31,11 @@ Value = TypeVar("Value")
 
 _TIMEOUT = timedelta(minutes=10)  # a process that hangs ends the others after this; it must cover a slow checkpoint
 _EXIT_FAILED_ELSEWHERE = 2
-# Kept, because it is the last tensor that gloo's threads let go of. Were it theirs alone, that would need the
-# interpreter, and would abort a process whose interpreter is shutting down.
-_signal_number = torch.zeros((), dtype=torch.int64)
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the other processes of this run, if torchrun started several; leave when all have ended their work.
+    """Join the other processes of this run, if torchrun started several; when all have ended their work, exit.
 
     When something goes wrong, the first process to notice raises it and the others exit without a word.
 
@@ -65,6 +63,10 @@ def process_group() -> Iterator[None]:
         raise
     wait_for_all()
     dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # gloo's threads may hold the last tensors still; freeing them while the interpreter shuts down would abort it.
+    os._exit(0)
 
 
 def _take_cuda_device(local_rank: int, num_devices: int) -> None:
@@ -122,9 +124,9 @@ def agreed_signal(number: int | None) -> int | None:
     """The signal that any process got, so that all stop at the same step."""
     if world_size() == 1:
         return number
-    _signal_number.fill_(number or 0)
-    dist.all_reduce(_signal_number, dist.ReduceOp.MAX)
-    return int(_signal_number) or None
+    largest = torch.tensor(number or 0)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest) or None
 
 
 def wait_for_all() -> None:
