@@ -21,8 +21,9 @@ from moefacts.synthetic_data.tokenizer import TOKENIZERS
 from moefacts.training.config import CheckpointConfig, EvaluationConfig, TrainingConfig, WandbConfig
 
 DEVICES = ("auto", "cpu", "cuda")
+PARALLEL = ("ddp", "fsdp")
 # What changes where a run is kept or how fast it goes, but not what it computes.
-_NOT_IDENTITY = ("run", "wandb", "threads", "dataset")
+_NOT_IDENTITY = ("run", "wandb", "threads", "parallel", "dataset")
 
 
 @dataclass
@@ -58,6 +59,7 @@ class RunConfig:
     seed: int
     device: str
     threads: int
+    parallel: str
     tokenizer: str
     population: PopulationConfig
     sampling: SamplingConfig
@@ -72,6 +74,7 @@ class RunConfig:
     def check(self) -> None:
         """Raise ``UserError`` when a value makes no sense."""
         check_choice("device", self.device, DEVICES)
+        check_choice("parallel", self.parallel, PARALLEL)
         check_choice("tokenizer", self.tokenizer, TOKENIZERS)
         check_at_least("threads", self.threads, 1)
         check_at_least("seed", self.seed, 0)

@@ -16,7 +16,7 @@ CONFIDENCE_COLUMNS = (
     "cohort", "biography", "individual", "attribute", "step",
     "attribute_loss", "attribute_accuracy", "max_probability", "entropy", "value_confidence",
 )  # fmt: skip
-_NOT_SCIENCE = ("run", "wandb", "threads", "dataset", "device")
+_NOT_SCIENCE = ("run", "wandb", "threads", "parallel", "dataset", "device")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,21 @@
 """``moefacts train``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moefacts.errors import UserError
+
+if TYPE_CHECKING:
+    from moefacts.config import RunConfig
+
+_HYDRA_WRITES_NOTHING = [
+    "hydra.output_subdir=null",
+    "hydra/job_logging=none",
+    "hydra/hydra_logging=none",
+    "hydra.run.dir=.",
+]
 
 
 def train(
@@ -20,33 +30,50 @@ def train(
 
     All settings:  moefacts train --cfg job        Hydra's own options:  moefacts train --hydra-help
 
+    One run on several devices:  torchrun --nproc-per-node 2 -m moefacts train population.size=2048
+
     A run that was stopped goes on where it was; a finished one is left alone.
     """
-    from moefacts.experiments.run import execute
+    from moefacts.training.distributed import process_group
     from moefacts.training.interrupt import Interrupted
 
     try:
-        if resume is None:
-            from moefacts.cli.hydra_bridge import run_with_hydra
-
-            run_with_hydra("moefacts train", context.args, _train_one)
-        else:
-            if context.args:
-                raise UserError(f"--resume goes on with the run's own configuration; drop {' '.join(context.args)}")
-            from moefacts import run_files
-            from moefacts.config import read_config
-
-            if not resume.is_dir():
-                raise UserError(f"there is no run directory {resume}")
-            config = read_config(resume / run_files.CONFIG)
-            config.run.dir = str(resume)
-            typer.echo(execute(config))
+        with process_group():
+            _train(context.args, resume)
     except Interrupted as interrupted:
         typer.echo(f"moefacts: {interrupted}", err=True)
         raise typer.Exit(interrupted.exit_code) from None
 
 
-def _train_one(config) -> None:
-    from moefacts.experiments.run import execute
+def _train(arguments: list[str], resume: Path | None) -> None:
+    if resume is None:
+        from moefacts.cli.hydra_bridge import run_with_hydra
+        from moefacts.training.distributed import is_main
 
-    typer.echo(execute(config))
+        run_with_hydra("moefacts train", arguments if is_main() else _writing_nothing(arguments), _train_one)
+        return
+    if arguments:
+        raise UserError(f"--resume goes on with the run's own configuration; drop {' '.join(arguments)}")
+    from moefacts import run_files
+    from moefacts.config import read_config
+
+    if not resume.is_dir():
+        raise UserError(f"there is no run directory {resume}")
+    config = read_config(resume / run_files.CONFIG)
+    config.run.dir = str(resume)
+    _train_one(config)
+
+
+def _writing_nothing(arguments: list[str]) -> list[str]:
+    """The same configuration, for a process whose Hydra must not write what another's writes."""
+    replaced = {override.partition("=")[0] for override in _HYDRA_WRITES_NOTHING}
+    return [a for a in arguments if a.partition("=")[0] not in replaced] + _HYDRA_WRITES_NOTHING
+
+
+def _train_one(config: "RunConfig") -> None:
+    from moefacts.experiments.run import execute
+    from moefacts.training.distributed import is_main
+
+    run = execute(config)
+    if is_main():
+        typer.echo(run)

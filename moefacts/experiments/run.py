@@ -20,11 +20,12 @@ from moefacts.synthetic_data.population import build_population
 from moefacts.synthetic_data.sampling import training_distribution
 from moefacts.synthetic_data.tokenizer import build_tokenizer
 from moefacts.training.checkpoint import load_weights
+from moefacts.training.distributed import check_processes, from_main, is_main, world_size
 from moefacts.training.interrupt import StopRequest
 from moefacts.training.logger import open_mirror
 from moefacts.training.loop import Trainer
 from moefacts.training.progress import ProgressDisplay
-from moefacts.training.run_directory import RunDirectory, counts_as_dict, provenance
+from moefacts.training.run_directory import RunDirectory, counts_as_dict, provenance, shared_run_directory
 
 
 def pick_device(name: str) -> torch.device:
@@ -85,29 +86,30 @@ def execute(config: RunConfig) -> Path:
         UserError: something about the configuration or the run directory is wrong.
         Interrupted: a signal came; the state is saved.
     """
-    path = run_directory(config)
+    check_processes(config.training)
     with StopRequest() as stop:
         materials = prepare(config)  # whatever is wrong with the settings shows before anything is written
-        with RunDirectory(path, config) as run:
+        with shared_run_directory(run_directory(config), config) as run:
             if run.is_finished:
-                print(f"{path} is finished already", file=sys.stderr)
+                _say(f"{run.path} is finished already")
             else:
                 _train(config, materials, run, stop)
-    return path
+    return run.path
 
 
 def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: StopRequest) -> None:
     path, population = run.path, materials.batcher.population
     trainer = Trainer(config, materials.model, materials.batcher, run)
-    steps = run_files.checkpoint_steps(path)
+    steps = from_main(run_files.checkpoint_steps(path))
     if steps:
         trainer.resume(steps[-1])
-        print(f"{path}: resuming from step {steps[-1]}", file=sys.stderr)
+        _say(f"{path}: resuming from step {steps[-1]}")
     else:
         run.truncate_metrics(0)
     run.update_manifest(
         state="running",
         command=_command(config),
+        processes=world_size(),
         **provenance(_device_name(materials.device)),
         parameters=counts_as_dict(parameter_counts(config.model, materials.model.vocab_size)),
         vocab_size=materials.model.vocab_size,
@@ -131,6 +133,11 @@ def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: Sto
         raise
     finally:
         _record_end(run, trainer, state)
+
+
+def _say(line: str) -> None:
+    if is_main():
+        print(line, file=sys.stderr)
 
 
 def _command(config: RunConfig) -> str:

@@ -1,13 +1,23 @@
 """Load balancing: plain functions of what a router returned, each with its published formula.
 
 Shape legend: N tokens, E experts, K experts chosen per token.
-All losses are unweighted; the caller multiplies them by their weights and adds them over layers.
+All losses are unweighted; the caller multiplies them by their weights and adds them over layers. They are functions of
+sums over tokens: where several processes share the tokens, ``total`` adds these sums over the processes.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from moefacts.models.moe import Routing
+
+Total = Callable[[Tensor], Tensor]
+
+
+def all_are_here(amount: Tensor) -> Tensor:
+    """The total of an amount that one process knows whole."""
+    return amount
 
 
 def squared_coefficient_of_variation(amount_E: Tensor) -> Tensor:
@@ -15,12 +25,12 @@ def squared_coefficient_of_variation(amount_E: Tensor) -> Tensor:
     return amount_E.var(unbiased=False) / (amount_E.mean() ** 2 + 1e-10)
 
 
-def importance_loss(routing: Routing) -> Tensor:
+def importance_loss(routing: Routing, total: Total = all_are_here) -> Tensor:
     """CV^2 of the importance, the sum of each expert's gates over the batch (Shazeer et al. 2017, eq. 6-7)."""
-    return squared_coefficient_of_variation(routing.gates_NE.sum(dim=0))
+    return squared_coefficient_of_variation(total(routing.gates_NE.sum(dim=0)))
 
 
-def load_loss(routing: Routing) -> Tensor:
+def load_loss(routing: Routing, total: Total = all_are_here) -> Tensor:
     """CV^2 of the smooth load (Shazeer et al. 2017, appendix A, eq. 8-11).
 
     The load of an expert is the sum over tokens of the probability that it stays among the top k when its own
@@ -28,7 +38,7 @@ def load_loss(routing: Routing) -> Tensor:
     """
     if routing.noise_std_NE is None or routing.noisy_logits_NE is None:
         return routing.logits_NE.new_zeros(())
-    return squared_coefficient_of_variation(stay_probability(routing).sum(dim=0))
+    return squared_coefficient_of_variation(total(stay_probability(routing).sum(dim=0)))
 
 
 def stay_probability(routing: Routing) -> Tensor:
@@ -46,15 +56,20 @@ def stay_probability(routing: Routing) -> Tensor:
     return torch.special.ndtr((routing.logits_NE - rival_NE) / std_NE)
 
 
-def token_balance_loss(routing: Routing) -> Tensor:
+def token_balance_loss(routing: Routing, total: Total = all_are_here) -> Tensor:
     """E * sum_e f_e * P_e: fraction of assignments times mean gate; 1 at perfect balance (Switch, eq. 4)."""
-    fraction_E = routing.load_E / routing.load_E.sum()
-    return routing.gates_NE.shape[1] * (fraction_E * routing.gates_NE.mean(dim=0)).sum()
+    load_E = total(routing.load_E)
+    mean_gate_E = total(routing.gates_NE.sum(dim=0)) / _num_tokens(routing, total)
+    return len(load_E) * (load_E / load_E.sum() * mean_gate_E).sum()
 
 
-def z_loss(routing: Routing) -> Tensor:
+def z_loss(routing: Routing, total: Total = all_are_here) -> Tensor:
     """Mean over tokens of logsumexp(router logits)^2 (ST-MoE, eq. 5)."""
-    return routing.logits_NE.logsumexp(dim=1).square().mean()
+    return total(routing.logits_NE.logsumexp(dim=1).square().sum()) / _num_tokens(routing, total)
+
+
+def _num_tokens(routing: Routing, total: Total) -> Tensor:
+    return total(routing.logits_NE.new_full((), len(routing.logits_NE)))
 
 
 def updated_selection_bias(bias_E: Tensor, load_E: Tensor, rate: float) -> Tensor:

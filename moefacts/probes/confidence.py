@@ -9,12 +9,13 @@ import pyarrow.parquet as pq
 
 from moefacts import run_files
 from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.training.distributed import is_main
 from moefacts.training.evaluation import Evaluator, ValueMeasures
 from moefacts.training.loop import EVALUATED_COHORTS, Trainer
 
 
 def write_confidence(run: Path, trainer: Trainer) -> None:
-    """Write ``probes/confidence.parquet``: a row for every evaluated biography and attribute.
+    """Write ``probes/confidence.parquet``: a row for every evaluated biography and attribute. All processes call it.
 
     Columns: cohort, biography, individual, attribute, step, and every field of ``ValueMeasures``.
     """
@@ -33,6 +34,8 @@ def write_confidence(run: Path, trainer: Trainer) -> None:
         }
         columns |= {field.name: pa.array(getattr(measures, field.name).ravel()) for field in fields(ValueMeasures)}
         tables.append(pa.table(columns))
+    if not is_main():
+        return
     target = run / run_files.PROBES / run_files.CONFIDENCE
     target.parent.mkdir(exist_ok=True)
     run_files.write_durably(target, lambda temporary: pq.write_table(pa.concat_tables(tables), temporary))

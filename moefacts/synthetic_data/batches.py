@@ -69,6 +69,8 @@ class Batch:
 
     def rows(self, start: int, stop: int) -> "Batch":
         """The biographies from ``start`` up to ``stop``, as wide as the whole batch."""
+        if (start, stop) == (0, len(self.token_BT)):
+            return self
         return Batch(*(getattr(self, field.name)[start:stop] for field in fields(Batch)))
 
 

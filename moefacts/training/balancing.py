@@ -6,6 +6,7 @@ from torch import Tensor
 from moefacts.models import routing_losses
 from moefacts.models.moe import MixtureOfExperts, Router, Routing
 from moefacts.models.transformer import DecoderLayer, Transformer
+from moefacts.training.distributed import from_all, total, world_size
 
 _LOSSES = {
     "importance": routing_losses.importance_loss,
@@ -29,9 +30,9 @@ class Balancing:
         }
 
     def loss(self, routings: dict[int, Routing]) -> Tensor:
-        """Weighted sum of the balancing losses, added over layers."""
+        """Weighted sum of the balancing losses over the tokens of all processes, added over layers."""
         terms = [
-            weight * _LOSSES[name](routing)
+            weight * _LOSSES[name](routing, total)
             for routing in routings.values()
             for name, weight in self._weights.items()
             if weight
@@ -44,7 +45,15 @@ class Balancing:
         if self._bias_rate:
             for number, load_E in loads.items():
                 bias_E = self._routers[number].selection_bias_E
-                bias_E.copy_(routing_losses.updated_selection_bias(bias_E, load_E, self._bias_rate))
+                bias_E.copy_(routing_losses.updated_selection_bias(bias_E, total(load_E), self._bias_rate))
+
+
+def gathered(routing: Routing) -> Routing:
+    """The routing of the tokens of all processes; of assignments, all but which token they belong to."""
+    if world_size() == 1:
+        return routing
+    parts = from_all({name: value.cpu() for name, value in vars(routing).items() if value is not None})
+    return Routing(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
 
 def summarize_routings(routings: dict[int, Routing]) -> dict[str, float]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from moefacts import run_files
 from moefacts.errors import UserError
 from moefacts.training.config import CheckpointConfig
+from moefacts.training.distributed import is_main, sharded_like, whole
 from moefacts.training.optimizer import load_optimizer_tensors, optimizer_tensors
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -45,22 +46,33 @@ def checkpoint_schedule(config: CheckpointConfig, steps: int) -> set[int]:
 
 
 def save_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: LoopState) -> None:
-    """Write the checkpoint under a temporary name, sync it, rename it: it exists whole or not at all."""
+    """Write the checkpoint under a temporary name, sync it, rename it: it exists whole or not at all.
+
+    All processes call it, because all hold shards of what the main one writes.
+    """
+    weights = _whole_tensors(model.state_dict())  # first: it returns a sharded model to its shards
+    moments = _whole_tensors(optimizer_tensors(model, optimizer))
     target = run_files.checkpoint_folder(run, state.step)
-    if target.exists():
+    if target.exists() or not is_main():
         return
     temporary = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        _save_tensors(temporary / MODEL, dict(model.state_dict()))
-        _save_tensors(temporary / OPTIMIZER, optimizer_tensors(model, optimizer))
+        _save_tensors(temporary / MODEL, weights)
+        _save_tensors(temporary / OPTIMIZER, moments)
         run_files.write_durably(temporary / STATE, json.dumps(dataclasses.asdict(state)).encode())
         os.rename(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     run_files.sync_folder(target.parent)
+
+
+def _whole_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Every tensor whole; one that had to be gathered goes to the main process's memory, away from the device."""
+    gathered = ((name, tensor, whole(tensor.detach())) for name, tensor in tensors.items())
+    return {name: full if full is tensor else full.cpu() for name, tensor, full in gathered if is_main()}
 
 
 def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -100,7 +112,8 @@ def load_weights(run: Path, step: int, model: nn.Module) -> None:
     """
     tensors = _load_tensors(run_files.checkpoint_folder(run, step) / MODEL)
     try:
-        model.load_state_dict(tensors)
+        own = model.state_dict()
+        model.load_state_dict({name: sharded_like(tensor, own.get(name)) for name, tensor in tensors.items()})
     except RuntimeError:
         raise UserError(f"the checkpoint of step {step} in {run} does not fit the run's model") from None
 

@@ -17,6 +17,7 @@ from moefacts.synthetic_data.batches import Batch, Batcher
 from moefacts.synthetic_data.biography import BiographyPlan
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.sampling import evaluation_plan
+from moefacts.training.distributed import own_turns, total
 from moefacts.training.packing import pack
 
 
@@ -85,17 +86,17 @@ class Evaluator:
     def measure(
         self, model: Callable[..., ModelOutput], autocast: AbstractContextManager | None = None
     ) -> ValueMeasures:
-        """Every measure for every biography, in the order of ``plan``."""
+        """Every measure for every biography, in the order of ``plan``. Processes take turns and share results."""
         columns = {
-            field.name: np.empty((len(self.plan), len(ATTRIBUTES)), np.float32) for field in fields(ValueMeasures)
+            field.name: np.zeros((len(self.plan), len(ATTRIBUTES)), np.float32) for field in fields(ValueMeasures)
         }
-        for rows, batch, at_N, packing in self.batches:
+        for (rows, batch, at_N, packing), is_own in own_turns(self.batches):
             with autocast or nullcontext():
                 logits_NV = model(batch.inputs_BT, at_N, packing).logits
             part = measure_batch(logits_NV, batch, at_N)
-            for name, column in columns.items():
+            for name, column in columns.items() if is_own else ():
                 column[rows] = getattr(part, name)
-        return ValueMeasures(**columns)
+        return ValueMeasures(**{name: total(torch.from_numpy(column)).numpy() for name, column in columns.items()})
 
 
 def summarize(measures: ValueMeasures, prefix: str) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from moefacts import run_files
 from moefacts.training.config import WandbConfig
+from moefacts.training.distributed import is_main
 
 
 class Sink(Protocol):
@@ -78,10 +79,13 @@ class WandbMirror:
         self._thread.join(self._SECONDS_TO_FINISH)
 
 
-class NoMirror:
-    """The mirror of a run that has none."""
+class NoSink:
+    """The mirror of a run that has none, and the record of a process that leaves recording to another."""
 
     def log(self, record: dict[str, Any]) -> None:
+        pass
+
+    def sync(self) -> None:
         pass
 
     def close(self) -> None:
@@ -89,5 +93,11 @@ class NoMirror:
 
 
 def open_mirror(config: WandbConfig, run: Path, settings: dict[str, Any]) -> Sink:
-    """The mirror that ``config`` asks for."""
-    return NoMirror() if config.mode == "disabled" else WandbMirror(config, run, settings)
+    """The mirror that ``config`` asks for; of several processes the main one has it."""
+    wanted = config.mode != "disabled" and is_main()
+    return WandbMirror(config, run, settings) if wanted else NoSink()
+
+
+def open_record(run: Path) -> "MetricsFile | NoSink":
+    """The metrics file of ``run``; of several processes the main one writes it."""
+    return MetricsFile(run) if is_main() else NoSink()

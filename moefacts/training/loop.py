@@ -10,7 +10,7 @@ from moefacts.errors import UserError
 from moefacts.models.transformer import Transformer
 from moefacts.run_files import PLATEAU_CEILING
 from moefacts.synthetic_data.batches import Batcher
-from moefacts.training.balancing import summarize_routings
+from moefacts.training.balancing import gathered, summarize_routings
 from moefacts.training.checkpoint import (
     LoopState,
     checkpoint_schedule,
@@ -19,9 +19,10 @@ from moefacts.training.checkpoint import (
     save_checkpoint,
 )
 from moefacts.training.curriculum import Curriculum
+from moefacts.training.distributed import agreed_signal, is_main, own_rows
 from moefacts.training.evaluation import Evaluator, summarize, summarize_buckets
 from moefacts.training.interrupt import Interrupted, StopRequest
-from moefacts.training.logger import MetricsFile, Sink
+from moefacts.training.logger import Sink, open_record
 from moefacts.training.packing import pack
 from moefacts.training.progress import ProgressDisplay, Status
 from moefacts.training.run_directory import RunDirectory
@@ -68,7 +69,7 @@ class Trainer:
             cohort: Evaluator(self.batcher, cohort, evaluation.biographies, evaluation.batch_size)
             for cohort in EVALUATED_COHORTS
         }
-        metrics = MetricsFile(self.run.path)
+        metrics = open_record(self.run.path)
         sinks: list[Sink] = [metrics, mirror]
         started = time.monotonic() - self.state.wall_seconds
         clock = _Throughput()
@@ -80,18 +81,19 @@ class Trainer:
                     clock.restart()
                 self.status.step = step
                 display.show(self.status, force=step == 0)
-                done = self._is_done(step)
-                if step in self.schedule or done or stop.signal_number is not None:
+                done, signal_number = self._is_done(step), agreed_signal(stop.signal_number)
+                if step in self.schedule or done or signal_number is not None:
                     self.state.wall_seconds = time.monotonic() - started
                     metrics.sync()
                     save_checkpoint(self.run.path, self.model, self.step.optimizer, self.state)
-                    prune_checkpoints(self.run.path, self.schedule, self.config.checkpoints.keep_optimizer)
+                    if is_main():
+                        prune_checkpoints(self.run.path, self.schedule, self.config.checkpoints.keep_optimizer)
                     clock.restart()
                 if done:
                     display.show(self.status, force=True)
                     return
-                if stop.signal_number is not None:
-                    raise Interrupted(stop.signal_number, step)
+                if signal_number is not None:
+                    raise Interrupted(signal_number, step)
                 self._step(sinks, clock)
         finally:
             self.state.wall_seconds = time.monotonic() - started
@@ -160,9 +162,10 @@ class Trainer:
         if self.config.model.moe is None:
             return {}
         batch = self.batcher.training_batch(self.state.step, self.config.training.batch_size, self._num_active)
+        mine = own_rows(batch)
         with self.step.autocast():
-            _, routings = self.model.hidden(batch.inputs_BT, packing=pack(batch))
-        return summarize_routings(routings)
+            _, routings = self.model.hidden(mine.inputs_BT, packing=pack(mine))
+        return summarize_routings({number: gathered(routing) for number, routing in routings.items()})
 
     def _phase(self, attribute_loss: float) -> str:
         if self.state.plateau_end is not None:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from moefacts.training.config import TrainingConfig
+from moefacts.training.distributed import sharded_like
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
@@ -45,4 +46,5 @@ def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, t
     for key, tensor in tensors.items():
         name, quantity = key.rsplit("/", 1)
         # The step counter stays where the fused kernel wants it: beside the parameter.
-        optimizer.state[parameters[name]][quantity] = tensor.to(parameters[name].device, copy=True)
+        copied = tensor.to(parameters[name].device, copy=True)
+        optimizer.state[parameters[name]][quantity] = sharded_like(copied, parameters[name])

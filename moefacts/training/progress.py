@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from moefacts.training.distributed import is_main
+
 _SECONDS_BETWEEN_PLAIN_LINES = 10.0
 
 
@@ -39,13 +41,14 @@ class ProgressDisplay:
 
     def __init__(self, name: str, steps: int, baseline: float):
         self._name, self._steps, self._baseline = name, steps, baseline
+        self._is_heard = is_main()
         self._console = Console(stderr=True)
         self._live: Progress | None = None
         self._last_line = 0.0
         self._started_at: tuple[float, int] | None = None
 
     def __enter__(self) -> "ProgressDisplay":
-        if self._console.is_terminal:
+        if self._is_heard and self._console.is_terminal:
             columns = (
                 TextColumn("{task.completed}/{task.total}", table_column=Column(no_wrap=True, min_width=9)),
                 BarColumn(bar_width=8),
@@ -64,6 +67,8 @@ class ProgressDisplay:
 
     def show(self, status: Status, force: bool = False) -> None:
         """Update the live line, or print a plain one when the last is long enough ago."""
+        if not self._is_heard:
+            return
         if self._live is not None:
             self._live.update(self._task, completed=status.step, status=status.text(self._baseline))
             return

@@ -5,6 +5,8 @@ import json
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from filelock import FileLock, Timeout
 from moefacts import __version__, run_files
 from moefacts.config import RunConfig, config_yaml, identity, read_config
 from moefacts.errors import UserError
+from moefacts.training.distributed import from_main, is_main
 
 _RECORDED_PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "hydra-core", "sentencepiece", "mistral-common")
 
@@ -102,6 +105,31 @@ class RunDirectory:
             )
         kept = "".join(json.dumps(record) + "\n" for record in records[:num_records])
         run_files.write_durably(path, kept.encode())
+
+
+class FollowedRun(RunDirectory):
+    """What the processes of a run have that do not write: they know the main one's path and manifest."""
+
+    def __enter__(self) -> "FollowedRun":
+        return self
+
+    def update_manifest(self, **entries: Any) -> None:
+        """Nothing: the main process does it."""
+
+    def truncate_metrics(self, num_records: int) -> None:
+        """Nothing: the main process does it."""
+
+
+@contextmanager
+def shared_run_directory(path: Path, config: RunConfig) -> Iterator[RunDirectory]:
+    """The run directory, held by the main process until the end.
+
+    Raises:
+        UserError: as ``RunDirectory`` does, in the main process; the others end with it.
+    """
+    with (RunDirectory if is_main() else FollowedRun)(path, config) as run:
+        run.path, run.manifest = from_main((run.path, run.manifest))
+        yield run
 
 
 def _different_keys(left: dict, right: dict, prefix: str = "") -> list[str]:

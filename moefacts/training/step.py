@@ -19,6 +19,7 @@ from moefacts.synthetic_data.batches import Batch
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.randomness import stream_key
 from moefacts.training.balancing import Balancing
+from moefacts.training.distributed import own_rows, process_rank, share, total, whole, world_size
 from moefacts.training.optimizer import build_optimizer, learning_rate
 from moefacts.training.packing import pack
 
@@ -55,15 +56,19 @@ class StepMeasures:
 
 
 class TrainingStep:
-    """Updates a model, a batch at a time. It knows nothing of run directories, records or evaluation."""
+    """Updates a model, a batch at a time. It knows nothing of run directories, records or evaluation.
+
+    Where several processes share the run, each is given the whole batch, works on its rows, and returns the measures
+    of the whole.
+    """
 
     def __init__(self, config: RunConfig, model: Transformer, device: torch.device):
         self.config = config
         self.model = model
         self.device = device
+        self._shared = share(model, config.parallel, config.training.compile)
         self.optimizer = build_optimizer(model, config.training)
         self.balancing = Balancing(model)
-        self._forward = torch.compile(model) if config.training.compile else model
 
     def autocast(self) -> AbstractContextManager:
         """The precision that forward passes run in."""
@@ -75,12 +80,14 @@ class TrainingStep:
         rate = learning_rate(step, training)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # Router noise, the only randomness in a step, is a function of (seed, step) as everything else is.
-        torch.manual_seed(stream_key(self.config.seed, "step", step))
+        # Router noise, the only randomness in a step, is a function of (seed, step) as everything else is. Processes
+        # must not repeat each other's noise.
+        purpose = ("step", step) if world_size() == 1 else ("step", step, process_rank(), world_size())
+        torch.manual_seed(stream_key(self.config.seed, *purpose))
         self.optimizer.zero_grad(set_to_none=True)
         loss, attribute_loss, balance_loss = self._backward(batch)
         limit = math.inf if training.clip_norm is None else training.clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
         self.optimizer.step()
         return StepMeasures(loss, attribute_loss, balance_loss, norm, rate)
 
@@ -90,18 +97,21 @@ class TrainingStep:
         loss, value_loss, balance_loss = (torch.zeros((), device=self.device) for _ in range(3))
         loads: dict[int, Tensor] = {}
         for start in range(0, len(batch.token_BT), size):
-            part = batch if size == len(batch.token_BT) else batch.rows(start, start + size)
-            objective, loss_N, is_value_N, routings = self._losses(part, 1 / batch.num_targets)
-            balance = self.balancing.loss(routings) * (part.num_targets / batch.num_targets)
-            (objective + balance).backward()
+            part = batch.rows(start, start + size)
+            is_last = start + size == len(batch.token_BT)
+            with nullcontext() if is_last else self._shared.gradients_kept():
+                objective, loss_N, is_value_N, routings = self._losses(own_rows(part), 1 / batch.num_targets)
+                balance = self.balancing.loss(routings) * (part.num_targets / batch.num_targets)
+                # Gradients of processes are averaged, and what is wanted is their sum.
+                (objective + balance if world_size() == 1 else world_size() * (objective + balance)).backward()
             loss += objective.detach()
             value_loss += (loss_N * is_value_N).sum()
             balance_loss += balance.detach()
             for layer, routing in routings.items():
                 loads[layer] = loads.get(layer, 0) + routing.load_E
         self.balancing.move_biases(loads)
-        attribute_loss = value_loss / (len(batch.token_BT) * len(ATTRIBUTES))
-        return loss, attribute_loss, balance_loss if loads else None
+        attribute_loss = total(value_loss) / (len(batch.token_BT) * len(ATTRIBUTES))
+        return total(loss), attribute_loss, balance_loss if loads else None
 
     def _losses(self, batch: Batch, scale: float) -> tuple[Tensor, Tensor, Tensor, dict[int, Routing]]:
         """The objective, ``scale`` times the summed token losses; these losses; which are of values; the routings."""
@@ -109,12 +119,12 @@ class TrainingStep:
         static_shapes = self.device.type == "cuda" or self.config.training.compile
         if static_shapes and self.config.model.moe is None:  # padding is computed and masked: a graph of one shape
             with self.autocast():
-                output = self._forward(batch.inputs_BT)
+                output = self._shared.forward(batch.inputs_BT)
             loss_N = token_losses(output.logits.flatten(0, 1), target_N) * batch.target_mask_BT.flatten()
             return loss_N.sum() * scale, loss_N.detach(), is_value_N, output.routings
         packing = pack(batch)  # padding costs nothing and meets no router
         with self.autocast():
-            hidden_ND, routings = self.model.hidden(batch.inputs_BT, packing=packing)
+            hidden_ND, routings = self._shared.hidden(batch.inputs_BT, packing=packing)
             objective, loss_N = scaled_token_losses(
                 hidden_ND, self.model.unembedding_VD, target_N[packing.real_N], scale
             )

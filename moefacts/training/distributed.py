@@ -1,0 +1,243 @@
+"""One run on the processes that torchrun started. One process is the case where every function here does nothing.
+
+All processes run the same loop on the same numbers and come to the same decisions; each works on its own rows of a
+batch, and sums over processes make up the difference. Only the main process writes and talks.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from moefacts.errors import UserError
+from moefacts.models.moe import Routing
+from moefacts.models.norm import RMSNorm
+from moefacts.models.transformer import ModelOutput, Transformer
+from moefacts.synthetic_data.batches import Batch
+from moefacts.training.config import TrainingConfig
+from moefacts.training.interrupt import Interrupted
+
+Value = TypeVar("Value")
+
+_TIMEOUT = timedelta(minutes=10)  # a process that hangs ends the others after this; it must cover a slow checkpoint
+_EXIT_FAILED_ELSEWHERE = 2
+
+
+@contextmanager
+def process_group() -> Iterator[None]:
+    """Join the other processes of this run, if torchrun started several; when all have ended their work, exit.
+
+    When something goes wrong, the first process to notice raises it and the others exit without a word.
+
+    Raises:
+        UserError: there are more processes than CUDA devices, or another process was lost.
+    """
+    if not dist.is_torchelastic_launched() or os.environ["WORLD_SIZE"] == "1":
+        yield
+        return
+    store, rank, size = next(dist.rendezvous("env://"))
+    try:
+        if torch.cuda.is_available():
+            _take_cuda_device(int(os.environ["LOCAL_RANK"]), torch.cuda.device_count())
+        dist.init_process_group(store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
+        yield
+    except BaseException as error:
+        if isinstance(error, Interrupted):  # raised by all at the same step: none leaves while another still saves
+            wait_for_all()
+        if store.add("moefacts/failures", 1) > 1:
+            raise SystemExit(getattr(error, "exit_code", _EXIT_FAILED_ELSEWHERE)) from None
+        if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
+            raise UserError(
+                "another process of this run was lost or hangs; the same command goes on from the last checkpoint"
+            ) from error
+        raise
+    wait_for_all()
+    dist.destroy_process_group()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # gloo's threads may hold the last tensors still; freeing them while the interpreter shuts down would abort it.
+    os._exit(0)
+
+
+def _take_cuda_device(local_rank: int, num_devices: int) -> None:
+    if local_rank >= num_devices:
+        raise UserError(
+            f"there are {num_devices} CUDA devices here; start at most as many processes (torchrun --nproc-per-node)"
+        )
+    torch.cuda.set_device(local_rank)
+
+
+def world_size() -> int:
+    """How many processes share this run."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def process_rank() -> int:
+    """Which of them this is, from 0."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def is_main() -> bool:
+    """True in the one process that writes and talks."""
+    return process_rank() == 0
+
+
+def check_processes(training: TrainingConfig) -> None:
+    """Raise ``UserError`` when the processes cannot share the batch, or have not joined each other."""
+    if not dist.is_initialized() and dist.is_torchelastic_launched() and os.environ["WORLD_SIZE"] != "1":
+        raise UserError("torchrun shares one run at a time: use it with `moefacts train` and without a Hydra launcher")
+    if training.batch_size % (world_size() * training.gradient_accumulation):
+        raise UserError(
+            f"training.batch_size={training.batch_size} is the batch of all processes; it must be a multiple of "
+            f"{world_size()} processes × training.gradient_accumulation={training.gradient_accumulation}"
+        )
+
+
+def from_main(value: Value) -> Value:
+    """The main process's ``value``, in every process."""
+    if world_size() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def from_all(value: Value) -> list[Value]:
+    """The values of all processes, in the order of their ranks, in every process."""
+    values: list[Any] = [value] * world_size()
+    if len(values) > 1:
+        dist.all_gather_object(values, value)
+    return values
+
+
+def agreed_signal(number: int | None) -> int | None:
+    """The signal that any process got, so that all stop at the same step."""
+    if world_size() == 1:
+        return number
+    largest = torch.tensor(number or 0)
+    dist.all_reduce(largest, dist.ReduceOp.MAX)
+    return int(largest) or None
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    agreed_signal(None)
+
+
+def total(amount: Tensor) -> Tensor:
+    """The sum of ``amount`` over processes; its gradient reaches this process's own amount.
+
+    A loss that is a function of totals has the same value everywhere, and the processes' gradients add up to its own.
+    """
+    if world_size() == 1:
+        return amount
+    everywhere = amount.detach().clone()
+    dist.all_reduce(everywhere)
+    return everywhere + (amount - amount.detach())
+
+
+def own_rows(batch: Batch) -> Batch:
+    """This process's equal share of the biographies of ``batch``."""
+    size = len(batch.token_BT) // world_size()
+    return batch.rows(process_rank() * size, (process_rank() + 1) * size)
+
+
+def own_turns(items: Sequence[Value]) -> Iterator[tuple[Value, bool]]:
+    """Every so-manieth item, and whether it is this process's to count.
+
+    All processes get equally many, because a sharded model is only there when all call it; some repeat another's.
+    """
+    for start in range(0, len(items), world_size()):
+        number = start + process_rank()
+        yield items[number % len(items)], number < len(items)
+
+
+@dataclass(frozen=True)
+class SharedModel:
+    """How a training step calls a model, so that backward passes average the gradients of all processes.
+
+    Attributes:
+        forward, hidden: what to call instead of the model's own.
+        gradients_kept: inside this context, backward passes add to this process's gradients and do not average yet.
+    """
+
+    forward: Callable[..., ModelOutput]
+    hidden: Callable[..., tuple[Tensor, dict[int, Routing]]]
+    gradients_kept: Callable[[], AbstractContextManager] = nullcontext
+
+
+def share(model: Transformer, parallel: str, compile_forward: bool) -> SharedModel:
+    """Share a model between processes.
+
+    ``ddp`` keeps a whole model in every process. ``fsdp`` shards weights, gradients and optimizer state, in place.
+    """
+    if world_size() > 1 and parallel == "fsdp":
+        _shard(model)
+    forward = torch.compile(model) if compile_forward else model
+    if world_size() == 1:
+        return SharedModel(forward, model.hidden)
+    if parallel == "fsdp":
+        return SharedModel(forward, model.hidden, partial(_sharded_gradients_kept, model))
+    ddp = DistributedDataParallel(_TwoForwards(model, forward), gradient_as_bucket_view=True)
+    return SharedModel(partial(ddp, "forward"), partial(ddp, "hidden"), ddp.no_sync)
+
+
+class _TwoForwards(nn.Module):
+    """A model whose ``hidden`` can be called through a wrapper as its ``forward`` can."""
+
+    def __init__(self, model: Transformer, forward: Callable[..., ModelOutput]):
+        super().__init__()
+        self.model = model
+        self._ways: dict[str, Callable] = {"forward": forward, "hidden": model.hidden}  # a dict: no second child
+
+    def forward(self, way: str, *args: Any, **options: Any) -> Any:
+        return self._ways[way](*args, **options)
+
+
+def _shard(model: Transformer) -> None:
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method  # half a second to import
+
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")  # nobody writes into it
+    for layer in model.layers:
+        for part in layer.children():  # not the layer itself: its two halves are called, and it is not
+            if not isinstance(part, RMSNorm):
+                fully_shard(part)
+    fully_shard(model)
+    register_fsdp_forward_method(model, "hidden")
+
+
+@contextmanager
+def _sharded_gradients_kept(model: Any) -> Iterator[None]:
+    model.set_requires_gradient_sync(False)
+    yield
+    model.set_requires_gradient_sync(True)
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """All of a tensor that may be sharded; every process must ask."""
+    if world_size() == 1:
+        return tensor
+    from torch.distributed.tensor import DTensor
+
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def sharded_like(tensor: Tensor, like: Tensor | None) -> Tensor:
+    """This process's shard of a whole tensor, when ``like`` is sharded; scalars never are."""
+    if world_size() == 1:
+        return tensor
+    from torch.distributed.tensor import DTensor, distribute_tensor
+
+    if not isinstance(like, DTensor) or tensor.ndim == 0:
+        return tensor
+    return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)

@@ -1,0 +1,159 @@
+"""One run on two processes that torchrun starts, as a user would; gloo on a CPU."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from moefacts import run_files
+from moefacts.experiments.run import execute
+from tests.conftest import TINY, tiny_config
+
+# One dense layer and one mixture, every balancing loss that needs no noise, and two parts a step.
+MIXED = [
+    *TINY, "model=moe_laptop", "model.moe.num_experts=4", "model.moe.experts_per_token=2", "model.moe.d_expert=16",
+    "model.moe.layers=[1]", "model.num_layers=2", "model.d_hidden=32", "training.log_interval=1", "training.gradient_accumulation=2",
+    "model.moe.balance.importance=0.1", "model.moe.balance.token_balance=0.1", "model.moe.balance.z_loss=0.01",
+    "model.moe.balance.bias_rate=0.01", "training.clip_norm=0.5", "evaluation.biographies=30", "evaluation.batch_size=10",
+]  # fmt: skip
+TOLERANCE = 1e-4  # of every logged number over 12 steps, relative, and of every weight: fp32 sums in another order
+
+
+def torchrun(*arguments, **options):
+    """Start ``moefacts train`` on two processes."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.Popen(
+        [*command, "-m", "moefacts", "train", *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options,
+    )  # fmt: skip
+
+
+def trained_by_two(run, *arguments):
+    process = torchrun(*arguments, f"run.dir={run}")
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert output.split() == [str(run)]
+    assert run_files.read_manifest(run)["processes"] == 2
+    return run
+
+
+def complaints(errors):
+    """The lines of moefacts itself; torchrun adds a report of its own."""
+    return [line for line in errors.splitlines() if line.startswith("moefacts: ")]
+
+
+def records(run):
+    lines = run_files.read_metrics(run / run_files.METRICS)
+    return [{k: v for k, v in record.items() if not k.startswith("throughput/")} for record in lines]
+
+
+def tensors(run, step=12):
+    folder = run_files.checkpoint_folder(run, step)
+    return load_file(folder / "model.safetensors") | load_file(folder / "optimizer.safetensors")
+
+
+def assert_same(one, other):
+    assert run_files.checkpoint_steps(one) == run_files.checkpoint_steps(other)
+    for left, right in zip(records(one), records(other), strict=True):
+        assert left == pytest.approx(right, rel=TOLERANCE, abs=1e-6)
+    left, right = tensors(one), tensors(other)
+    assert left.keys() == right.keys()
+    for name, tensor in left.items():
+        torch.testing.assert_close(tensor, right[name], rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> dict[str, Path]:
+    """The same run by one process, and by two that keep the model whole or in shards; read only."""
+    root = tmp_path_factory.mktemp("distributed")
+    by_two = {how: trained_by_two(root / how, *MIXED, f"parallel={how}") for how in ("ddp", "fsdp")}
+    return by_two | {"one": execute(tiny_config(*MIXED, f"run.dir={root / 'one'}"))}
+
+
+def unfinished(run, copy):
+    """A copy of a run that was killed after its checkpoint at step 8."""
+    shutil.copytree(run, copy)
+    shutil.rmtree(run_files.checkpoint_folder(copy, 12))
+    shutil.rmtree(copy / run_files.PROBES)
+    manifest = run_files.read_manifest(copy) | {"state": "running"}
+    (copy / run_files.MANIFEST).write_text(json.dumps(manifest))
+    return copy
+
+
+@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+def test_two_processes_follow_the_curve_of_one(runs, how):
+    assert_same(runs["one"], runs[how])
+    assert {path.name for path in runs[how].rglob("*")} == {path.name for path in runs["one"].rglob("*")}
+
+
+@pytest.mark.parametrize("how", ["ddp", "fsdp"])
+def test_one_process_goes_on_with_what_two_began(runs, tmp_path, how):
+    run = unfinished(runs[how], tmp_path / "run")
+    assert_same(runs["one"], execute(tiny_config(*MIXED, f"run.dir={run}")))
+
+
+@pytest.mark.parametrize(("before", "after"), [("one", "ddp"), ("ddp", "fsdp")])
+def test_two_processes_go_on_with_what_others_began(runs, tmp_path, before, after):
+    run = unfinished(runs[before], tmp_path / "run")
+    assert_same(runs["one"], trained_by_two(run, *MIXED, f"parallel={after}"))
+
+
+def running(tmp_path, *arguments):
+    """A long run by two processes, some checkpoints in; the process ids of the two, main first."""
+    run = tmp_path / "run"
+    process = torchrun(*TINY, "training.steps=5000", "checkpoints.interval=20", f"run.dir={run}", *arguments)
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoints").exists() or len(run_files.checkpoint_steps(run)) < 2:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ranked = {child: Path(f"/proc/{child}/environ").read_bytes().split(b"\0") for child in children}
+    return run, process, [int(child) for rank in (0, 1) for child in ranked if b"RANK=%d" % rank in ranked[child]]
+
+
+@pytest.mark.parametrize("to_all", [True, False], ids=["to torchrun", "to one process"])
+def test_a_signal_stops_all_processes_at_the_same_step_with_the_state_saved(tmp_path, to_all):
+    run, process, (_, other) = running(tmp_path)
+    os.kill(process.pid if to_all else other, signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    manifest = run_files.read_manifest(run)
+    assert manifest["state"] == "interrupted", errors
+    assert run_files.checkpoint_steps(run)[-1] == manifest["last_step"] > 0
+    assert len(complaints(errors)) == 1, errors
+    assert f"interrupted at step {manifest['last_step']}" in complaints(errors)[0]
+
+
+def test_a_lost_process_ends_the_other_with_one_line(tmp_path):
+    run, process, (_, other) = running(tmp_path, "parallel=fsdp")
+    os.kill(other, signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert run_files.current_state(run, run_files.read_manifest(run)) in ("failed", "killed", "interrupted")
+    assert len(complaints(errors)) == 1, errors
+    assert "another process of this run was lost" in complaints(errors)[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["training.batch_size=6", "training.gradient_accumulation=2"], "2 processes"),
+        (["training.learning_rate=1e9", "training.clip_norm=null"], "training diverged"),
+    ],
+    ids=["indivisible batch", "divergence"],
+)
+def test_an_error_is_said_once(tmp_path, arguments, expected):
+    process = torchrun(*TINY, *arguments, f"run.dir={tmp_path}/run")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert len(complaints(errors)) == 1, errors
+    assert expected in complaints(errors)[0]
