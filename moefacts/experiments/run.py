@@ -27,6 +27,8 @@ from moefacts.training.loop import Trainer
 from moefacts.training.progress import ProgressDisplay
 from moefacts.training.run_directory import RunDirectory, counts_as_dict, provenance, shared_run_directory
 
+_ROUND, _ROUND_COMPILED = 8, 32  # widths of batches are multiples: the fewer there are, the fewer graphs to compile
+
 
 def pick_device(name: str) -> torch.device:
     """The device that ``name`` (auto, cpu, cuda) stands for here.
@@ -57,7 +59,8 @@ def prepare(config: RunConfig) -> Materials:
     population = build_population(config.population, config.seed)
     tokenizer = build_tokenizer(config.tokenizer, population.pools, population.templates)
     distribution = training_distribution(config.sampling, population, config.training.steps)
-    batcher = Batcher(population, tokenizer, device, distribution)
+    round_to = _ROUND_COMPILED if config.training.compile else _ROUND
+    batcher = Batcher(population, tokenizer, device, distribution, round_to)
     model = build_model(config.model, tokenizer.vocab_size, config.seed).to(device)
     return Materials(device, batcher, model)
 

@@ -211,7 +211,7 @@ class MixtureOfExperts(nn.Module):
 def dispatch(routing: Routing) -> tuple[Tensor, Tensor]:
     """The order that brings assignments together by expert, tokens ascending, and how many each expert has."""
     order_A = routing.expert_A.argsort(stable=True)
-    return order_A, torch.bincount(routing.expert_A, minlength=routing.logits_NE.shape[1])
+    return order_A, routing.load_E.long()
 
 
 def combine(parts: list[Tensor], token_A: Tensor, weight_A: Tensor, num_tokens: int) -> Tensor:

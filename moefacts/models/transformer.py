@@ -91,6 +91,10 @@ class Transformer(nn.Module):
         hidden, routings = self.hidden(token_BT, at_N, packing)
         return ModelOutput(F.linear(hidden, self.unembedding_VD), routings)
 
+    def losses(self, token_BT: Tensor, target_BT: Tensor) -> Tensor:
+        """Unreduced cross entropy at every position, padding included; one graph to compile, the head's loss in it."""
+        return token_losses(self(token_BT).logits, target_BT)
+
     def hidden(
         self, token_BT: Tensor, at_N: Tensor | None = None, packing: Packing | None = None
     ) -> tuple[Tensor, dict[int, Routing]]:

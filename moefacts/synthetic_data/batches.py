@@ -67,11 +67,9 @@ class Batch:
         """The fraction of target positions that is padding."""
         return 1 - self.num_targets / self.targets_BT.numel()
 
-    def rows(self, start: int, stop: int) -> "Batch":
-        """The biographies from ``start`` up to ``stop``, as wide as the whole batch."""
-        if (start, stop) == (0, len(self.token_BT)):
-            return self
-        return Batch(*(getattr(self, field.name)[start:stop] for field in fields(Batch)))
+    def rows(self, chosen: slice) -> "Batch":
+        """Some of the biographies, as wide as the whole batch."""
+        return Batch(*(getattr(self, field.name)[chosen] for field in fields(Batch)))
 
 
 class Batcher:

@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from moefacts.errors import UserError
 from moefacts.models.moe import Routing
 from moefacts.models.norm import RMSNorm
-from moefacts.models.transformer import ModelOutput, Transformer
+from moefacts.models.transformer import Transformer
 from moefacts.synthetic_data.batches import Batch
 from moefacts.training.config import TrainingConfig
 from moefacts.training.interrupt import Interrupted
@@ -147,9 +147,8 @@ def total(amount: Tensor) -> Tensor:
 
 
 def own_rows(batch: Batch) -> Batch:
-    """This process's equal share of the biographies of ``batch``."""
-    size = len(batch.token_BT) // world_size()
-    return batch.rows(process_rank() * size, (process_rank() + 1) * size)
+    """This process's equal share of the biographies of ``batch``: every so-manieth, so that all get long and short."""
+    return batch if world_size() == 1 else batch.rows(slice(process_rank(), None, world_size()))
 
 
 def own_turns(items: Sequence[Value]) -> Iterator[tuple[Value, bool]]:
@@ -167,38 +166,38 @@ class SharedModel:
     """How a training step calls a model, so that backward passes average the gradients of all processes.
 
     Attributes:
-        forward, hidden: what to call instead of the model's own.
+        losses, hidden: what to call instead of the model's own.
         gradients_kept: inside this context, backward passes add to this process's gradients and do not average yet.
     """
 
-    forward: Callable[..., ModelOutput]
+    losses: Callable[..., Tensor]
     hidden: Callable[..., tuple[Tensor, dict[int, Routing]]]
     gradients_kept: Callable[[], AbstractContextManager] = nullcontext
 
 
-def share(model: Transformer, parallel: str, compile_forward: bool) -> SharedModel:
+def share(model: Transformer, parallel: str, compile_losses: bool) -> SharedModel:
     """Share a model between processes.
 
     ``ddp`` keeps a whole model in every process. ``fsdp`` shards weights, gradients and optimizer state, in place.
     """
     if world_size() > 1 and parallel == "fsdp":
         _shard(model)
-    forward = torch.compile(model) if compile_forward else model
+    losses = torch.compile(model.losses, dynamic=False) if compile_losses else model.losses
     if world_size() == 1:
-        return SharedModel(forward, model.hidden)
+        return SharedModel(losses, model.hidden)
     if parallel == "fsdp":
-        return SharedModel(forward, model.hidden, partial(_sharded_gradients_kept, model))
-    ddp = DistributedDataParallel(_TwoForwards(model, forward), gradient_as_bucket_view=True)
-    return SharedModel(partial(ddp, "forward"), partial(ddp, "hidden"), ddp.no_sync)
+        return SharedModel(losses, model.hidden, partial(_sharded_gradients_kept, model))
+    ddp = DistributedDataParallel(_TwoForwards(model, losses), gradient_as_bucket_view=True)
+    return SharedModel(partial(ddp, "losses"), partial(ddp, "hidden"), ddp.no_sync)
 
 
 class _TwoForwards(nn.Module):
-    """A model whose ``hidden`` can be called through a wrapper as its ``forward`` can."""
+    """A model whose methods can be called through a wrapper as its ``forward`` can."""
 
-    def __init__(self, model: Transformer, forward: Callable[..., ModelOutput]):
+    def __init__(self, model: Transformer, losses: Callable[..., Tensor]):
         super().__init__()
         self.model = model
-        self._ways: dict[str, Callable] = {"forward": forward, "hidden": model.hidden}  # a dict: no second child
+        self._ways: dict[str, Callable] = {"losses": losses, "hidden": model.hidden}  # a dict: no second child
 
     def forward(self, way: str, *args: Any, **options: Any) -> Any:
         return self._ways[way](*args, **options)
@@ -213,7 +212,8 @@ def _shard(model: Transformer) -> None:
             if not isinstance(part, RMSNorm):
                 fully_shard(part)
     fully_shard(model)
-    register_fsdp_forward_method(model, "hidden")
+    for method in ("hidden", "losses"):
+        register_fsdp_forward_method(model, method)
 
 
 @contextmanager

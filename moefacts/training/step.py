@@ -14,7 +14,7 @@ from torch import Tensor
 from moefacts.config import RunConfig
 from moefacts.models.head_loss import scaled_token_losses
 from moefacts.models.moe import Routing
-from moefacts.models.transformer import Transformer, token_losses
+from moefacts.models.transformer import Transformer
 from moefacts.synthetic_data.batches import Batch
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.randomness import stream_key
@@ -97,7 +97,7 @@ class TrainingStep:
         loss, value_loss, balance_loss = (torch.zeros((), device=self.device) for _ in range(3))
         loads: dict[int, Tensor] = {}
         for start in range(0, len(batch.token_BT), size):
-            part = batch.rows(start, start + size)
+            part = batch.rows(slice(start, start + size))
             is_last = start + size == len(batch.token_BT)
             with nullcontext() if is_last else self._shared.gradients_kept():
                 objective, loss_N, is_value_N, routings = self._losses(own_rows(part), 1 / batch.num_targets)
@@ -116,12 +116,11 @@ class TrainingStep:
     def _losses(self, batch: Batch, scale: float) -> tuple[Tensor, Tensor, Tensor, dict[int, Routing]]:
         """The objective, ``scale`` times the summed token losses; these losses; which are of values; the routings."""
         target_N, is_value_N = batch.targets_BT.flatten(), batch.attribute_BT[:, 1:].flatten() >= 0
-        static_shapes = self.device.type == "cuda" or self.config.training.compile
-        if static_shapes and self.config.model.moe is None:  # padding is computed and masked: a graph of one shape
+        if self.config.training.compile and self.config.model.moe is None:  # padding is masked: graphs of few shapes
             with self.autocast():
-                output = self._shared.forward(batch.inputs_BT)
-            loss_N = token_losses(output.logits.flatten(0, 1), target_N) * batch.target_mask_BT.flatten()
-            return loss_N.sum() * scale, loss_N.detach(), is_value_N, output.routings
+                loss_BT = self._shared.losses(batch.inputs_BT, batch.targets_BT)
+            loss_N = (loss_BT * batch.target_mask_BT).flatten()
+            return loss_N.sum() * scale, loss_N.detach(), is_value_N, {}
         packing = pack(batch)  # padding costs nothing and meets no router
         with self.autocast():
             hidden_ND, routings = self._shared.hidden(batch.inputs_BT, packing=packing)

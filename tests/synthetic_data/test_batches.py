@@ -66,7 +66,7 @@ def test_no_biography_is_longer_than_longest_says(any_batcher):
 
 def test_rows_cuts_a_batch(batcher):
     whole = batcher.training_batch(2, 8)
-    parts = [whole.rows(0, 3), whole.rows(3, 8)]
+    parts = [whole.rows(slice(0, 3)), whole.rows(slice(3, 8))]
     assert torch.equal(torch.cat([part.token_BT for part in parts]), whole.token_BT)
     assert sum(part.num_tokens for part in parts) == whole.num_tokens
 

@@ -120,14 +120,15 @@ def test_gradient_accumulation_changes_nothing_but_rounding(make_config, tmp_pat
         assert all(math.isclose(one[key], other[key], rel_tol=2e-3, abs_tol=2e-3) for key in one)
 
 
-def test_the_static_path_of_compiled_and_cuda_runs_gives_the_same_losses(make_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda model: model)
+def test_the_padded_path_of_compiled_runs_gives_the_same_losses(make_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: function)
     runs = [
         execute(make_config(f"run.dir={tmp_path}/{flag}", f"training.compile={flag}", "training.log_interval=1"))
         for flag in ("false", "true")
     ]
     for one, other in zip(*map(records, runs), strict=True):
-        assert all(math.isclose(one[key], other[key], rel_tol=2e-3, abs_tol=2e-3) for key in one)
+        keys = one.keys() - {"train/padding_share"}  # compiled batches have few widths, and so more padding
+        assert all(math.isclose(one[key], other[key], rel_tol=2e-3, abs_tol=2e-3) for key in keys)
 
 
 def test_the_train_loss_is_the_mean_over_tokens_without_padding(make_config, tmp_path):
