@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 
-from benchmarks.setting import Result, Row, Setting, TrainingCase, ratio_text
-from benchmarks.timing import time_side_by_side
+from benchmarks.setting import Result, Row, Setting, TrainingCase, comparison_rows
+from benchmarks.timing import compare
 from moefacts.models.moe import MixtureOfExperts, dispatch
 from moefacts.presets import compose
 
@@ -124,29 +124,15 @@ def run(setting: Setting, tokens: int = TOKENS) -> Result:
         f"dispatch, {tokens} tokens, d 512, expert 128": dispatches(tokens, 512, 128),
         f"dispatch, {tokens // 8} tokens, d 64, expert 128": dispatches(tokens // 8, 64, 128),
     }
-    result: Result = {}
-    for title, candidates in comparisons.items():
-        timings = time_side_by_side(candidates, setting.rounds)
-        first = next(iter(timings.values()))
-        result[title] = {
-            name: timing.over(first).as_ratio() | timing.as_milliseconds() for name, timing in timings.items()
-        }
-    return result
+    return compare(comparisons, setting.rounds)
 
 
 def rows(result: Result) -> list[Row]:
     """What the table says."""
-    table = []
-    for title, candidates in result.items():
-        if not isinstance(candidates, dict) or "ratio" not in next(iter(candidates.values()), {}):
-            continue
-        first, *others = candidates
-        for name in others:
-            ratio = candidates[name]["ratio"]
-            goal, holds = "", None
-            if title == "training step":
-                goal, holds = f"≤ {STEP_GOAL}", ratio <= STEP_GOAL
-            elif title.startswith("layer"):
-                goal, holds = f"≥ {LAYER_GOAL}", ratio >= LAYER_GOAL
-            table.append(Row(f"{title}: {name} / {first}", ratio_text(candidates[name]), goal, holds))
-    return table
+
+    def goal(title: str, ratio: float) -> tuple[str, bool | None]:
+        if title == "training step":
+            return f"≤ {STEP_GOAL}", ratio <= STEP_GOAL
+        return (f"≥ {LAYER_GOAL}", ratio >= LAYER_GOAL) if title.startswith("layer") else ("", None)
+
+    return comparison_rows(result, goal)

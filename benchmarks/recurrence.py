@@ -1,12 +1,9 @@
 """Ways to run the linear recurrence on one CPU thread, forward and backward, and what a recurrent model's step costs.
 
-    python -m benchmarks.recurrence [--rounds 9]
-
 All ways are exact and are checked to agree first. ``chunks`` runs about sqrt(T) chunks side by side and then carries
 their ends over; ``doubling`` (Hillis and Steele) needs log2(T) passes over everything.
 """
 
-import argparse
 import math
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks.moe import training_step
-from benchmarks.timing import time_side_by_side
+from benchmarks.setting import Result, Row, Setting, TrainingCase, comparison_rows, no_goal
+from benchmarks.timing import compare
 from moefacts.models.recurrence import linear_recurrence
 
 
@@ -98,25 +95,14 @@ def scans(batch: int, length: int, width: int) -> dict[str, Callable[[], None]]:
     return {name: run(way) for name, way in WAYS.items()}
 
 
-def main() -> None:
-    """Run everything and print ratios."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    comparisons = {
-        "recurrence, batch 128, length 80, width 64": lambda: scans(128, 80, 64),
-        "recurrence, batch 128, length 80, width 608": lambda: scans(128, 80, 608),
-        "training step": lambda: {n: training_step(n) for n in ("dense_laptop", "dense_laptop_recurrent")},
-    }
-    for title, candidates in comparisons.items():
-        timings = time_side_by_side(candidates(), options.rounds)
-        first = next(iter(timings.values())).median
-        print(f"\n{title}")
-        for name, timing in timings.items():
-            spread = f"[{timing.low / first:.2f}, {timing.high / first:.2f}]"
-            print(f"  {name:36s} {timing.median / first:5.2f} × {spread}  {1000 * timing.median:8.1f} ms")
+def run(setting: Setting, batch: int = 128, length: int = 80, widths: tuple[int, ...] = (64, 608)) -> Result:
+    """Every way at the widths of the laptop and of the 44M model, and the training step of both kinds of model."""
+    names = ("dense_laptop", "dense_laptop_recurrent")
+    comparisons = {f"recurrence, {batch} × {length}, width {width}": scans(batch, length, width) for width in widths}
+    comparisons["training step"] = {name: TrainingCase(setting.config(f"model={name}")).stepper() for name in names}
+    return compare(comparisons, setting.rounds)
 
 
-if __name__ == "__main__":
-    main()
+def rows(result: Result) -> list[Row]:
+    """What the table says."""
+    return comparison_rows(result, no_goal)

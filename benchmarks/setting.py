@@ -47,6 +47,29 @@ def ratio_text(measured: dict[str, float]) -> str:
 Result = dict[str, Any]
 
 
+def comparison_rows(result: Result, goal: Callable[[str, float], tuple[str, bool | None]]) -> list[Row]:
+    """A line for every candidate of what ``timing.compare`` gave, over the first of its comparison.
+
+    Args:
+        result: the benchmark's result; entries of another form are passed over.
+        goal: from a comparison's title and a ratio to the goal's text and whether it is met.
+    """
+    table = []
+    for title, candidates in result.items():
+        if not isinstance(candidates, dict) or "ratio" not in next(iter(candidates.values()), {}):
+            continue
+        first, *others = candidates
+        for name in others:
+            text, holds = goal(title, candidates[name]["ratio"])
+            table.append(Row(f"{title}: {name} / {first}", ratio_text(candidates[name]), text, holds))
+    return table
+
+
+def no_goal(_title: str, _ratio: float) -> tuple[str, None]:
+    """For comparisons that only inform."""
+    return "", None
+
+
 @dataclass
 class TrainingCase:
     """The training step of one configuration, and the batches that it is measured on, in turns."""

@@ -73,3 +73,15 @@ def time_side_by_side(candidates: dict[str, Callable[[], object]], rounds: int, 
             if number >= warmup:
                 seconds[name].append(clock() - started)
     return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+
+def compare(comparisons: dict[str, dict[str, Callable[[], object]]], rounds: int) -> dict[str, dict[str, dict]]:
+    """Time the candidates of every comparison side by side; ratios are over its first candidate."""
+    result = {}
+    for title, candidates in comparisons.items():
+        timings = time_side_by_side(candidates, rounds)
+        first = next(iter(timings.values()))
+        result[title] = {
+            name: timing.over(first).as_ratio() | timing.as_milliseconds() for name, timing in timings.items()
+        }
+    return result

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import data, floor, generate, gpu, memory, moe, scaling, table, timing, transformers
+from benchmarks import data, floor, generate, gpu, memory, moe, parts, recurrence, scaling, table, timing, transformers
 from benchmarks.setting import Setting, TrainingCase
 from benchmarks.worker import joined
 from tests.conftest import TINY, tiny_config
@@ -21,6 +21,8 @@ MEASURED = {
     "generate": lambda: generate.run(Setting(2, (*TINY, "dataset.train=500"))),
     "memory": lambda: memory.run(SETTING, {"length": {"x2": ([], 2)}}),
     "moe": lambda: moe.run(SETTING, tokens=64),
+    "parts": lambda: parts.run(SETTING),
+    "recurrence": lambda: recurrence.run(SETTING, batch=2, length=5, widths=(4,)),
     "scaling": lambda: scaling.run(SETTING),
     "gpu": lambda: gpu.run(
         Setting(2, (*TINY, "device=cpu", "tokenizer=word", "model.d_head=16")), matrix_size=64, compile_too=False
@@ -33,6 +35,8 @@ KEYS = {
     "generate": {"biographies_per_second", "biographies_per_cpu_second"},
     "memory": {"length"},
     "moe": {"training step"},
+    "parts": {"attention", "head and loss", "RMSNorm"},
+    "recurrence": {"training step"},
     "scaling": {"ratio", "cores"},
     "gpu": {"matrix_peak_tflops", "dense", "moe", "bf16_experts_relative_error"},
 }
