@@ -1,7 +1,13 @@
-"""The feed-forward block of a decoder layer."""
+"""The feed-forward block of a decoder layer.
+
+Shape legend: N tokens, D model width, F hidden width.
+"""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from moefacts.models.chunked_feed_forward import chunked_feed_forward
+from moefacts.models.plain_cpu import is_plain_cpu
 
 
 class FeedForward(nn.Module):
@@ -16,8 +22,17 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in; the last axis is the model width."""
-        gate = None if self.gate is None else self.gate(x)
-        return self.down(activate(self.up(x), gate, self.activation))
+        gate_FD = None if self.gate is None else self.gate.weight
+        flat_ND = x.reshape(-1, x.shape[-1])
+        return feed_forward(flat_ND, self.up.weight, gate_FD, self.down.weight, self.activation).view_as(x)
+
+
+def feed_forward(x_ND: Tensor, up_FD: Tensor, gate_FD: Tensor | None, down_DF: Tensor, activation: str) -> Tensor:
+    """The block as a function of its weights; ``gate_FD`` is there for ``swiglu`` only."""
+    if is_plain_cpu(x_ND):
+        return chunked_feed_forward(x_ND, up_FD, gate_FD, down_DF, activation)
+    gate_NF = None if gate_FD is None else F.linear(x_ND, gate_FD)
+    return F.linear(activate(F.linear(x_ND, up_FD), gate_NF, activation), down_DF)
 
 
 def activate(up: Tensor, gate: Tensor | None, activation: str) -> Tensor:

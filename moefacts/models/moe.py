@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from moefacts.models.config import MoEConfig
-from moefacts.models.feed_forward import FeedForward, activate
+from moefacts.models.feed_forward import FeedForward, activate, feed_forward
 
 _GROUPED_UP_TO = (
     256  # assignments per expert: on a CPU, grouped products win when experts get few tokens (benchmarks/moe.py)
@@ -154,16 +154,15 @@ class Experts(nn.Module):
         up_E, down_E = self.up.unbind(), self.down.unbind()
         gate_E = repeat(None) if self.gate is None else self.gate.unbind()
         parts = x_AD.split(count_E.tolist())
-        return [self._one(x, up, gate, down) for x, up, gate, down in zip(parts, up_E, gate_E, down_E, strict=False)]
+        return [
+            feed_forward(x, up, gate, down, self.activation)
+            for x, up, gate, down in zip(parts, up_E, gate_E, down_E, strict=False)
+        ]
 
     def one(self, x: Tensor, expert: int) -> Tensor:
         """Apply one expert to all rows of ``x``."""
         gate = None if self.gate is None else self.gate[expert]
-        return self._one(x, self.up[expert], gate, self.down[expert])
-
-    def _one(self, x: Tensor, up: Tensor, gate: Tensor | None, down: Tensor) -> Tensor:
-        gated = None if gate is None else F.linear(x, gate)
-        return F.linear(activate(F.linear(x, up), gated, self.activation), down)
+        return feed_forward(x, self.up[expert], gate, self.down[expert], self.activation)
 
     def _grouped(self, x_AD: Tensor, count_E: Tensor) -> Tensor:
         offset_E = count_E.cumsum(0).to(torch.int32)
