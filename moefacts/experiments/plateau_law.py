@@ -22,21 +22,23 @@ PUBLISHED_ENDS = {4000: 375, 8000: 600, 16000: 1110, 32000: 2090, 64000: 3085, 1
 EVALUATIONS_ON_PLATEAU = 3  # fewer than so many evaluation intervals long, a plateau has melted into the first phase
 SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
 
-# Size -> (step limit, steps it is likely to take). Sizes below 512 are there to show where the law stops holding.
+# Size -> (step limit, steps it is likely to take, steps between evaluations near the end: about a twentieth of those,
+# 10 at least). Sizes below 512 are there to show where the law stops holding.
 _LAPTOP_STEPS = {
-    128: (300, 110), 256: (300, 110), 512: (400, 140), 1024: (600, 200), 2048: (900, 330), 4096: (1500, 620),
-    8192: (2600, 1230),
+    128: (300, 110, 10), 256: (300, 110, 10), 512: (400, 140, 10), 1024: (600, 200, 10), 2048: (900, 330, 20),
+    4096: (1500, 620, 30), 8192: (2600, 1230, 60),
 }  # fmt: skip
-# Dense where the plateau ends, twice as rare before; of unseen people, whom the law does not need, only first and last.
-_LAPTOP_EVALUATION = (
-    "evaluation.interval=10",
-    "evaluation.interval_early=20",
-    "evaluation.interval_after_plateau=10",
-    "evaluation.interval_unseen=10000",
+_NEVER = (
+    1_000_000  # evaluations apart: the law does not need unseen people, who are met at the first and last step only
 )
-_PAPER_EVALUATION = ("evaluation.interval_early=100", "evaluation.interval_unseen=10000")
+_PAPER_EVALUATION = ("evaluation.interval_early=100", f"evaluation.interval_unseen={25 * _NEVER}")
 _LAPTOP_RATES, _LAPTOP_RATE_STEPS = ("1.5e-3", "3e-3", "6e-3", "1.2e-2"), {512: 250, 1024: 400, 2048: 700}
 _PAPER_RATES = ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")
+
+
+def _laptop_evaluation(interval: int) -> tuple[str, ...]:
+    factors = {"interval": 1, "interval_after_plateau": 1, "interval_early": 4, "interval_unseen": _NEVER}
+    return tuple(f"evaluation.{key}={factor * interval}" for key, factor in factors.items())
 
 
 def _laptop_grid() -> list[GridRun]:
@@ -46,13 +48,13 @@ def _laptop_grid() -> list[GridRun]:
                 f"population.size={size}",
                 f"seed={seed}",
                 f"training.steps={steps}",
-                "training.stop_after_plateau=30",
-                *_LAPTOP_EVALUATION,
+                f"training.stop_after_plateau={2 * interval}",
+                *_laptop_evaluation(interval),
             ),
-            expected,
+            expected + 2 * interval,
             {"size": size},
         )
-        for size, (steps, expected) in _LAPTOP_STEPS.items()
+        for size, (steps, expected, interval) in _LAPTOP_STEPS.items()
         for seed in range(3)
     ]
 
@@ -74,8 +76,7 @@ def _laptop_rate_grid() -> list[GridRun]:
                 f"training.steps={steps}",
                 f"training.learning_rate={rate}",
                 f"seed={seed}",
-                *_LAPTOP_EVALUATION[:2],
-                _LAPTOP_EVALUATION[-1],
+                *_laptop_evaluation(_LAPTOP_STEPS[size][2]),
             ),
             labels={"size": size, "learning_rate": float(rate)},
         )
