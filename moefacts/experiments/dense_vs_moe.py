@@ -63,9 +63,9 @@ def _grid(scale: str) -> list[GridRun]:
     for size in _STEPS[scale]:
         common = _common(scale, size)
         for kind in NAMES:
-            # Without balancing at one size: whether a router collapses is not a question of how many people there are.
-            without_too = (BALANCED, UNBALANCED) if size == _COLLAPSE_SIZE[scale] else (BALANCED,)
-            for balancing in (DENSE,) if kind == "dense" else without_too:
+            # Without balancing at one size, and at equal active parameters: that is enough to see what collapse costs.
+            without_too = size == _COLLAPSE_SIZE[scale] and not kind.endswith("_total")
+            for balancing in (DENSE,) if kind == "dense" else (BALANCED, UNBALANCED) if without_too else (BALANCED,):
                 labels = {"part": "comparison", "kind": kind, "balancing": balancing, "size": size}
                 without = _NO_BALANCING if balancing == UNBALANCED else ()
                 for seed in _SEEDS:
