@@ -1,4 +1,4 @@
-"""Figures that compare models over population sizes, and show a router collapse."""
+"""Figures that compare runs over population sizes or another quantity, and show a router collapse."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,21 @@ _DODGE = 0.025  # of a size, so that intervals of several models stand beside ea
 
 @dataclass(frozen=True)
 class Series:
-    """One line: a model over population sizes, one number a seed at each."""
+    """One line: a model over population sizes, say, one number a seed at each."""
 
     label: str
-    values: Mapping[int, Sequence[float | None]]
+    values: Mapping[int, Sequence[float | None]] | Mapping[float, Sequence[float | None]]
 
 
-def compare_over_sizes(rows: Mapping[str, Mapping[str, Sequence[Series]]]) -> Figure:
+def compare_over(
+    rows: Mapping[str, Mapping[str, Sequence[Series]]], xlabel: str = "people", logarithmic: bool = True
+) -> Figure:
     """Rows of panels, a column a measure: means with 95% intervals over seeds, single runs as dots.
 
     Args:
         rows: row title -> measure (the y label) -> its lines. Lines of the same label share a colour.
+        xlabel: what the lines run over.
+        logarithmic: whether that has a logarithmic axis.
     """
     measures = list(next(iter(rows.values())))
     figure, panels = plt.subplots(
@@ -46,18 +50,18 @@ def compare_over_sizes(rows: Mapping[str, Mapping[str, Sequence[Series]]]) -> Fi
             axes = panels[row][column]
             lines = by_measure[measure]
             for place, line in enumerate(lines):
-                shift = 1 + _DODGE * (place - (len(lines) - 1) / 2)
+                shift = 1 + _DODGE * (place - (len(lines) - 1) / 2) * logarithmic
                 handles[line.label] = _line(axes, line, shift, colors[line.label])
-            axes.set_xscale("log")
+            axes.set_xscale("log" if logarithmic else "linear")
             sizes = sorted({size for line in lines for size in line.values})
             axes.xaxis.set_major_locator(FixedLocator(sizes))
             axes.xaxis.set_minor_locator(NullLocator())
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
             axes.set_ylabel(measure)
             axes.set_title(title)
             axes.grid(axis="y")
             if row == len(rows) - 1:
-                axes.set_xlabel("people")
+                axes.set_xlabel(xlabel)
     for column in range(len(measures)):
         _fit_to_dots(panels[:, column], [row[measures[column]] for row in rows.values()])
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, len(handles)))

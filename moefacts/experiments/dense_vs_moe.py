@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from moefacts.analysis.comparison import paired_difference
-from moefacts.analysis.comparison_figures import Series, compare_over_sizes, load_over_training_by_balancing
+from moefacts.analysis.comparison_figures import Series, compare_over, load_over_training_by_balancing
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
 from moefacts.experiments.model_comparison import (
@@ -185,7 +185,7 @@ def _comparison_figure(comparison: Comparison):
                     by_size.setdefault(size, []).append(value)
                 by_measure.setdefault(label, []).append(Series(name, by_size))
         rows[f"mixtures {'with' if balancing == BALANCED else 'without'} balancing"] = by_measure
-    return compare_over_sizes(rows)
+    return compare_over(rows)
 
 
 def _claims() -> list[Claim]:

@@ -68,7 +68,7 @@ def value_of(run: FinishedRun, measure: str) -> float | None:
 def against_dense(measure: str, kind: str, decide, ratio: bool, comparison: Comparison) -> Verdict:
     """Decide from the mean paired difference (or log ratio) of a balanced mixture from dense, over sizes and seeds."""
     ours, theirs = comparison.values(measure, kind, BALANCED), comparison.values(measure, "dense", DENSE)
-    return _decide(paired_difference(ours, theirs, _log_ratio if ratio else _plain), decide)
+    return decide_paired(paired_difference(ours, theirs, log_ratio if ratio else _plain), decide)
 
 
 def against_unbalanced(measure: str, decide, comparison: Comparison) -> Verdict:
@@ -80,10 +80,11 @@ def against_unbalanced(measure: str, decide, comparison: Comparison) -> Verdict:
             for balancing, values in ((UNBALANCED, ours), (BALANCED, theirs)):
                 found = comparison.values(measure, kind, balancing)
                 values.update({(kind, *key): value for key, value in found.items()})
-    return _decide(paired_difference(ours, theirs), decide)
+    return decide_paired(paired_difference(ours, theirs), decide)
 
 
-def _decide(pair: Paired | None, decide) -> Verdict:
+def decide_paired(pair: Paired | None, decide) -> Verdict:
+    """Decide from a paired difference; the text says over how many pairs."""
     if pair is None:
         return cannot_tell("no pair of runs has it")
     verdict = decide(pair.mean, pair.interval)
@@ -95,5 +96,6 @@ def _plain(ours: float, theirs: float) -> float:
     return ours - theirs
 
 
-def _log_ratio(ours: float, theirs: float) -> float:
+def log_ratio(ours: float, theirs: float) -> float:
+    """Natural logarithm of ours over theirs."""
     return math.log(ours / theirs)
