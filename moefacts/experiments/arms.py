@@ -101,7 +101,9 @@ def arm_findings(
             if arm != reference:
                 differences.append([f"{size:,}", arm, *(_paired_text(pair) for pair in paired.values())])
     tables = [Table(title, ["people", "arm", "runs", *MEASURES.values()], rows, note)]
-    about = "Pairs of equal size and seed; 95% intervals. The plateau's end as mean log ratio: −0.1 is about 10% earlier."
+    about = (
+        "Pairs of equal size and seed; 95% intervals. The plateau's end as mean log ratio: −0.1 is about 10% earlier."
+    )
     tables.append(Table(f"Less “{reference}”", ["people", "arm", *MEASURES.values()], differences, about))
     figures = {}
     for size in arms.sizes:

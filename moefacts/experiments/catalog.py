@@ -1,12 +1,21 @@
 """The studies by name, in the order in which ``moefacts reproduce all`` runs those of the paper."""
 
 from moefacts.errors import UserError, nearest
-from moefacts.experiments import dense_vs_moe, phases, plateau_law, power_law
+from moefacts.experiments import adaptive, dense_vs_moe, distributions, phases, plateau_law, power_law, warmup
 from moefacts.experiments.study import Study
 
 STUDIES: dict[str, Study] = {
     study.name: study
-    for study in (plateau_law.STUDY, plateau_law.RATES_STUDY, phases.STUDY, power_law.STUDY, dense_vs_moe.STUDY)
+    for study in (
+        plateau_law.STUDY,
+        plateau_law.RATES_STUDY,
+        phases.STUDY,
+        power_law.STUDY,
+        warmup.STUDY,
+        distributions.STUDY,
+        adaptive.STUDY,
+        dense_vs_moe.STUDY,
+    )
 }
 ALL = "all"  # every study with a published answer
 _NOT_IN_ALL = (plateau_law.RATES_STUDY.name, dense_vs_moe.STUDY.name)

@@ -1,7 +1,8 @@
 """Figure 4, left and middle, and G: which unevenness P(i) ∝ i^(−α) ends the plateau first, and which ends lowest."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -165,14 +166,10 @@ def _monotone(chains: dict[str, list[tuple[int, float | None]]], sign: int) -> V
     if not known:
         return cannot_tell("no two budgets or sizes to compare")
     text = "; ".join(f"{name}: " + ", ".join(f"{at:,} → {b:g}" for at, b in chain) for name, chain in known.items())
-    steps = [sign * (b - a) for chain in known.values() for (_, a), (_, b) in _neighbours(chain)]
+    steps = [sign * (b - a) for chain in known.values() for (_, a), (_, b) in pairwise(chain)]
     if any(step < 0 for step in steps):
         return Verdict(DOES_NOT_HOLD, text)
     return Verdict(HOLDS, text) if any(step > 0 for step in steps) else cannot_tell(f"{text} (the grid is too coarse)")
-
-
-def _neighbours(chain: list) -> Iterable:
-    return zip(chain[:-1], chain[1:], strict=True)
 
 
 _DIRECTION = (

@@ -3,7 +3,7 @@
 import pytest
 
 from moefacts.analysis.figures import draw_study_figures
-from moefacts.experiments import power_law
+from moefacts.experiments import adaptive, distributions, power_law, warmup
 from moefacts.experiments.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from tests.experiments.made_up import made_up_run
 
@@ -61,3 +61,71 @@ def test_with_runs_missing_a_power_law_is_not_judged(keep):
     findings = power_law.examine([run for run in power_law_runs({1024: 0.6, 2048: 0.6}) if keep(run)])
     assert verdicts(power_law.STUDY, findings)[1] == CANNOT_TELL
     assert verdicts(power_law.STUDY, findings)[3] == CANNOT_TELL
+
+
+def arm_study_runs(study, saved, slope=0.01, seeds=(0, 1, 2)):
+    """``saved``: (arm, size) -> how many steps earlier than uniform sampling its plateau ends."""
+    runs = []
+    for grid_run in study.grids["laptop"]:
+        arm, size, seed = grid_run.labels["arm"], grid_run.labels["size"], seed_of(grid_run)
+        steps = int(next(o for o in grid_run.overrides if o.startswith("training.steps=")).partition("=")[2])
+        if seed in seeds:
+            leaves = 0.7 * steps + 2 * seed + (len(arm) + seed) % 3 - saved(arm, size)
+            runs.append(made_up_run(grid_run, leaves, slope=slope, last=steps))
+    return runs
+
+
+def answers(study, findings):
+    return dict(zip((claim.text for claim in study.claims["laptop"]), verdicts(study, findings), strict=True))
+
+
+def test_a_warmup_that_helps_and_is_rightly_chosen_is_said_to_be(tmp_path):
+    gains = {"uniform": 0, warmup.MAIN: 60}
+    findings = warmup.examine(arm_study_runs(warmup.STUDY, lambda arm, _: gains.get(arm, 30)))
+    assert set(verdicts(warmup.STUDY, findings)) == {HOLDS}
+    assert drawn(findings, tmp_path) == ["loss_2048"]
+    worse = warmup.examine(arm_study_runs(warmup.STUDY, lambda arm, _: -50 if arm == warmup.MAIN else 0))
+    assert set(verdicts(warmup.STUDY, worse)) == {DOES_NOT_HOLD}
+
+
+def test_warmup_must_beat_the_best_of_the_other_distributions(tmp_path):
+    study = distributions.STUDY
+    gains = {distributions.WARMUP: 50, distributions.CELEBRITIES: 80, distributions.ZIPF: -40}
+    findings = distributions.examine(arm_study_runs(study, lambda arm, _: gains.get(arm, 0)))
+    assert verdicts(study, findings) == [DOES_NOT_HOLD, HOLDS, DOES_NOT_HOLD, HOLDS]
+    assert drawn(findings, tmp_path) == ["loss_1024", "loss_2048", "over_sizes"]
+
+
+def test_the_control_never_sees_anybody_outside_the_warmup():
+    from moefacts.presets import compose
+    from moefacts.synthetic_data.distribution import Distribution
+
+    (run,) = [r for r in distributions.STUDY.grids["laptop"] if r.labels["arm"] == distributions.SUBSET][:1]
+    config = compose(["scale=laptop", *run.overrides])
+    shown = Distribution(config.sampling, config.population.size, config.training.steps)
+    assert shown.support(config.training.steps - 1, config.training.batch_size, None) == range(512)
+
+
+def test_an_adaptive_curriculum_is_measured_against_the_best_of_what_is_tuned():
+    study, best = (
+        adaptive.STUDY,
+        {512: "warm-up for 16 epochs", 1024: "warm-up for 8 epochs", 2048: "warm-up for 8 epochs"},
+    )
+    gains = {adaptive.AT_ONCE: 20, adaptive.STAGED: 25, "power law α = 0.6": 5}
+    runs = arm_study_runs(study, lambda arm, size: 40 if arm == best[size] else gains.get(arm, 0))
+    assert verdicts(study, adaptive.examine(runs)) == [HOLDS, HOLDS, DOES_NOT_HOLD, HOLDS, HOLDS]
+
+
+def test_where_the_adaptive_curriculum_stops_mattering_is_named():
+    runs = arm_study_runs(adaptive.STUDY, lambda arm, size: 30 if "adaptive" in arm and size > 512 else 0)
+    findings = adaptive.examine(runs)
+    last = adaptive.STUDY.claims["laptop"][-1].decide(findings.evidence)
+    assert (last.answer, "does not matter at 512" in last.here) == (DOES_NOT_HOLD, True)
+    assert min(findings.values["loss_saved_over_uniform"][adaptive.AT_ONCE][2048]) > 0.2
+
+
+@pytest.mark.parametrize("study", [warmup.STUDY, distributions.STUDY, adaptive.STUDY], ids=lambda study: study.name)
+def test_one_run_makes_tables_but_no_verdict(study, tmp_path):
+    findings = study.examine(arm_study_runs(study, lambda *_: 0, seeds=(0,))[:1])
+    assert set(verdicts(study, findings)) == {CANNOT_TELL}
+    drawn(findings, tmp_path)
