@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -20,7 +21,7 @@ class Series:
     """One line: a model over population sizes, say, one number a seed at each."""
 
     label: str
-    values: Mapping[int, Sequence[float | None]] | Mapping[float, Sequence[float | None]]
+    values: Mapping[Any, Sequence[float | None]]
 
 
 def compare_over(

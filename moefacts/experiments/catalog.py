@@ -1,22 +1,36 @@
 """The studies by name, in the order in which ``moefacts reproduce all`` runs those of the paper."""
 
 from moefacts.errors import UserError, nearest
-from moefacts.experiments import adaptive, dense_vs_moe, distributions, phases, plateau_law, power_law, warmup
+from moefacts.experiments import (
+    adaptive,
+    celebrities,
+    dense_vs_moe,
+    distributions,
+    phases,
+    plateau_law,
+    power_law,
+    robustness,
+    sequential,
+    templates,
+    warmup,
+)
 from moefacts.experiments.study import Study
 
-STUDIES: dict[str, Study] = {
-    study.name: study
-    for study in (
-        plateau_law.STUDY,
-        plateau_law.RATES_STUDY,
-        phases.STUDY,
-        power_law.STUDY,
-        warmup.STUDY,
-        distributions.STUDY,
-        adaptive.STUDY,
-        dense_vs_moe.STUDY,
-    )
-}
+_IN_ORDER = (
+    plateau_law,
+    phases,
+    robustness,
+    templates,
+    power_law,
+    celebrities,
+    warmup,
+    distributions,
+    adaptive,
+    sequential,
+    dense_vs_moe,
+)
+STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in _IN_ORDER}
+STUDIES[plateau_law.RATES_STUDY.name] = plateau_law.RATES_STUDY
 ALL = "all"  # every study with a published answer
 _NOT_IN_ALL = (plateau_law.RATES_STUDY.name, dense_vs_moe.STUDY.name)
 

@@ -88,14 +88,18 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     return Findings(values, [Table("Phases by seed", columns, rows, note)], figures, runs)
 
 
+def three_phases(run: FinishedRun) -> bool | None:
+    """Whether a run falls to the baseline, stays for ``PLATEAU_SHARE`` of the steps, and leaves; None: unclear."""
+    start, end = run.measures["plateau_start"], run.measures["plateau_end_interpolated"]
+    if run.measures["plateau_end_status"] == END_CANNOT_BE_TOLD:
+        return None
+    reached = run.measures["plateau_end_status"] == REACHED and start is not None
+    return bool(reached and end - start >= PLATEAU_SHARE * end)
+
+
 def _three_phases(runs: Evidence) -> Verdict:
-    shown = unknown = 0
-    for run in runs:
-        start, end = run.measures["plateau_start"], run.measures["plateau_end_interpolated"]
-        if run.measures["plateau_end_status"] == END_CANNOT_BE_TOLD:
-            unknown += 1
-        elif run.measures["plateau_end_status"] == REACHED and start is not None:
-            shown += end - start >= PLATEAU_SHARE * end
+    answers = [three_phases(run) for run in runs]
+    shown, unknown = answers.count(True), answers.count(None)
     text = f"in {shown} of {len(runs)} seeds" + (f", {unknown} cannot be told" if unknown else "")
     if shown == len(runs):
         return Verdict(HOLDS, text)

@@ -103,12 +103,12 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 
 def _figure(evidence: Evidence):
-    def lines(of: Callable[[int, float], list[float | None]]) -> list[Series]:
-        return [Series(f"{n:,} people", {a: of(n, a) for a in evidence.exponents}) for n in evidence.sizes]
+    def lines(of: Callable[..., list[float | None]], *budget: int) -> list[Series]:
+        return [Series(f"{n:,} people", {a: of(n, a, *budget) for a in evidence.exponents}) for n in evidence.sizes]
 
     panels = {"plateau end (steps)": lines(evidence.plateau_ends)}
     for budget in evidence.budgets:
-        panels[f"loss after {budget:,} steps"] = lines(lambda n, a, budget=budget: evidence.losses(n, a, budget))
+        panels[f"loss after {budget:,} steps"] = lines(evidence.losses, budget)
     return compare_over({"": panels}, "exponent α", logarithmic=False)
 
 
