@@ -14,10 +14,11 @@ BASELINE = 4.914
 ATTRIBUTES = ("birth_date", "birthplace", "location", "university", "major", "company")
 
 
-def made_up_run(grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0):
+def made_up_run(grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0, extra=None):
     """A finished run whose loss comes near the baseline at ``start`` and leaves its plateau at ``leaves``.
 
     ``collapse`` from 0 (even) to 1 (one expert takes everything) is where a mixture's load ends.
+    ``extra``: step -> more metrics of its evaluation.
     """
     config = asdict(compose(["scale=laptop", *grid_run.overrides]))
     last, spacing = last or int(leaves + 60), config["evaluation"]["interval"]
@@ -36,6 +37,7 @@ def made_up_run(grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0)
                 record |= {f"eval/{cohort}/{name}/{attribute}": one for attribute in ATTRIBUTES}
         if config["model"]["moe"]:
             record |= _routing(config["model"]["moe"]["num_experts"], collapse * step / last)
+        record |= extra(step) if extra else {}
         records.append(record)
         records.append({"step": step, "train/loss": loss, "throughput/tokens_per_second": 40_000.0})
     manifest = {

@@ -1,9 +1,19 @@
 """What the studies of distributions, curricula and variety conclude from made-up runs."""
 
+import numpy as np
 import pytest
 
 from moefacts.analysis.figures import draw_study_figures
-from moefacts.experiments import adaptive, distributions, power_law, warmup
+from moefacts.experiments import (
+    adaptive,
+    celebrities,
+    distributions,
+    power_law,
+    robustness,
+    sequential,
+    templates,
+    warmup,
+)
 from moefacts.experiments.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from tests.experiments.made_up import made_up_run
 
@@ -129,3 +139,115 @@ def test_one_run_makes_tables_but_no_verdict(study, tmp_path):
     findings = study.examine(arm_study_runs(study, lambda *_: 0, seeds=(0,))[:1])
     assert set(verdicts(study, findings)) == {CANNOT_TELL}
     drawn(findings, tmp_path)
+
+
+def template_runs(learns):
+    """``learns(order, count)``: whether that variety is enough for facts to be learned."""
+    runs = []
+    for grid_run in templates.STUDY.grids["laptop"]:
+        arm = grid_run.labels["arm"]
+        order, count = arm.split(", ")[0], int(arm.split(", ")[1].split()[0])
+        leaves = 150 + 3 * seed_of(grid_run) if learns(order, count) else 5000
+        runs.append(made_up_run(grid_run, leaves, last=350))
+    return runs
+
+
+def test_facts_are_learned_only_from_varied_text(tmp_path):
+    study = templates.STUDY
+    findings = templates.examine(template_runs(lambda order, count: order == templates.SHUFFLED and count > 1))
+    assert verdicts(study, findings) == [HOLDS] * 5
+    assert drawn(findings, tmp_path) == ["templates"]
+    always = templates.examine(template_runs(lambda *_: True))
+    assert verdicts(study, always)[:3] == [HOLDS, DOES_NOT_HOLD, DOES_NOT_HOLD]
+
+
+def test_one_run_without_three_phases_is_named(tmp_path):
+    study, grid = robustness.STUDY, robustness.STUDY.grids["laptop"]
+
+    def runs(stays):
+        return [made_up_run(r, 5000 if r.labels["value"] == stays else 400, last=700) for r in grid]
+
+    findings = robustness.examine(runs(None))
+    assert set(verdicts(study, findings)) == {HOLDS}
+    assert drawn(findings, tmp_path) == ["robustness"]
+    recurrent = answers(study, robustness.examine(runs("recurrence")))
+    assert [text for text, answer in recurrent.items() if answer == DOES_NOT_HOLD] == [
+        "Three phases, whatever is varied",
+        "Three phases: mixer",
+    ]
+    assert "not with mixer recurrence" in study.claims["laptop"][0].decide(runs("recurrence")).here
+    assert set(verdicts(study, robustness.examine(runs(None)[:1]))) == {CANNOT_TELL}
+
+
+def test_batch_sizes_see_the_same_biographies_between_the_same_evaluations():
+    from moefacts.presets import compose
+
+    grid = [run for run in robustness.STUDY.grids["laptop"] if run.labels["part"] == "batch size"]
+    configs = [compose(["scale=laptop", *run.overrides]) for run in grid]
+    assert [config.training.batch_size for config in configs] == list(robustness._BATCH_SIZES)
+    assert len({config.training.batch_size * config.training.steps for config in configs}) == 1
+    assert len({config.training.batch_size * config.evaluation.interval for config in configs}) == 1
+
+
+def buckets(**accuracy):
+    """``extra`` of a made-up run: bucket -> accuracy at a step."""
+    return lambda step: {f"eval/seen/bucket/{name}/attribute_accuracy": of(step) for name, of in accuracy.items()}
+
+
+def test_celebrities_that_help_and_are_known_first_are_said_to(tmp_path):
+    study, runs = celebrities.STUDY, []
+    for run in study.grids["laptop"]:
+        is_uniform = run.labels["arm"] == "uniform"
+        extra = (
+            None if is_uniform else buckets(celebrities=lambda _: 0.5, rest=lambda _, r=run: 0.1 + 0.01 * seed_of(r))
+        )
+        runs.append(
+            made_up_run(run, 350 + 2 * seed_of(run) - (0 if is_uniform else 40 + seed_of(run)), last=550, extra=extra)
+        )
+    findings = celebrities.examine(runs)
+    assert verdicts(study, findings) == [HOLDS, HOLDS, HOLDS]
+    assert drawn(findings, tmp_path) == ["loss_2048"]
+
+
+def turns(num_groups, steps, learning, forgetting, reached):
+    """Each group rises to ``reached(group)`` within ``2 * learning`` steps of its turn and, after it, falls as slowly as told."""
+
+    def one(group):
+        begin, end = steps * group / num_groups, steps * (group + 1) / num_groups
+
+        def known(step):
+            if step <= end:
+                return reached(group) * float(np.clip((step - begin) / (2 * learning), 0, 1))
+            return reached(group) * max(0.0, 1 - (step - end) / (2 * forgetting))
+
+        return known
+
+    return buckets(**{f"group_{group}": one(group) for group in range(num_groups)})
+
+
+def sequential_runs(learning, forgetting, rises):
+    runs = []
+    for run in sequential.STUDY.grids["laptop"]:
+        groups = run.labels["groups"]
+        extra = turns(groups, 800, learning, forgetting, lambda g, r=run: 0.4 + rises * (g + 0.2 * seed_of(r)))
+        runs.append(made_up_run(run, 700, last=800, extra=extra))
+    return runs
+
+
+def test_groups_that_get_easier_and_are_forgotten_fast(tmp_path):
+    findings = sequential.examine(sequential_runs(learning=20, forgetting=10, rises=0.03))
+    assert verdicts(sequential.STUDY, findings) == [HOLDS, HOLDS]
+    (first, *_) = sequential.visits(findings.evidence[0])
+    assert (first.reached, first.learning, first.forgetting) == pytest.approx((0.4, 20, 10), abs=0.01)
+    assert drawn(findings, tmp_path) == ["groups"]
+
+
+def test_groups_that_get_harder_and_are_forgotten_slowly():
+    findings = sequential.examine(sequential_runs(learning=10, forgetting=25, rises=-0.01))
+    assert verdicts(sequential.STUDY, findings) == [DOES_NOT_HOLD, DOES_NOT_HOLD]
+
+
+def test_groups_that_are_never_learned_tell_nothing_about_forgetting():
+    findings = sequential.examine(sequential_runs(learning=1000, forgetting=10, rises=0.0))
+    assert verdicts(sequential.STUDY, findings)[1] == CANNOT_TELL
+    assert all(visit["forgetting"] is None for run in findings.values["visits"] for visit in run)
