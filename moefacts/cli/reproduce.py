@@ -55,6 +55,8 @@ def reproduce(
         if dry_run:
             for plan, expected in zip(plans, estimates, strict=True):
                 _print_plan(plan, expected, retry_failed)
+            if len(plans) > 1:
+                _print_total(plans, estimates)
             return
         if chosen.is_local and not force:
             _refuse_endless(sum(expected.total_seconds for expected in estimates), estimates, scale)
@@ -136,6 +138,25 @@ def _print_plan(plan, expected, retry_failed: bool) -> None:
     )
     for source in expected.sources:
         screen.print(f"speed of {source}", markup=False)
+
+
+def _print_total(plans, estimates) -> None:
+    from rich.table import Table
+
+    from moefacts.cli.output import console
+    from moefacts.experiments.grid_progress import clock
+
+    table = Table(box=None, pad_edge=False, header_style="bold", title="all of them")
+    for column in ("study", "in the paper", "runs to train", "steps", "time"):
+        table.add_column(column, justify="left" if column in ("study", "in the paper") else "right")
+    for plan, expected in zip(plans, estimates, strict=True):
+        steps = sum(run.expected_steps for run, _ in expected.seconds)
+        row = (plan.study.name, plan.study.figure, str(len(expected.seconds)), f"{steps:,}")
+        table.add_row(*row, clock(expected.total_seconds))
+    screen = console()
+    screen.print(table)
+    total = sum(expected.total_seconds for expected in estimates)
+    screen.print(f"{len(plans)} studies, about {clock(total)} in all, {max(e.jobs for e in estimates)} runs at a time")
 
 
 def _by_path(pairs):

@@ -31,7 +31,7 @@ _IN_ORDER = (
 )
 STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in _IN_ORDER}
 STUDIES[plateau_law.RATES_STUDY.name] = plateau_law.RATES_STUDY
-ALL = "all"  # every study with a published answer
+ALL = "all"  # the studies of the paper, and the curriculum that it names as future work
 _NOT_IN_ALL = (plateau_law.RATES_STUDY.name, dense_vs_moe.STUDY.name)
 
 

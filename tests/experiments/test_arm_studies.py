@@ -247,7 +247,14 @@ def test_groups_that_get_harder_and_are_forgotten_slowly():
     assert verdicts(sequential.STUDY, findings) == [DOES_NOT_HOLD, DOES_NOT_HOLD]
 
 
+def test_groups_that_are_never_forgotten_speak_against_fast_forgetting():
+    findings = sequential.examine(sequential_runs(learning=20, forgetting=10**6, rises=0.03))
+    assert verdicts(sequential.STUDY, findings)[1] == DOES_NOT_HOLD
+    four = next(run for run in findings.evidence if run.labels["groups"] == 4)
+    assert [visit.forgetting for visit in sequential.visits(four)] == pytest.approx([600, 400, 200, None])
+
+
 def test_groups_that_are_never_learned_tell_nothing_about_forgetting():
     findings = sequential.examine(sequential_runs(learning=1000, forgetting=10, rises=0.0))
-    assert verdicts(sequential.STUDY, findings)[1] == CANNOT_TELL
+    assert verdicts(sequential.STUDY, findings) == [CANNOT_TELL, CANNOT_TELL]
     assert all(visit["forgetting"] is None for run in findings.values["visits"] for visit in run)

@@ -231,6 +231,15 @@ def test_all_ends_in_one_page_and_a_study_without_a_run_does_not_hide_the_others
     assert "losses are positive" in (tmp_path / "all.html").read_text()
 
 
+def test_a_dry_run_of_all_names_every_study_and_the_time_of_all_together(monkeypatch):
+    monkeypatch.setattr(catalog, "STUDIES", {study.name: study for study in (tiny_study.STUDY, tiny_study.LONGER)})
+    result = reproduce("all", "--dry-run", "--launcher", "basic")
+    assert result.exit_code == 0, (result.output, result.exception)
+    total = result.output[result.output.index("all of them") :]
+    assert [line.split()[0] for line in total.splitlines()[2:4]] == ["tiny", "tiny-longer"]
+    assert "2 studies, about 0:" in total
+
+
 def test_a_half_done_run_goes_on_to_the_same_results(finished, tmp_path):
     import shutil
 
