@@ -39,14 +39,22 @@ def _write(config, out: Path) -> None:
 
     from moefacts.experiments.dataset import generate_dataset
     from moefacts.presets import overrides_of
+    from moefacts.training.interrupt import StopRequest
 
     overrides = overrides_of(config) or ["…"]  # settings from files of the user's own have no command of ours
     command = shlex.join(["moefacts", "generate", *overrides, "--out", str(out)])
     rows = config.dataset.train + config.dataset.validation + config.dataset.unseen
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    # Between two blocks, not anywhere: an exception inside a library's callback can be lost, and the writing go on.
+    with StopRequest() as stop, Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("biographies", total=rows)
-        population = generate_dataset(config, out, command, lambda written: progress.advance(task, written))
+
+        def advance(written: int) -> None:
+            progress.advance(task, written)
+            if stop.signal_number is not None:
+                raise typer.Exit(128 + stop.signal_number)
+
+        population = generate_dataset(config, out, command, advance)
     typer.echo(
         f"{out}: {rows:,} biographies, {len(population):,} people, no-knowledge baseline "
         f"{population.no_knowledge_baseline:.4f} nats, fingerprint {population.fingerprint[:16]}"
