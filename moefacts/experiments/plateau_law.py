@@ -22,15 +22,14 @@ PUBLISHED_ENDS = {4000: 375, 8000: 600, 16000: 1110, 32000: 2090, 64000: 3085, 1
 EVALUATIONS_ON_PLATEAU = 3  # fewer than so many evaluation intervals long, a plateau has melted into the first phase
 SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
 
-# Size -> (step limit, steps it is likely to take, steps between evaluations near the end: about a twentieth of those,
-# 10 at least). Sizes below 512 are there to show where the law stops holding.
+# Size -> (step limit, steps it is likely to take, steps between evaluations near the end: a thirteenth of those at
+# most, but 10 at least). Sizes below 512 are there to show where the law stops holding.
 _LAPTOP_STEPS = {
-    128: (300, 110, 10), 256: (300, 110, 10), 512: (400, 140, 10), 1024: (600, 200, 10), 2048: (900, 330, 20),
-    4096: (1500, 620, 30), 8192: (2600, 1230, 60),
+    128: (300, 110, 10), 256: (300, 110, 10), 512: (400, 140, 10), 1024: (600, 200, 10), 2048: (900, 330, 25),
+    4096: (1500, 620, 40), 8192: (2600, 1230, 60),
 }  # fmt: skip
-_NEVER = (
-    1_000_000  # evaluations apart: the law does not need unseen people, who are met at the first and last step only
-)
+# Evaluations apart: unseen people, whom the law does not need, are met at the first and the last step only.
+_NEVER = 1_000_000
 _PAPER_EVALUATION = ("evaluation.interval_early=100", f"evaluation.interval_unseen={25 * _NEVER}")
 _LAPTOP_RATES, _LAPTOP_RATE_STEPS = ("1.5e-3", "3e-3", "6e-3", "1.2e-2"), {512: 250, 1024: 400, 2048: 700}
 _PAPER_RATES = ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")
