@@ -115,9 +115,11 @@ def dispatches(tokens: int, d_model: int, d_expert: int) -> dict[str, Callable[[
 def run(setting: Setting, tokens: int = TOKENS) -> Result:
     """Every comparison; each ratio is over the first candidate, which is what moefacts uses."""
     torch.set_num_threads(1)
-    steps = {name: TrainingCase(setting.config(f"model={name}")).stepper() for name in ("dense_laptop", "moe_laptop")}
+    presets = ("dense_laptop", "moe_laptop", "moe_laptop_switch", "moe_laptop_total", "moe_laptop_switch_total")
+    steps = {name: TrainingCase(setting.config(f"model={name}")).stepper() for name in presets}
     comparisons = {
-        "training step": steps,
+        "training step": {name: steps[name] for name in presets[:2]},
+        "training step, every preset": steps,
         f"layer, {tokens} tokens, d 64, expert 128": against_transformers(tokens, 64, 128),
         f"layer, {tokens} tokens, d 512, expert 128": against_transformers(tokens, 512, 128),
         f"dispatch, {tokens} tokens, d 64, expert 128": dispatches(tokens, 64, 128),

@@ -34,6 +34,7 @@ _LAPTOP_EVALUATION = ("evaluation.interval=10", "evaluation.interval_unseen=50",
 _LAPTOP_EARLY = {512: 10, 1024: 20, 2048: 50}
 _BASE = {"laptop": "laptop", "paper": "44m"}
 _COLLAPSE_SIZE = {"laptop": 1024, "paper": 16000}
+_SIZES_WITHOUT_BALANCING = {"laptop": (512, 1024), "paper": (16000,)}  # the largest take half of a study's time
 _LOSSES = ("importance", "load", "token_balance", "z_loss", "bias_rate")
 _NO_BALANCING = tuple(f"model.moe.balance.{name}=0" for name in _LOSSES)
 # Every balancing alone, at the weight of the paper it comes from; the smooth load is defined for noisy KeepTopK only.
@@ -63,8 +64,7 @@ def _grid(scale: str) -> list[GridRun]:
     for size in _STEPS[scale]:
         common = _common(scale, size)
         for kind in NAMES:
-            # Without balancing at one size, and at equal active parameters: that is enough to see what collapse costs.
-            without_too = size == _COLLAPSE_SIZE[scale] and not kind.endswith("_total")
+            without_too = size in _SIZES_WITHOUT_BALANCING[scale]
             for balancing in (DENSE,) if kind == "dense" else (BALANCED, UNBALANCED) if without_too else (BALANCED,):
                 labels = {"part": "comparison", "kind": kind, "balancing": balancing, "size": size}
                 without = _NO_BALANCING if balancing == UNBALANCED else ()
