@@ -10,6 +10,7 @@ from typing import Any
 from moefacts.experiments.arms import (
     EVALUATION,
     LOSS,
+    TRAINING,
     UNIFORM,
     Arms,
     arm_findings,
@@ -23,13 +24,13 @@ from moefacts.experiments.warmup import SHARE, warmup
 
 AT_ONCE, STAGED = "adaptive, at once", "adaptive, in stages"
 MATTERS = 0.1  # nats of final loss that the curriculum must save, in every seed, to matter at a size
-_STEPS = {"laptop": {512: 160, 1024: 260, 2048: 400}, "paper": dict.fromkeys((16000, 64000, 128000), 16000)}
+_STEPS = {"laptop": {512: 400, 1024: 700, 2048: 1200}, "paper": dict.fromkeys((16000, 64000, 128000), 16000)}
 _SEEDS = {"laptop": 2, "paper": 3}
 _EPOCHS = {"laptop": (8, 16), "paper": (2, 4, 8)}
 _EXPONENTS = {"laptop": (0.6,), "paper": (0.2, 0.4, 0.6)}  # the best of the study at 64k people
 # The curriculum decides at evaluations: they stay as frequent after the plateau.
 _EVALUATION = {
-    "laptop": (EVALUATION["laptop"][0], "evaluation.interval_after_plateau=20", EVALUATION["laptop"][-1]),
+    "laptop": (EVALUATION["laptop"][0], "evaluation.interval_after_plateau=50", EVALUATION["laptop"][-1]),
     "paper": EVALUATION["paper"],
 }
 
@@ -51,7 +52,7 @@ def _grid(scale: str) -> list[GridRun]:
         arms |= {_warmup(epochs): warmup(size, SHARE, epochs) for epochs in _EPOCHS[scale]}
         arms[AT_ONCE] = uneven("adaptive", initial_individuals=first)
         arms[STAGED] = uneven("adaptive", initial_individuals=first, growth=2)
-        runs += arm_runs(arms, size, _SEEDS[scale], f"training.steps={steps}", *_EVALUATION[scale])
+        runs += arm_runs(arms, size, _SEEDS[scale], f"training.steps={steps}", *TRAINING[scale], *_EVALUATION[scale])
     return runs
 
 

@@ -11,6 +11,7 @@ from moefacts.analysis.figures import attribute_loss
 from moefacts.analysis.runs import Group
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import cell, estimate, format_number
+from moefacts.experiments import laptop
 from moefacts.experiments.model_comparison import decide_paired, log_ratio, value_of
 from moefacts.experiments.study import Findings, FinishedRun, GridRun
 from moefacts.experiments.verdict import Claim, Verdict, above, below
@@ -20,9 +21,11 @@ MEASURES = {LOSS: "final attribute loss (nats)", ACCURACY: "final accuracy", END
 UNIFORM = "uniform"
 # Of unseen people, whom these studies do not ask about, only the first and the last step.
 EVALUATION = {
-    "laptop": ("evaluation.interval=20", "evaluation.interval_after_plateau=50", "evaluation.interval_unseen=10000"),
+    "laptop": ("evaluation.interval=50", "evaluation.interval_after_plateau=100", "evaluation.interval_unseen=10000"),
     "paper": ("evaluation.interval_unseen=10000",),
 }
+# What every arm of a scale is trained with.
+TRAINING = {"laptop": laptop.SETTINGS, "paper": ()}
 Arm = str | tuple[str, ...]
 
 

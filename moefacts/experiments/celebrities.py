@@ -10,6 +10,7 @@ from moefacts.experiments.arms import (
     END,
     EVALUATION,
     LOSS,
+    TRAINING,
     UNIFORM,
     Arms,
     arm_findings,
@@ -21,7 +22,7 @@ from moefacts.experiments.model_comparison import decide_paired
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.verdict import Claim, Verdict, above
 
-_STEPS = {"laptop": {2048: 550}, "paper": {64000: 16000, 128000: 16000}}
+_STEPS = {"laptop": {2048: 1500}, "paper": {64000: 16000, 128000: 16000}}
 _SEEDS = 3
 _CELEBRITIES = ((16, 8), (16, 32), (4, 4), (4, 16))  # one in so many people, so many times likelier than the rest
 
@@ -41,7 +42,7 @@ def _grid(scale: str) -> list[GridRun]:
             arm_name(share, weight): uneven("celebrities", num_celebrities=size // share, celebrity_weight=weight)
             for share, weight in _CELEBRITIES
         }
-        runs += arm_runs(arms, size, _SEEDS, f"training.steps={steps}", *EVALUATION[scale])
+        runs += arm_runs(arms, size, _SEEDS, f"training.steps={steps}", *TRAINING[scale], *EVALUATION[scale])
     return runs
 
 

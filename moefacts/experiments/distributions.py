@@ -6,6 +6,7 @@ from moefacts.experiments.arms import (
     ACCURACY,
     EVALUATION,
     LOSS,
+    TRAINING,
     UNIFORM,
     arm_findings,
     arm_runs,
@@ -17,7 +18,7 @@ from moefacts.experiments.warmup import EPOCHS, SHARE
 
 ZIPF, CELEBRITIES, WARMUP, SUBSET = "Zipf", "celebrities", "warm-up", "only the warm-up's people"
 CELEBRITY_SHARE, CELEBRITY_WEIGHT = 16, 8  # one in so many, so many times likelier: the study's in figure P
-_STEPS = {"laptop": {1024: 320, 2048: 450}, "paper": dict.fromkeys((64000, 128000, 256000), 16000)}
+_STEPS = {"laptop": {1024: 1000, 2048: 1500}, "paper": dict.fromkeys((64000, 128000, 256000), 16000)}
 _SEEDS = 3
 _SUBSET_SIZE = {"laptop": 2048, "paper": 128000}  # where the control is trained
 _PAPER_SUBSET = 83_000  # how many people the study's control and the warm-up beside it have
@@ -40,7 +41,7 @@ def _grid(scale: str) -> list[GridRun]:
         }
         if controlled:
             arms[SUBSET] = uneven("warmup", warmup_individuals=people, warmup_epochs=_WHOLE_RUN)
-        runs += arm_runs(arms, size, _SEEDS, f"training.steps={steps}", *EVALUATION[scale])
+        runs += arm_runs(arms, size, _SEEDS, f"training.steps={steps}", *TRAINING[scale], *EVALUATION[scale])
     return runs
 
 

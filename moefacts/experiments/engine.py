@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from moefacts.config import RunConfig
 from moefacts.errors import UserError
+from moefacts.experiments.adopt import adopt_finished
 from moefacts.experiments.estimates import Estimate
 from moefacts.experiments.grid import FAILED, HALF_DONE, TO_DO, Plan, PlannedRun
 from moefacts.experiments.grid_progress import GridProgress
@@ -23,11 +24,15 @@ def runs_to_launch(plan: Plan, retry_failed: bool) -> list[PlannedRun]:
 def launch_runs(plan: Plan, estimate: Estimate, launch: Launch, longest_first: bool) -> Plan:
     """Train the runs of ``estimate`` through ``launch``; return the plan with the states after it.
 
+    What another study has finished in the meantime is taken over instead.
+
     A run that fails stops no other: its state says so, and its traceback is in its log.
 
     Raises:
         Interrupted: a signal came; the runs in progress have saved their state.
     """
+    plan = adopt_finished(plan)
+    estimate = estimate.of_runs([run.path for run in runs_to_launch(plan, retry_failed=True)])
     runs = [run for run, _ in sorted(estimate.seconds, key=lambda pair: -pair[1] if longest_first else 0)]
     if runs:
         for run in runs:

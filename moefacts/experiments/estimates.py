@@ -6,7 +6,7 @@ import io
 import statistics
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moefacts import run_files
@@ -54,6 +54,11 @@ class Estimate:
     tokens: list[tuple[PlannedRun, float]]
     jobs: int
     sources: list[str]
+
+    def of_runs(self, paths: Sequence[Path]) -> "Estimate":
+        """What is left of it when only the runs in ``paths`` are to run."""
+        seconds, tokens = ([pair for pair in pairs if pair[0].path in paths] for pairs in (self.seconds, self.tokens))
+        return replace(self, seconds=seconds, tokens=tokens)
 
     @property
     def total_seconds(self) -> float:

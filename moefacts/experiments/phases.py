@@ -11,6 +11,7 @@ from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.runs import Group, Run
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
+from moefacts.experiments import laptop
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.verdict import (
     CANNOT_TELL,
@@ -31,10 +32,11 @@ ACCURACY_TOLERANCE = 0.1
 _SEEDS = range(5)
 _LAPTOP = (
     "population.size=1024",
-    "training.steps=900",
-    "evaluation.interval=10",
-    "evaluation.interval_after_plateau=25",
-    "evaluation.interval_unseen=50",
+    *laptop.SETTINGS,
+    "training.steps=2500",
+    "evaluation.interval=40",
+    "evaluation.interval_after_plateau=100",
+    "evaluation.interval_unseen=200",
 )
 _PAPER = ("population.size=64000",)
 Evidence = Sequence[FinishedRun]

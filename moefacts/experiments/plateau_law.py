@@ -13,25 +13,26 @@ from moefacts.analysis.runs import crossing
 from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import format_number
+from moefacts.experiments import laptop
+from moefacts.experiments.phases import PLATEAU_SHARE
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell, within
 from moefacts.run_files import PLATEAU_CEILING
 
 PUBLISHED_A, PUBLISHED_B, PUBLISHED_R_SQUARED = 0.43, 0.81, 0.998
 PUBLISHED_ENDS = {4000: 375, 8000: 600, 16000: 1110, 32000: 2090, 64000: 3085, 128000: 6030, 256000: 10855}  # digitised
-EVALUATIONS_ON_PLATEAU = 3  # fewer than so many evaluation intervals long, a plateau has melted into the first phase
 SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
 
-# Size -> (step limit, steps it is likely to take, steps between evaluations near the end: a thirteenth of those at
-# most, but 10 at least). Sizes below 512 are there to show where the law stops holding.
+# Size -> (step limit, steps it is likely to take, steps between evaluations: about a tenth of those, seeds). The
+# smallest and the largest sizes are there to show where the law stops holding.
 _LAPTOP_STEPS = {
-    128: (300, 110, 10), 256: (300, 110, 10), 512: (400, 140, 10), 1024: (600, 200, 10), 2048: (900, 330, 25),
-    4096: (1500, 620, 40), 8192: (2600, 1230, 60),
+    128: (400, 150, 20, 3), 256: (500, 180, 20, 3), 512: (700, 260, 30, 3), 1024: (1000, 380, 40, 3),
+    2048: (1800, 710, 80, 3), 4096: (3200, 1300, 130, 3), 8192: (6000, 2400, 240, 3), 16384: (10000, 4400, 440, 1),
 }  # fmt: skip
 # Evaluations apart: unseen people, whom the law does not need, are met at the first and the last step only.
 _NEVER = 1_000_000
 _PAPER_EVALUATION = ("evaluation.interval_early=100", f"evaluation.interval_unseen={25 * _NEVER}")
-_LAPTOP_RATES, _LAPTOP_RATE_STEPS = ("1.5e-3", "3e-3", "6e-3", "1.2e-2"), {512: 250, 1024: 400, 2048: 700}
+_LAPTOP_RATE_STEPS = {512: 400, 1024: 600, 2048: 1100, 4096: 2000, 8192: 3600}  # half as many again as it takes
 _PAPER_RATES = ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")
 
 
@@ -46,6 +47,7 @@ def _laptop_grid() -> list[GridRun]:
             (
                 f"population.size={size}",
                 f"seed={seed}",
+                *laptop.SETTINGS,
                 f"training.steps={steps}",
                 f"training.stop_after_plateau={2 * interval}",
                 *_laptop_evaluation(interval),
@@ -53,8 +55,8 @@ def _laptop_grid() -> list[GridRun]:
             expected + 2 * interval,
             {"size": size},
         )
-        for size, (steps, expected, interval) in _LAPTOP_STEPS.items()
-        for seed in range(3)
+        for size, (steps, expected, interval, seeds) in _LAPTOP_STEPS.items()
+        for seed in range(seeds)
     ]
 
 
@@ -72,16 +74,16 @@ def _laptop_rate_grid() -> list[GridRun]:
         GridRun(
             (
                 f"population.size={size}",
-                f"training.steps={steps}",
+                f"training.batch_size={laptop.BATCH}",
                 f"training.learning_rate={rate}",
-                f"seed={seed}",
+                f"training.steps={steps}",
+                "seed=0",
                 *_laptop_evaluation(_LAPTOP_STEPS[size][2]),
             ),
             labels={"size": size, "learning_rate": float(rate)},
         )
         for size, steps in _LAPTOP_RATE_STEPS.items()
-        for rate in _LAPTOP_RATES
-        for seed in range(2)
+        for rate in laptop.LEARNING_RATES
     ]
 
 
@@ -113,20 +115,19 @@ class Evidence:
 def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
     """What the runs of one size say, and whether the size is inside the law.
 
-    It is when, in every seed, the plateau's end can be told and the plateau is at least ``EVALUATIONS_ON_PLATEAU``
-    evaluation intervals long.
+    It is when, in every seed, the plateau's end can be told and the plateau lasts for at least ``PLATEAU_SHARE`` of
+    the steps up to its end.
     """
     told = [run for run in runs if run.measures["plateau_end_status"] == REACHED]
     ends = [run.measures["plateau_end_interpolated"] for run in told]
     errors = [(run.measures["plateau_end_high"] - run.measures["plateau_end_low"]) / (2 * 1.96) for run in told]
     lengths = [end - _plateau_start(run) for run, end in zip(told, ends, strict=True)]
-    spacing = max(run.run.config["evaluation"]["interval"] for run in runs)
     statuses = sorted({run.measures["plateau_end_status"] for run in runs} - {REACHED})
     why = ""
     if statuses:
         why = f"plateau end: {', '.join(statuses)} in {len(runs) - len(told)} of {len(runs)} runs"
-    elif min(lengths) < EVALUATIONS_ON_PLATEAU * spacing:
-        why = f"plateau melts into the first phase: {min(lengths):.0f} steps long in one seed"
+    elif (share := min(length / end for length, end in zip(lengths, ends, strict=True))) < PLATEAU_SHARE:
+        why = f"plateau melts into the first phase: {share:.0%} of the steps in one seed"
     batch_size = runs[0].run.config["training"]["batch_size"]
     return SizePoint(size, tuple(ends), tuple(errors), tuple(lengths), batch_size, not why, why)
 
@@ -265,8 +266,8 @@ _LAW = Claim(
     f"holds if R² in log-log is at least {R_SQUARED_NEEDED} over at least {SIZES_NEEDED} sizes inside the law that "
     "span a "
     f"factor of {FACTOR_NEEDED}, does not hold if it is less, cannot tell with fewer sizes. A size is inside when in "
-    f"every seed the plateau's end can be told and the plateau is at least {EVALUATIONS_ON_PLATEAU} evaluation "
-    "intervals long",
+    f"every seed the plateau's end can be told and the plateau lasts for at least {PLATEAU_SHARE:.0%} of the steps up "
+    "to its end",
     _is_power_law,
 )
 _SUBLINEAR = Claim(

@@ -6,6 +6,7 @@ from functools import partial
 from moefacts.analysis.curve_figures import Curve, curves_by_biographies
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import format_number
+from moefacts.experiments import laptop
 from moefacts.experiments.phases import PLATEAU_SHARE, three_phases
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
@@ -14,7 +15,7 @@ Settings = dict[str, dict[str, tuple[str, ...]]]  # what is varied -> its value 
 # Of the default model: width, heads of the same width, feed-forward.
 _LAPTOP_MODELS = {"d 32": (32, 2, 128), "d 64": (64, 4, 256), "d 96": (96, 6, 384)}
 _LAPTOP: Settings = {
-    "learning rate": {rate: (f"training.learning_rate={rate}",) for rate in ("1.5e-3", "3e-3", "6e-3", "1.2e-2")},
+    "learning rate": {rate: (f"training.learning_rate={rate}",) for rate in laptop.LEARNING_RATES},
     "people": {f"{size:,}": (f"population.size={size}",) for size in (512, 1024, 2048)},
     "weight decay": {decay: (f"training.weight_decay={decay}",) for decay in ("0.01", "0.1", "1.0")},
     "model size": {
@@ -31,23 +32,24 @@ _PAPER: Settings = {
     "mixer": {"attention": (), "recurrence": ("model=dense_44m_recurrent",)},
 }
 _SETTINGS = {"laptop": _LAPTOP, "paper": _PAPER}
-_BIOGRAPHIES = {"laptop": 700 * 128, "paper": 16000 * 128}  # that every run sees at most
-_BATCH_SIZES = (32, 64, 128, 256, 512)
-_BASE_BATCH, _BASE_INTERVAL = 128, {"laptop": 20, "paper": 25}
+_BIOGRAPHIES = {"laptop": 2000 * laptop.BATCH, "paper": 16000 * 128}  # that every run sees at most
+_BATCH_SIZES = {"laptop": (8, 16, 32, 64, 128), "paper": (32, 64, 128, 256, 512)}  # a quarter to four times the usual
+_BASE_BATCH, _BASE_INTERVAL = {"laptop": laptop.BATCH, "paper": 128}, {"laptop": 60, "paper": 25}
+_LAPTOP_DEFAULTS = {"population.size": "1024", "training.learning_rate": laptop.LEARNING_RATE}
 _EXPECTED_SHARE = 0.5  # of the steps that a run, which stops soon after its plateau, is likely to take
 
 
-def _run(scale: str, varied: str, value: str, overrides: tuple[str, ...], batch_size: int = _BASE_BATCH) -> GridRun:
+def _run(scale: str, varied: str, value: str, overrides: tuple[str, ...], batch_size: int | None = None) -> GridRun:
     """As many biographies, and as many between evaluations, whatever the batch size."""
+    batch_size = batch_size or _BASE_BATCH[scale]
     steps = _BIOGRAPHIES[scale] // batch_size
-    interval = max(1, _BASE_INTERVAL[scale] * _BASE_BATCH // batch_size)
+    interval = max(1, _BASE_INTERVAL[scale] * _BASE_BATCH[scale] // batch_size)
     common = [f"training.batch_size={batch_size}", f"training.steps={steps}", f"evaluation.interval={interval}"]
     common += [f"evaluation.interval_after_plateau={2 * interval}", f"evaluation.interval_unseen={1000 * interval}"]
     expected = None
     if scale == "laptop":
         common.append(f"training.stop_after_plateau={steps // 7}")
-        if "population.size" not in "".join(overrides):
-            common.append("population.size=1024")
+        common += [f"{key}={usual}" for key, usual in _LAPTOP_DEFAULTS.items() if key not in "".join(overrides)]
         expected = int(_EXPECTED_SHARE * steps)
     return GridRun((*overrides, *common, "seed=0"), expected, {"part": varied, "value": value})
 
@@ -58,7 +60,7 @@ def _grid(scale: str) -> list[GridRun]:
         for varied, values in _SETTINGS[scale].items()
         for value, overrides in values.items()
     ]
-    return runs + [_run(scale, "batch size", str(size), (), size) for size in _BATCH_SIZES]
+    return runs + [_run(scale, "batch size", str(size), (), size) for size in _BATCH_SIZES[scale]]
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:

@@ -11,7 +11,7 @@ from moefacts.analysis.curve_figures import groups_in_turn
 from moefacts.analysis.phases import steps_to_accuracy
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
-from moefacts.experiments.arms import arm_runs, uneven
+from moefacts.experiments.arms import TRAINING, arm_runs, uneven
 from moefacts.experiments.model_comparison import decide_paired, log_ratio
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.verdict import Claim, Verdict, above, below
@@ -22,7 +22,7 @@ FORGOTTEN = 0.5  # of what was known at the end of the visit, the level that bot
 _SEEDS = {"laptop": 3, "paper": 1}
 _SETTINGS = {
     # Evaluations stay frequent: learning and forgetting are timed by them.
-    "laptop": (1024, ("training.steps=800", "evaluation.interval=10", "evaluation.interval_after_plateau=10")),
+    "laptop": (1024, ("training.steps=2000", "evaluation.interval=25", "evaluation.interval_after_plateau=25")),
     "paper": (64000, ("evaluation.interval_after_plateau=25",)),
 }
 
@@ -30,7 +30,7 @@ _SETTINGS = {
 def _grid(scale: str) -> list[GridRun]:
     size, common = _SETTINGS[scale]
     arms = {f"{groups} groups": uneven("sequential", num_groups=groups, num_repeats=1) for groups in GROUPS}
-    runs = arm_runs(arms, size, _SEEDS[scale], *common, "evaluation.interval_unseen=10000")
+    runs = arm_runs(arms, size, _SEEDS[scale], *TRAINING[scale], *common, "evaluation.interval_unseen=10000")
     return [GridRun(r.overrides, labels={**r.labels, "groups": int(r.labels["arm"].split()[0])}) for r in runs]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
-from moefacts.experiments.arms import ACCURACY, EVALUATION, LOSS, MEASURES, Arms, arm_runs, difference_claim
+from moefacts.experiments.arms import ACCURACY, EVALUATION, LOSS, MEASURES, TRAINING, Arms, arm_runs, difference_claim
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.verdict import Claim, Verdict, above, below, cannot_tell
 
@@ -15,7 +15,7 @@ COUNTS = (1, 2, 4, 8, 16)
 SHUFFLED, FIXED = "shuffled", "fixed order"
 NO_KNOWLEDGE = 0.99  # of the baseline: the study's own threshold
 TRAINING_SHARE = 0.05  # of the training records, the last ones, that the final training loss is the mean of
-_SETTINGS = {"laptop": (512, 350, 3), "paper": (64000, 16000, 1)}  # people, steps, seeds
+_SETTINGS = {"laptop": (512, 600, 3), "paper": (64000, 16000, 1)}  # people, steps, seeds
 
 
 def arm_name(order: str, count: int) -> str:
@@ -36,7 +36,7 @@ def _grid(scale: str) -> list[GridRun]:
         for order in (SHUFFLED, FIXED)
         for count in COUNTS
     }
-    return arm_runs(arms, size, seeds, f"training.steps={steps}", *EVALUATION[scale])
+    return arm_runs(arms, size, seeds, f"training.steps={steps}", *TRAINING[scale], *EVALUATION[scale])
 
 
 def training_loss(run: FinishedRun) -> float:

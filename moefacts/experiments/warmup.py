@@ -7,6 +7,7 @@ from moefacts.experiments.arms import (
     END,
     EVALUATION,
     LOSS,
+    TRAINING,
     UNIFORM,
     arm_findings,
     arm_runs,
@@ -16,7 +17,7 @@ from moefacts.experiments.arms import (
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 
 SHARE, EPOCHS = 4, 8  # the warm-up that the claims are about: a quarter of the people; an epoch is N biographies
-_STEPS = {"laptop": {2048: 550}, "paper": {64000: 16000, 128000: 16000}}
+_STEPS = {"laptop": {2048: 1500}, "paper": {64000: 16000, 128000: 16000}}
 _SEEDS = 3
 # (one in so many people, epochs): around the middle one, fewer and more people, a shorter and a longer time.
 _WARMUPS = {
@@ -42,7 +43,7 @@ def _grid(scale: str) -> list[GridRun]:
     runs = []
     for size, steps in _STEPS[scale].items():
         arms = {UNIFORM: uneven(UNIFORM)} | {name(*which): warmup(size, *which) for which in _WARMUPS[scale]}
-        runs += arm_runs(arms, size, _SEEDS, f"training.steps={steps}", *EVALUATION[scale])
+        runs += arm_runs(arms, size, _SEEDS, f"training.steps={steps}", *TRAINING[scale], *EVALUATION[scale])
     return runs
 
 

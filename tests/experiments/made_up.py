@@ -21,7 +21,8 @@ def made_up_run(grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0,
     ``extra``: step -> more metrics of its evaluation.
     """
     config = asdict(compose(["scale=laptop", *grid_run.overrides]))
-    last, spacing = last or int(leaves + 60), config["evaluation"]["interval"]
+    spacing = config["evaluation"]["interval"]
+    last = last or int(leaves + 60 + 2 * spacing)
     plateau = 1.03 * BASELINE
     end = leaves - (plateau - 0.99 * BASELINE) / slope
     records = []

@@ -85,6 +85,40 @@ def test_a_run_that_was_trained_by_hand_counts_as_done(tmp_path, monkeypatch):
     assert [run.state for run in plan.runs] == [FINISHED, TO_DO]
 
 
+def test_a_run_that_another_study_has_finished_is_taken_over_and_nothing_else_is(finished, tmp_path):
+    import shutil
+
+    other = tmp_path / "other-study"
+    shutil.copytree(finished, other)
+    first, second = sorted(other.glob("*-seed*"))
+    config = second / run_files.CONFIG
+    config.write_text(config.read_text().replace("learning_rate: ", "learning_rate: 1"))  # a name is no proof
+    before = {path.name: (path / run_files.METRICS).stat().st_mtime_ns for path in (first, second)}
+    out = tmp_path / "mine"
+    assert reproduce("tiny", "--launcher", "basic", "--out", out).exit_code == 0
+    after = {path.name: (path / run_files.METRICS).stat().st_mtime_ns for path in out.glob("*-seed*")}
+    assert after[first.name] == before[first.name]
+    assert after[second.name] != before[second.name]
+    checkpoint = next(first.glob("checkpoints/*/model.safetensors"))
+    assert (out / first.name / checkpoint.relative_to(first)).stat().st_ino == checkpoint.stat().st_ino
+    assert [path.name for path in (out / "logs").iterdir()] == [f"{second.name}.log"]
+    assert results(out)["losses"] == results(finished)["losses"]
+
+
+def test_a_run_that_another_study_has_not_finished_is_left_to_it(finished, tmp_path):
+    import json
+    import shutil
+
+    from moefacts.experiments.adopt import adopt_finished
+
+    other = tmp_path / "other-study"
+    shutil.copytree(finished, other)
+    for manifest in other.glob("*/manifest.json"):
+        manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"state": "interrupted"}))
+    plan = adopt_finished(make_plan(tiny_study.STUDY, "laptop", [], tmp_path / "mine", tmp_path))
+    assert [run.state for run in plan.runs] == [TO_DO, TO_DO]
+
+
 def test_a_failed_run_is_listed_and_not_retried_in_silence(tmp_path):
     first = reproduce("tiny-failing", "--launcher", "basic", "--out", tmp_path)
     assert first.exit_code == 1, (first.output, first.exception)
