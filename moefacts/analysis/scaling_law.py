@@ -31,7 +31,14 @@ class Point:
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """y = a·x^b with 95% bootstrap intervals; ``residuals`` are log(measured / law) at each point."""
+    """y = a·x^b with 95% bootstrap intervals.
+
+    Attributes:
+        residuals: log(measured / law) at each point.
+        bend: by how much the local exponent grows with every doubling of x, from the parabola through the points in
+            log-log; 0 for a power law.
+        replicates: log a and b of every replicate, shape (NUM_REPLICATES, 2).
+    """
 
     a: float
     b: float
@@ -40,7 +47,9 @@ class PowerLaw:
     b_interval: tuple[float, float]
     r_squared_interval: tuple[float, float]
     residuals: tuple[float, ...]
-    replicates: np.ndarray  # (NUM_REPLICATES, 2): log a and b
+    bend: float
+    bend_interval: tuple[float, float]
+    replicates: np.ndarray
 
     def at(self, x: float | np.ndarray) -> np.ndarray:
         """The law's value at ``x``."""
@@ -72,6 +81,7 @@ def fit_power_law(points: Sequence[Point], num_replicates: int = NUM_REPLICATES)
     deviations = np.concatenate([_deviations(point) for point in points])
     moves = np.stack([_moves(point, deviations, num_replicates, random) for point in points], axis=1)
     slopes, intercepts, shares = _lines(log_x, log_y + moves)
+    bends = _bends(log_x, np.concatenate([log_y[None], log_y + moves]))
     return PowerLaw(
         a=float(np.exp(log_a)),
         b=b,
@@ -80,6 +90,8 @@ def fit_power_law(points: Sequence[Point], num_replicates: int = NUM_REPLICATES)
         b_interval=_interval(slopes),
         r_squared_interval=_interval(shares),
         residuals=tuple(float(r) for r in log_y - (log_a + b * log_x)),
+        bend=float(bends[0]),
+        bend_interval=_interval(bends[1:]),
         replicates=np.stack([intercepts, slopes], axis=1),
     )
 
@@ -93,6 +105,11 @@ def _lines(log_x: np.ndarray, log_y: np.ndarray) -> tuple[np.ndarray, np.ndarray
     total = (y**2).sum(axis=1)
     shares = 1 - np.divide(left, total, out=np.ones_like(left), where=total > 0)
     return slopes, log_y.mean(axis=1) - slopes * log_x.mean(), shares
+
+
+def _bends(log_x: np.ndarray, log_y: np.ndarray) -> np.ndarray:
+    """Twice the second coefficient of the least-squares parabolas through the rows of ``log_y``, for a doubling."""
+    return 2 * np.polyfit(log_x, log_y.T, 2)[0] * np.log(2)
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:

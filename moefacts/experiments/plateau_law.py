@@ -13,90 +13,20 @@ from moefacts.analysis.runs import crossing
 from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import format_number
-from moefacts.experiments import laptop
 from moefacts.experiments.phases import PLATEAU_SHARE
-from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.plateau_law_grids import (
+    PUBLISHED_ENDS,
+    laptop_grid,
+    laptop_rate_grid,
+    paper_grid,
+    paper_rate_grid,
+)
+from moefacts.experiments.study import Findings, FinishedRun, Study
 from moefacts.experiments.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell, within
 from moefacts.run_files import PLATEAU_CEILING
 
 PUBLISHED_A, PUBLISHED_B, PUBLISHED_R_SQUARED = 0.43, 0.81, 0.998
-PUBLISHED_ENDS = {4000: 375, 8000: 600, 16000: 1110, 32000: 2090, 64000: 3085, 128000: 6030, 256000: 10855}  # digitised
 SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
-
-# Size -> (step limit, steps it is likely to take, steps between evaluations: about a tenth of those, seeds). The
-# smallest and the largest sizes are there to show where the law stops holding.
-_LAPTOP_STEPS = {
-    128: (400, 150, 20, 3), 256: (500, 180, 20, 3), 512: (700, 260, 30, 3), 1024: (1000, 380, 40, 3),
-    2048: (1800, 710, 80, 3), 4096: (3200, 1300, 130, 3), 8192: (6000, 2400, 240, 3), 16384: (10000, 4400, 440, 1),
-}  # fmt: skip
-# Evaluations apart: unseen people, whom the law does not need, are met at the first and the last step only.
-_NEVER = 1_000_000
-_PAPER_EVALUATION = ("evaluation.interval_early=100", f"evaluation.interval_unseen={25 * _NEVER}")
-_LAPTOP_RATE_STEPS = {512: 400, 1024: 600, 2048: 1100, 4096: 2000, 8192: 3600}  # half as many again as it takes
-_PAPER_RATES = ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")
-
-
-def _laptop_evaluation(interval: int) -> tuple[str, ...]:
-    factors = {"interval": 1, "interval_after_plateau": 1, "interval_early": 4, "interval_unseen": _NEVER}
-    return tuple(f"evaluation.{key}={factor * interval}" for key, factor in factors.items())
-
-
-def _laptop_grid() -> list[GridRun]:
-    return [
-        GridRun(
-            (
-                f"population.size={size}",
-                f"seed={seed}",
-                *laptop.SETTINGS,
-                f"training.steps={steps}",
-                f"training.stop_after_plateau={2 * interval}",
-                *_laptop_evaluation(interval),
-            ),
-            expected + 2 * interval,
-            {"size": size},
-        )
-        for size, (steps, expected, interval, seeds) in _LAPTOP_STEPS.items()
-        for seed in range(seeds)
-    ]
-
-
-def _paper_grid() -> list[GridRun]:
-    stop = ("training.stop_after_plateau=100", "evaluation.interval_after_plateau=25", *_PAPER_EVALUATION)
-    return [
-        GridRun((f"population.size={size}", f"seed={seed}", *stop), end + 200, {"size": size})
-        for size, end in PUBLISHED_ENDS.items()
-        for seed in range(5)
-    ]
-
-
-def _laptop_rate_grid() -> list[GridRun]:
-    return [
-        GridRun(
-            (
-                f"population.size={size}",
-                f"training.batch_size={laptop.BATCH}",
-                f"training.learning_rate={rate}",
-                f"training.steps={steps}",
-                "seed=0",
-                *_laptop_evaluation(_LAPTOP_STEPS[size][2]),
-            ),
-            labels={"size": size, "learning_rate": float(rate)},
-        )
-        for size, steps in _LAPTOP_RATE_STEPS.items()
-        for rate in laptop.LEARNING_RATES
-    ]
-
-
-def _paper_rate_grid() -> list[GridRun]:
-    return [
-        GridRun(
-            (f"population.size={size}", f"training.learning_rate={rate}", f"seed={seed}", *_PAPER_EVALUATION),
-            labels={"size": size, "learning_rate": float(rate)},
-        )
-        for size in PUBLISHED_ENDS
-        for rate in _PAPER_RATES
-        for seed in range(5)
-    ]
 
 
 @dataclass(frozen=True)
@@ -176,7 +106,7 @@ def _best_rates(runs: Sequence[FinishedRun]) -> dict[int, float]:
 
 def _values(evidence: Evidence, best: dict[int, float]) -> dict[str, Any]:
     law = evidence.law
-    parts = ("a", "b", "r_squared")
+    parts = ("a", "b", "r_squared", "bend")
     values: dict[str, Any] = {part: None if law is None else getattr(law, part) for part in parts}
     values |= {f"{part}_interval": None if law is None else getattr(law, f"{part}_interval") for part in parts}
     values["published"] = {"a": PUBLISHED_A, "b": PUBLISHED_B, "r_squared": PUBLISHED_R_SQUARED}
@@ -190,10 +120,18 @@ def _values(evidence: Evidence, best: dict[int, float]) -> dict[str, Any]:
             "inside": point.inside,
             "outside_because": point.why,
             "log_residual": _residual(point, law),
+            "local_exponent": _local_exponent(point, before),
         }
-        for point in evidence.points
+        for before, point in zip([None, *evidence.points], evidence.points, strict=False)
     ]
     return values | ({"best_learning_rate": best} if best else {})
+
+
+def _local_exponent(point: SizePoint, before: SizePoint | None) -> float | None:
+    """The exponent of the law through two neighbouring sizes."""
+    if before is None or not before.ends or not point.ends:
+        return None
+    return float(np.log(point.mean / before.mean) / np.log(point.size / before.size))
 
 
 def _residual(point: SizePoint, law: PowerLaw | None) -> float | None:
@@ -202,8 +140,8 @@ def _residual(point: SizePoint, law: PowerLaw | None) -> float | None:
 
 def _table(evidence: Evidence, best: dict[int, float]) -> Table:
     rows = []
-    for point in evidence.points:
-        residual = _residual(point, evidence.law)
+    for before, point in zip([None, *evidence.points], evidence.points, strict=False):
+        residual, local = _residual(point, evidence.law), _local_exponent(point, before)
         rows.append(
             [
                 f"{point.size:,}",
@@ -211,6 +149,7 @@ def _table(evidence: Evidence, best: dict[int, float]) -> Table:
                 ", ".join(format_number(round(end, 1)) for end in point.ends) or "–",
                 ", ".join(f"{length:.0f}" for length in point.lengths) or "–",
                 f"{point.mean * point.batch_size / point.size:.1f}" if point.ends else "–",
+                "–" if local is None else f"{local:.2f}",
                 "–" if residual is None else f"{100 * np.expm1(residual):+.1f}%",
                 "inside" if point.inside else point.why,
             ]
@@ -222,10 +161,11 @@ def _table(evidence: Evidence, best: dict[int, float]) -> Table:
         note = (
             f"Fit: {law.a:.3g}·N^{law.b:.3f}, R² {law.r_squared:.4f}; 95% intervals a [{a_low:.3g}, {a_high:.3g}], "
             f"b [{b_low:.3f}, {b_high:.3f}] (bootstrap over seeds and evaluation noise). Published: 0.43·N^0.81, R² "
-            "0.998."
+            f"0.998. With every doubling of the people the exponent changes by {law.bend:+.3f} "
+            f"[{law.bend_interval[0]:+.3f}, {law.bend_interval[1]:+.3f}]: 0 for a power law."
         )
     columns = ["people", *(["best rate"] if best else []), "plateau end, each seed (steps)", "plateau length (steps)"]
-    columns += ["biographies per person", "against the law", "in the fit"]
+    columns += ["biographies per person", "exponent from the size before", "against the law", "in the fit"]
     return Table("Plateau end by population size", columns, rows, note)
 
 
@@ -304,7 +244,7 @@ STUDY = Study(
     name="plateau-law",
     title="The plateau's end is a power law of the number of people",
     figure="Figure 2, right",
-    grids={"laptop": _laptop_grid(), "paper": _paper_grid()},
+    grids={"laptop": laptop_grid(), "paper": paper_grid()},
     claims={"laptop": _LAPTOP_CLAIMS, "paper": _PAPER_CLAIMS},
     examine=examine,
 )
@@ -312,7 +252,7 @@ RATES_STUDY = Study(
     name="plateau-law-lr",
     title="The same law with the best of several learning rates at every size",
     figure="Figure 2, right",
-    grids={"laptop": _laptop_rate_grid(), "paper": _paper_rate_grid()},
+    grids={"laptop": laptop_rate_grid(), "paper": paper_rate_grid()},
     claims={"laptop": _LAPTOP_CLAIMS, "paper": _PAPER_CLAIMS},
     examine=examine,
 )

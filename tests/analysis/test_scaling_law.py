@@ -56,6 +56,15 @@ def test_a_bend_shows_in_r_squared_and_residuals():
     assert law.residuals[0] > 0 > law.residuals[2]
 
 
+def test_the_change_of_the_exponent_with_every_doubling_is_found():
+    """d ln y / d ln x = 0.5 + 0.1 log2 x: one tenth more with every doubling."""
+    curve = [Point(x, (x ** (0.5 + 0.05 * np.log2(x)),) * 2, (0.0, 0.0)) for x in SIZES]
+    law = fit_power_law(curve, num_replicates=50)
+    assert (law.bend, *law.bend_interval) == pytest.approx((0.1, 0.1, 0.1))
+    straight = fit_power_law(points(0.5, 0.8, scatter=0.05))
+    assert straight.bend_interval[0] < 0 < straight.bend_interval[1]
+
+
 def test_one_seed_is_enough_for_a_fit_and_two_sizes_are_not():
     assert fit_power_law(points(0.5, 0.8, seeds=1)).b == pytest.approx(0.8)
     with pytest.raises(ValueError, match="at least three sizes"):

@@ -1,0 +1,84 @@
+"""The runs of the plateau-length law: sizes, seeds, learning rates, and how often each is evaluated."""
+
+from moefacts.experiments import laptop
+from moefacts.experiments.study import GridRun
+
+PUBLISHED_ENDS = {4000: 375, 8000: 600, 16000: 1110, 32000: 2090, 64000: 3085, 128000: 6030, 256000: 10855}  # digitised
+# Size -> (step limit, steps it is likely to take, steps between evaluations: about a tenth of those, seeds). The
+# smallest and the largest sizes are there to show where the law stops holding.
+_LAPTOP_STEPS = {
+    128: (400, 150, 20, 3), 256: (500, 180, 20, 3), 512: (700, 260, 30, 3), 1024: (1000, 380, 40, 3),
+    2048: (1800, 710, 80, 3), 4096: (3200, 1300, 130, 3), 8192: (6000, 2400, 240, 3), 16384: (10000, 4400, 440, 1),
+}  # fmt: skip
+# Evaluations apart: unseen people, whom the law does not need, are met at the first and the last step only.
+_NEVER = 1_000_000
+_PAPER_EVALUATION = ("evaluation.interval_early=100", f"evaluation.interval_unseen={25 * _NEVER}")
+_LAPTOP_RATE_STEPS = {512: 400, 1024: 600, 2048: 1100, 4096: 2000, 8192: 3600}  # half as many again as it takes
+_PAPER_RATES = ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")
+
+
+def _laptop_evaluation(interval: int) -> tuple[str, ...]:
+    factors = {"interval": 1, "interval_after_plateau": 1, "interval_early": 4, "interval_unseen": _NEVER}
+    return tuple(f"evaluation.{key}={factor * interval}" for key, factor in factors.items())
+
+
+def laptop_grid() -> list[GridRun]:
+    """Runs that stop soon after their plateau, small batches."""
+    return [
+        GridRun(
+            (
+                f"population.size={size}",
+                f"seed={seed}",
+                *laptop.SETTINGS,
+                f"training.steps={steps}",
+                f"training.stop_after_plateau={2 * interval}",
+                *_laptop_evaluation(interval),
+            ),
+            expected + 2 * interval,
+            {"size": size},
+        )
+        for size, (steps, expected, interval, seeds) in _LAPTOP_STEPS.items()
+        for seed in range(seeds)
+    ]
+
+
+def paper_grid() -> list[GridRun]:
+    """The study's seven sizes and five seeds, stopped soon after the plateau."""
+    stop = ("training.stop_after_plateau=100", "evaluation.interval_after_plateau=25", *_PAPER_EVALUATION)
+    return [
+        GridRun((f"population.size={size}", f"seed={seed}", *stop), end + 200, {"size": size})
+        for size, end in PUBLISHED_ENDS.items()
+        for seed in range(5)
+    ]
+
+
+def laptop_rate_grid() -> list[GridRun]:
+    """Whole runs with every learning rate."""
+    return [
+        GridRun(
+            (
+                f"population.size={size}",
+                f"training.batch_size={laptop.BATCH}",
+                f"training.learning_rate={rate}",
+                f"training.steps={steps}",
+                "seed=0",
+                *_laptop_evaluation(_LAPTOP_STEPS[size][2]),
+            ),
+            labels={"size": size, "learning_rate": float(rate)},
+        )
+        for size, steps in _LAPTOP_RATE_STEPS.items()
+        for rate in laptop.LEARNING_RATES
+    ]
+
+
+def paper_rate_grid() -> list[GridRun]:
+    """Whole runs with every learning rate of the study."""
+    return [
+        GridRun(
+            (f"population.size={size}", f"training.learning_rate={rate}", f"seed={seed}", *_PAPER_EVALUATION),
+            labels={"size": size, "learning_rate": float(rate)},
+        )
+        for size in PUBLISHED_ENDS
+        for rate in _PAPER_RATES
+        for seed in range(5)
+    ]
