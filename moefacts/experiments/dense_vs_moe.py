@@ -111,7 +111,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     if comparison.collapse:
         figures["router_collapse"] = (
             "Load of every expert over training, each way of balancing alone (8 experts, two per token, seed 0). "
-            "In each panel the experts are stacked by their final load.",
+            "In each panel the experts are stacked by their final load; a collapsed router would leave one band.",
             partial(load_over_training_by_balancing, comparison.collapse),
         )
     tables = [_means(comparison), _differences(comparison), _collapse(comparison)]
@@ -130,7 +130,11 @@ def _means(comparison: Comparison) -> Table:
         speed = estimate([run.measures["timing"]["tokens_per_second"] for run in members])
         rows.append([*row, "–" if speed is None else f"{speed.mean:,.0f}"])
     columns = ["model", "balancing", "people", "total parameters", "active", *_COLUMNS.values(), "tokens/s"]
-    return Table("Dense and mixtures", columns, rows, "Mean ± half of the 95% Student t interval over seeds.")
+    note = (
+        "Mean ± half of the 95% Student t interval over seeds. Tokens/s are of training as it went, beside "
+        "whatever else the machine did; python -m benchmarks moe measures every preset side by side."
+    )
+    return Table("Dense and mixtures", columns, rows, note)
 
 
 def _difference_values(comparison: Comparison) -> list[dict[str, Any]]:
@@ -230,7 +234,7 @@ def _claims() -> list[Claim]:
         )
     claims += [
         Claim(
-            "Without balancing the router collapses",
+            "Without balancing the router leans towards collapse: its busiest expert is busier",
             "no number published",
             "difference of max violation at the end, without less with balancing, over all mixtures, sizes and "
             "seeds: holds "

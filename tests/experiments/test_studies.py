@@ -16,7 +16,7 @@ def verdicts(study, findings, scale="laptop"):
     return [claim.decide(findings.evidence).answer for claim in study.claims[scale]]
 
 
-def law_runs(b=0.8, scatter=0.03, melted=(128, 256), study=plateau_law.STUDY, sizes=None):
+def law_runs(b=0.8, scatter=0.03, melted=(256, 512), study=plateau_law.STUDY, sizes=None):
     random = np.random.default_rng(0)
     runs = []
     for grid_run in study.grids["laptop"]:
@@ -43,12 +43,12 @@ def test_the_laptop_law_spans_a_factor_of_16_up_to_at_least_4096():
     assert max(sizes) >= 4096
     assert max(sizes) // 16 in sizes
     seeds = {size: sum(run.labels["size"] == size for run in grid) for size in sizes}
-    assert [size for size, count in seeds.items() if count != 3] == [16384]  # beyond the law, to show its upper end
+    assert [size for size, count in seeds.items() if count != 3] == [16384]  # which takes a third of the time as it is
 
 
 def test_a_known_law_is_found_and_melted_sizes_stay_out_of_it(tmp_path):
     findings = plateau_law.examine(law_runs())
-    assert [point.size for point in findings.evidence.inside] == [512, 1024, 2048, 4096, 8192, 16384]
+    assert [point.size for point in findings.evidence.inside] == [1024, 2048, 4096, 8192, 16384]
     low, high = findings.values["b_interval"]
     assert low < 0.8 < high
     assert findings.values["b"] == pytest.approx(0.8, abs=0.05)
@@ -73,7 +73,7 @@ def test_scatter_without_a_law_does_not_hold():
     )
 
 
-@pytest.mark.parametrize("sizes", [(512,), (512, 1024, 2048)])
+@pytest.mark.parametrize("sizes", [(1024,), (1024, 2048, 4096)])
 def test_too_few_sizes_cannot_tell(sizes):
     findings = plateau_law.examine(law_runs(sizes=sizes))
     assert verdicts(plateau_law.STUDY, findings)[0] == CANNOT_TELL
@@ -90,11 +90,11 @@ def test_one_seed_whose_plateau_did_not_end_takes_its_size_out():
 
 
 def test_the_best_learning_rate_is_the_one_of_the_lowest_final_training_loss():
-    runs, best_rates = [], {512: 3e-3, 1024: 6e-3, 2048: 6e-3, 4096: 1.5e-3, 8192: 3e-3}
+    runs, best_rates = [], {1024: 6e-3, 2048: 1.5e-3, 4096: 3e-3}
     for grid_run in plateau_law.RATES_STUDY.grids["laptop"]:
         best = best_rates[grid_run.labels["size"]]
         late = 0 if grid_run.labels["learning_rate"] == best else 100
-        runs.append(made_up_run(grid_run, 1.6 * grid_run.labels["size"] ** 0.8 + late, slope=0.001, last=3600))
+        runs.append(made_up_run(grid_run, 1.6 * grid_run.labels["size"] ** 0.8 + late, slope=0.001, last=2500))
     findings = plateau_law.examine(runs)
     assert findings.values["best_learning_rate"] == best_rates
     assert findings.values["b"] == pytest.approx(0.8, abs=0.02)
@@ -149,7 +149,7 @@ def test_mixtures_that_are_earlier_and_collapse_are_said_to(tmp_path):
         ]
         == HOLDS
     )
-    assert answers["Without balancing the router collapses"] == HOLDS
+    assert answers["Without balancing the router leans towards collapse: its busiest expert is busier"] == HOLDS
     drawings = draw_study_figures(findings.figures, tmp_path)
     assert [drawing.name for drawing in drawings] == ["dense_vs_moe", "router_collapse"]
     first = findings.tables[0]
