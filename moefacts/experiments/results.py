@@ -107,7 +107,7 @@ def _result(plan: Plan, finished: Sequence[FinishedRun], missing: list[dict], fi
         ],
         "command": study_command(plan),
         "device": first["device"],
-        "git_commit": first.get("git_commit"),
+        "git_commits": sorted({commit for run in finished if (commit := run.run.manifest.get("git_commit"))}),
         "versions": {**first["versions"], "moefacts": __version__},
         "timing": {
             "wall_seconds_of_all_runs": sum(

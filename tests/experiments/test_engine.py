@@ -60,6 +60,8 @@ def test_a_study_ends_in_verdicts_and_files(finished):
     assert found["claims"][0]["rule"] == "holds if all are above 0"
     assert [run["seed"] for run in found["runs"]] == [0, 1]
     assert found["versions"]["moefacts"]
+    commits = {run_files.read_manifest(finished / run["run"]).get("git_commit") for run in found["runs"]}
+    assert found["git_commits"] == sorted(commits - {None})
     page = (finished / "report.html").read_text()
     assert "losses are positive" in page
     assert "<script" not in page
