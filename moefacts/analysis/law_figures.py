@@ -27,6 +27,7 @@ class SizePoint:
         batch_size: biographies a step.
         inside: whether the law goes through it.
         why: why not.
+        bits_per_parameter: information in the values of all people, over the parameters that must hold it.
     """
 
     size: int
@@ -36,6 +37,7 @@ class SizePoint:
     batch_size: int
     inside: bool
     why: str
+    bits_per_parameter: float
 
     @property
     def mean(self) -> float:

@@ -22,7 +22,7 @@ from moefacts.experiments.model_comparison import decide_paired
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.verdict import Claim, Verdict, above
 
-_STEPS = {"laptop": {2048: 1500}, "paper": {64000: 16000, 128000: 16000}}
+_STEPS = {"laptop": {1024: 1000}, "paper": {64000: 16000, 128000: 16000}}
 _SEEDS = 3
 _CELEBRITIES = ((16, 8), (16, 32), (4, 4), (4, 16))  # one in so many people, so many times likelier than the rest
 

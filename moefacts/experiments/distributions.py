@@ -18,9 +18,9 @@ from moefacts.experiments.warmup import EPOCHS, SHARE
 
 ZIPF, CELEBRITIES, WARMUP, SUBSET = "Zipf", "celebrities", "warm-up", "only the warm-up's people"
 CELEBRITY_SHARE, CELEBRITY_WEIGHT = 16, 8  # one in so many, so many times likelier: the study's in figure P
-_STEPS = {"laptop": {1024: 1000, 2048: 1500}, "paper": dict.fromkeys((64000, 128000, 256000), 16000)}
+_STEPS = {"laptop": {512: 600, 1024: 1000}, "paper": dict.fromkeys((64000, 128000, 256000), 16000)}
 _SEEDS = 3
-_SUBSET_SIZE = {"laptop": 2048, "paper": 128000}  # where the control is trained
+_SUBSET_SIZE = {"laptop": 1024, "paper": 128000}  # where the control is trained
 _PAPER_SUBSET = 83_000  # how many people the study's control and the warm-up beside it have
 _WHOLE_RUN = 10**6  # epochs: a warm-up that never ends
 _PUBLISHED_LOSS = "uniform/Zipf/warm-up: 64k .0111/.0134/.0051; 128k 4.37/2.14/.42; 256k 6.59/5.69/5.68"

@@ -33,7 +33,7 @@ _SEEDS = range(5)
 _LAPTOP = (
     "population.size=1024",
     *laptop.SETTINGS,
-    "training.steps=2500",
+    "training.steps=2200",
     "evaluation.interval=40",
     "evaluation.interval_after_plateau=100",
     "evaluation.interval_unseen=200",

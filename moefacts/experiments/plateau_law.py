@@ -24,6 +24,7 @@ from moefacts.experiments.plateau_law_grids import (
 from moefacts.experiments.study import Findings, FinishedRun, Study
 from moefacts.experiments.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell, within
 from moefacts.run_files import PLATEAU_CEILING
+from moefacts.synthetic_data.pools import ATTRIBUTES
 
 PUBLISHED_A, PUBLISHED_B, PUBLISHED_R_SQUARED = 0.43, 0.81, 0.998
 SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
@@ -59,7 +60,13 @@ def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
     elif (share := min(length / end for length, end in zip(lengths, ends, strict=True))) < PLATEAU_SHARE:
         why = f"plateau melts into the first phase: {share:.0%} of the steps in one seed"
     batch_size = runs[0].run.config["training"]["batch_size"]
-    return SizePoint(size, tuple(ends), tuple(errors), tuple(lengths), batch_size, not why, why)
+    bits = bits_of_facts(size, runs[0].run.baseline) / runs[0].measures["parameters_total"]
+    return SizePoint(size, tuple(ends), tuple(errors), tuple(lengths), batch_size, not why, why, bits)
+
+
+def bits_of_facts(num_people: int, baseline: float) -> float:
+    """What all people's values carry: they are drawn uniformly, so it is N times the baselines' sum, in bits."""
+    return num_people * len(ATTRIBUTES) * baseline / np.log(2)
 
 
 def _plateau_start(run: FinishedRun) -> float:
@@ -117,6 +124,7 @@ def _values(evidence: Evidence, best: dict[int, float]) -> dict[str, Any]:
             "standard_errors_of_evaluation": point.errors,
             "plateau_lengths": point.lengths,
             "biographies_per_individual": [end * point.batch_size / point.size for end in point.ends],
+            "bits_per_parameter": point.bits_per_parameter,
             "inside": point.inside,
             "outside_because": point.why,
             "log_residual": _residual(point, law),
@@ -149,6 +157,7 @@ def _table(evidence: Evidence, best: dict[int, float]) -> Table:
                 ", ".join(format_number(round(end, 1)) for end in point.ends) or "–",
                 ", ".join(f"{length:.0f}" for length in point.lengths) or "–",
                 f"{point.mean * point.batch_size / point.size:.1f}" if point.ends else "–",
+                f"{point.bits_per_parameter:.2f}",
                 "–" if local is None else f"{local:.2f}",
                 "–" if residual is None else f"{100 * np.expm1(residual):+.1f}%",
                 "inside" if point.inside else point.why,
@@ -162,10 +171,17 @@ def _table(evidence: Evidence, best: dict[int, float]) -> Table:
             f"Fit: {law.a:.3g}·N^{law.b:.3f}, R² {law.r_squared:.4f}; 95% intervals a [{a_low:.3g}, {a_high:.3g}], "
             f"b [{b_low:.3f}, {b_high:.3f}] (bootstrap over seeds and evaluation noise). Published: 0.43·N^0.81, R² "
             f"0.998. With every doubling of the people the exponent changes by {law.bend:+.3f} "
-            f"[{law.bend_interval[0]:+.3f}, {law.bend_interval[1]:+.3f}]: 0 for a power law."
+            f"[{law.bend_interval[0]:+.3f}, {law.bend_interval[1]:+.3f}]: 0 for a power law. The study's sizes carry 0.005 "
+            "to 0.34 bits per parameter; a model holds about 2 (arXiv 2404.05405)."
         )
     columns = ["people", *(["best rate"] if best else []), "plateau end, each seed (steps)", "plateau length (steps)"]
-    columns += ["biographies per person", "exponent from the size before", "against the law", "in the fit"]
+    columns += [
+        "biographies per person",
+        "facts (bits per parameter)",
+        "exponent from the size before",
+        "against the law",
+        "in the fit",
+    ]
     return Table("Plateau end by population size", columns, rows, note)
 
 

@@ -22,7 +22,7 @@ FORGOTTEN = 0.5  # of what was known at the end of the visit, the level that bot
 _SEEDS = {"laptop": 3, "paper": 1}
 _SETTINGS = {
     # Evaluations stay frequent: learning and forgetting are timed by them.
-    "laptop": (1024, ("training.steps=2000", "evaluation.interval=25", "evaluation.interval_after_plateau=25")),
+    "laptop": (1024, ("training.steps=1600", "evaluation.interval=25", "evaluation.interval_after_plateau=25")),
     "paper": (64000, ("evaluation.interval_after_plateau=25",)),
 }
 

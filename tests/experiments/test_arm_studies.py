@@ -93,7 +93,7 @@ def test_a_warmup_that_helps_and_is_rightly_chosen_is_said_to_be(tmp_path):
     gains = {"uniform": 0, warmup.MAIN: 60}
     findings = warmup.examine(arm_study_runs(warmup.STUDY, lambda arm, _: gains.get(arm, 30)))
     assert set(verdicts(warmup.STUDY, findings)) == {HOLDS}
-    assert drawn(findings, tmp_path) == ["loss_2048"]
+    assert drawn(findings, tmp_path) == ["loss_1024"]
     worse = warmup.examine(arm_study_runs(warmup.STUDY, lambda arm, _: -50 if arm == warmup.MAIN else 0))
     assert set(verdicts(warmup.STUDY, worse)) == {DOES_NOT_HOLD}
 
@@ -103,7 +103,7 @@ def test_warmup_must_beat_the_best_of_the_other_distributions(tmp_path):
     gains = {distributions.WARMUP: 50, distributions.CELEBRITIES: 80, distributions.ZIPF: -40}
     findings = distributions.examine(arm_study_runs(study, lambda arm, _: gains.get(arm, 0), slope=0.005))
     assert verdicts(study, findings) == [DOES_NOT_HOLD, HOLDS, DOES_NOT_HOLD, HOLDS]
-    assert drawn(findings, tmp_path) == ["loss_1024", "loss_2048", "over_sizes"]
+    assert drawn(findings, tmp_path) == ["loss_512", "loss_1024", "over_sizes"]
 
 
 def test_the_control_never_sees_anybody_outside_the_warmup():
@@ -113,7 +113,7 @@ def test_the_control_never_sees_anybody_outside_the_warmup():
     (run,) = [r for r in distributions.STUDY.grids["laptop"] if r.labels["arm"] == distributions.SUBSET][:1]
     config = compose(["scale=laptop", *run.overrides])
     shown = Distribution(config.sampling, config.population.size, config.training.steps)
-    assert shown.support(config.training.steps - 1, config.training.batch_size, None) == range(512)
+    assert shown.support(config.training.steps - 1, config.training.batch_size, None) == range(256)
 
 
 def test_an_adaptive_curriculum_is_measured_against_the_best_of_what_is_tuned():
@@ -211,7 +211,7 @@ def test_celebrities_that_help_and_are_known_first_are_said_to(tmp_path):
         )
     findings = celebrities.examine(runs)
     assert verdicts(study, findings) == [HOLDS, HOLDS, HOLDS]
-    assert drawn(findings, tmp_path) == ["loss_2048"]
+    assert drawn(findings, tmp_path) == ["loss_1024"]
 
 
 def turns(num_groups, steps, learning, forgetting, reached):
@@ -234,8 +234,8 @@ def sequential_runs(learning, forgetting, rises):
     runs = []
     for run in sequential.STUDY.grids["laptop"]:
         groups = run.labels["groups"]
-        extra = turns(groups, 2000, learning, forgetting, lambda g, r=run: 0.4 + rises * (g + 0.2 * seed_of(r)))
-        runs.append(made_up_run(run, 1800, last=2000, extra=extra))
+        extra = turns(groups, 1600, learning, forgetting, lambda g, r=run: 0.4 + rises * (g + 0.2 * seed_of(r)))
+        runs.append(made_up_run(run, 1400, last=1600, extra=extra))
     return runs
 
 
@@ -256,7 +256,7 @@ def test_groups_that_are_never_forgotten_speak_against_fast_forgetting():
     findings = sequential.examine(sequential_runs(learning=40, forgetting=10**6, rises=0.03))
     assert verdicts(sequential.STUDY, findings)[1] == DOES_NOT_HOLD
     four = next(run for run in findings.evidence if run.labels["groups"] == 4)
-    assert [visit.forgetting for visit in sequential.visits(four)] == pytest.approx([1500, 1000, 500, None])
+    assert [visit.forgetting for visit in sequential.visits(four)] == pytest.approx([1200, 800, 400, None])
 
 
 def test_groups_that_are_never_learned_tell_nothing_about_forgetting():

@@ -56,6 +56,10 @@ def test_a_known_law_is_found_and_melted_sizes_stay_out_of_it(tmp_path):
     assert findings.values["r_squared"] > 0.99
     assert verdicts(plateau_law.STUDY, findings) == [HOLDS, HOLDS, HOLDS]
     assert "melts" in findings.evidence.points[0].why
+    load = {one["size"]: one["bits_per_parameter"] for one in findings.values["sizes"]}
+    assert load[1024] == pytest.approx(
+        1024 * 6 * np.log2(np.exp(4.914)) / 194_496
+    )  # six values, each of ln(its number)
     drawings = draw_study_figures(findings.figures, tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".pdf", ".svg"}
     assert len(drawings) == len(findings.figures) == 3
