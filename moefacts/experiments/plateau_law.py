@@ -171,17 +171,12 @@ def _table(evidence: Evidence, best: dict[int, float]) -> Table:
             f"Fit: {law.a:.3g}·N^{law.b:.3f}, R² {law.r_squared:.4f}; 95% intervals a [{a_low:.3g}, {a_high:.3g}], "
             f"b [{b_low:.3f}, {b_high:.3f}] (bootstrap over seeds and evaluation noise). Published: 0.43·N^0.81, R² "
             f"0.998. With every doubling of the people the exponent changes by {law.bend:+.3f} "
-            f"[{law.bend_interval[0]:+.3f}, {law.bend_interval[1]:+.3f}]: 0 for a power law. The study's sizes carry 0.005 "
-            "to 0.34 bits per parameter; a model holds about 2 (arXiv 2404.05405)."
+            f"[{law.bend_interval[0]:+.3f}, {law.bend_interval[1]:+.3f}]: 0 for a power law. The study's sizes carry "
+            "0.005 to 0.34 bits per parameter; a model holds about 2 (arXiv 2404.05405)."
         )
     columns = ["people", *(["best rate"] if best else []), "plateau end, each seed (steps)", "plateau length (steps)"]
-    columns += [
-        "biographies per person",
-        "facts (bits per parameter)",
-        "exponent from the size before",
-        "against the law",
-        "in the fit",
-    ]
+    columns += ["biographies per person", "facts (bits per parameter)", "exponent from the size before"]
+    columns += ["against the law", "in the fit"]
     return Table("Plateau end by population size", columns, rows, note)
 
 
