@@ -17,7 +17,8 @@ def markdown(results: list[dict[str, Any]]) -> str:
     for result in results:
         environment = result["environment"]
         torch_version = environment["versions"].get("torch", "?")
-        source = f"`{result['command']}` at `{(environment['git_commit'] or '?')[:12]}`"
+        commit, _, dirty = (environment["git_commit"] or "?").partition("-")
+        source = f"`{result['command']}` at `{commit[:12]}{dirty and ' with changes'}`"
         lines = [
             f"### {result['benchmark']}\n",
             f"{source}, {environment['device']}, torch {torch_version}.\n",

@@ -47,7 +47,7 @@ def load_theirs(case: TrainingCase) -> torch.nn.Module:
     try:
         import transformers
     except ModuleNotFoundError:
-        raise UserError("transformers is not installed; pip install 'moefacts[dev]' brings it") from None
+        raise UserError("transformers is not installed; pip install -e '.[dev]' brings it") from None
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     model, batcher = case.materials.model, case.materials.batcher

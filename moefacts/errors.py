@@ -21,7 +21,8 @@ def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
     """Raise ``UserError`` unless ``value`` is one of ``choices``."""
     choices = list(choices)
     if value not in choices:
-        raise UserError(f"{key}={value} is not one of its values; {nearest(value, choices)}")
+        shown = f"{key} {value}" if key.startswith("--") else f"{key}={value}"
+        raise UserError(f"{shown} is not one of its values; {nearest(value, choices)}")
 
 
 def check_at_least(key: str, value: float | None, least: float) -> None:

@@ -83,11 +83,18 @@ def explain(error: Exception, arguments: Sequence[str]) -> UserError:
     text = str(error)
     if isinstance(error, OverrideParseException):
         return UserError(f"'{error.override}' is not an override; write key=value, as in population.size=2048")
-    missing = re.search(r"Could not find '(\w+)/([^']+)'", text)
+    missing = re.search(r"Could not find '([\w/]+)/([^'/]+)'", text)
     if missing and missing[1] in GROUPS:
         return UserError(f"there is no {missing[1]} '{missing[2]}'; {nearest(missing[2], preset_names(missing[1]))}")
+    if missing and missing[1] == "hydra/launcher":
+        ways = "joblib is; pip install -e '.[slurm]' or '.[ray]' brings others"
+        return UserError(f"there is no launcher '{missing[2]}' here; {ways}")
     key = re.search(r"Could not (?:override|delete|append)[^']*'([^'=@]+)", text)
+    if key and key[1] in config_keys(RunConfig):  # it exists, but not in this configuration
+        return UserError(f"this model has no {key[1]}: it has no experts; choose a mixture, such as model=moe_laptop")
     if key:
         return unknown_key(key[1])
+    if "Ambiguous value" in text:
+        return UserError("several values for one setting are several runs: add -m to train one for each value")
     first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     return UserError(f"{first.strip()} (given: {' '.join(arguments)})")

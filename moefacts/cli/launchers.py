@@ -57,7 +57,7 @@ def find_launcher(name: str) -> Launcher:
 
 def _not_installed(name: str, launcher: Launcher) -> UserError:
     extra = f"[{launcher.extra}]" if launcher.extra else ""
-    return UserError(f"the launcher {name} is not installed; install its extra: pip install 'moefacts{extra}'")
+    return UserError(f"the launcher {name} is not installed; pip install -e '.{extra}' brings it (see docs/scaling.md)")
 
 
 def num_cores() -> int:

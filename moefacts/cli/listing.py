@@ -20,7 +20,7 @@ def list_everything(
     for group in GROUPS:
         screen.print(f"[bold]{group}[/bold]  {'  '.join(f'{group}={name}' for name in preset_names(group))}")
     studies = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("study", "in the paper", "what it asks"):
+    for column in ("study", "in the paper", "what it is about"):
         studies.add_column(column)
     for study in STUDIES.values():
         studies.add_row(study.name, study.figure, study.title)

@@ -44,8 +44,8 @@ def reproduce(
     studies = find_studies(study)
     chosen = find_launcher(launcher or ("basic" if _has_gpu() else "joblib"))
     jobs_here = jobs or (num_cores() if chosen.jobs_key and chosen.is_local else None)
-    overrides = [argument for argument in context.args if not argument.startswith("hydra")]
-    settings = [argument for argument in context.args if argument.startswith("hydra")]
+    settings = [argument for argument in context.args if argument.lstrip("+~").startswith("hydra")]
+    overrides = [argument for argument in context.args if argument not in settings]
     folders = [out / one.name if out and len(studies) > 1 else out for one in studies]
     plans = [make_plan(one, scale, overrides, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
     try:
@@ -125,7 +125,8 @@ def _print_plan(plan, expected, retry_failed: bool) -> None:
     for column in ("run", "state", "steps", "tokens", "time alone"):
         table.add_column(column, no_wrap=True, justify="left" if column in ("run", "state") else "right")
     for run in plan.distinct():
-        steps = f"{run.expected_steps:,}" + (" at most" if run.config.training.steps == run.expected_steps else "")
+        most, expected_steps = run.config.training.steps, run.expected_steps
+        steps = f"{most:,}" if expected_steps == most else f"about {expected_steps:,}, at most {most:,}"
         if run.path in seconds:
             table.add_row(run.path.name, run.state, steps, f"{tokens[run.path]:,.0f}", clock(seconds[run.path]))
         else:

@@ -79,11 +79,11 @@ def estimate(plan: Plan, runs: Sequence[PlannedRun], jobs: int, tried: dict[str,
     """
     speeds: dict[str, Speed] = {}
     for run in runs:
-        model = run.config.model.preset
+        model = _sizes(run.config)
         if model not in speeds:
             found = _speed_of_finished(plan, model) or tried.get(model)
             speeds[model] = found or tried.setdefault(model, _measured_speed(run.config))
-    pairs = [(run, speeds[run.config.model.preset]) for run in runs]
+    pairs = [(run, speeds[_sizes(run.config)]) for run in runs]
     return Estimate(
         [(run, speed.seconds(run)) for run, speed in pairs],
         [(run, speed.tokens(run)) for run, speed in pairs],
@@ -92,10 +92,17 @@ def estimate(plan: Plan, runs: Sequence[PlannedRun], jobs: int, tried: dict[str,
     )
 
 
+def _sizes(config: RunConfig) -> str:
+    """The model, as far as its speed goes."""
+    model = config.model
+    experts = "" if model.moe is None else f", {model.moe.num_experts} experts of width {model.moe.d_expert}"
+    return f"{model.preset} ({model.mixer}, {model.num_layers} layers of width {model.d_model}{experts})"
+
+
 def _speed_of_finished(plan: Plan, model: str) -> Speed | None:
     """All the time of the finished runs over all their tokens: their evaluations are in it."""
     tokens = seconds = biographies = 0.0
-    runs = [run for run in plan.distinct(FINISHED) if run.config.model.preset == model]
+    runs = [run for run in plan.distinct(FINISHED) if _sizes(run.config) == model]
     for run in runs:
         manifest = run_files.read_manifest(run.path)
         tokens += manifest.get("tokens", 0)
@@ -118,6 +125,7 @@ def _measured_speed(config: RunConfig) -> Speed:
 def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tuple[Speed, float]:
     """Train a run of a few steps in a folder that vanishes."""
     from moefacts.experiments.run import execute
+    from moefacts.training.interrupt import Interrupted
 
     trial = copy.deepcopy(config)
     training, trial.evaluation.biographies, trial.wandb.mode = trial.training, biographies, "disabled"
@@ -128,8 +136,11 @@ def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tu
     trial.evaluation.interval = trial.evaluation.interval_after_plateau = steps  # one before, one after
     with tempfile.TemporaryDirectory() as folder:
         trial.run.root, trial.run.dir = folder, None
-        with contextlib.redirect_stderr(io.StringIO()):
-            path = execute(trial)
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):
+                path = execute(trial)
+        except Interrupted as stopped:
+            raise Interrupted(stopped.signal_number, None) from None
         manifest, records = run_files.read_manifest(path), run_files.read_metrics(Path(path) / run_files.METRICS)
     speeds = [r["throughput/tokens_per_second"] for r in records if "throughput/tokens_per_second" in r]
     speed = statistics.median(speeds[1:] or speeds)

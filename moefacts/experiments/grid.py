@@ -71,6 +71,8 @@ def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | No
     grid = study.grids[scale]
     _refuse_varied(study, grid, overrides)
     folder = (out or root / default_name(study, scale, overrides)).resolve()
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {out} is a file; it must be a folder")
     if Path.cwd() in folder.parents:
         folder = folder.relative_to(Path.cwd())
     where = [f"run.root={_quoted(folder.parent)}", f"run.study={_quoted(folder.name)}"]

@@ -7,13 +7,18 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked the run to stop; its state is saved. No ``Exception``, so that a sweep of several runs stops."""
+    """A signal asked to stop. No ``Exception``, so that a sweep of several runs stops.
 
-    def __init__(self, signal_number: int, step: int):
+    ``step`` is where the run's state is saved; None: nothing was under way that is worth saving.
+    """
+
+    def __init__(self, signal_number: int, step: int | None):
         super().__init__(signal_number, step)
         self.signal_number, self.step = signal_number, step
 
     def __str__(self) -> str:
+        if self.step is None:
+            return "interrupted before anything was started"
         return f"interrupted at step {self.step}, which is saved; the same command goes on from there"
 
     @property

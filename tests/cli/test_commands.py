@@ -67,6 +67,9 @@ def fails(monkeypatch, capsys):
         ("model.norm_epsilon=-1", "model.norm_epsilon=-1.0 must be positive"),
         ("run.name=../oops", "must be the name of one folder"),
         ("--frobnicate", "there is no option --frobnicate"),
+        ("model.moe.kind=top_k", "choose a mixture, such as model=moe_laptop"),
+        ("training.learning_rate=1e-3,2e-3", "add -m to train one for each value"),
+        ("hydra/launcher=slurm", "there is no launcher 'slurm' here"),
     ],
 )
 def test_a_wrong_override_gets_one_line_and_leaves_nothing_behind(fails, tmp_path, override, answer, monkeypatch):

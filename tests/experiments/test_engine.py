@@ -212,7 +212,7 @@ def test_an_absent_launcher_names_its_extra(fails, monkeypatch):  # noqa: F811
     find = launchers.importlib.util.find_spec
     absent = {"hydra_plugins.hydra_submitit_launcher", "hydra_plugins.hydra_ray_launcher"}
     monkeypatch.setattr(launchers.importlib.util, "find_spec", lambda name: None if name in absent else find(name))
-    for launcher, extra in (("submitit", "moefacts[slurm]"), ("ray", "moefacts[ray]")):
+    for launcher, extra in (("submitit", "'.[slurm]'"), ("ray", "'.[ray]'")):
         assert extra in fails("reproduce", "tiny", "--launcher", launcher)
 
 
