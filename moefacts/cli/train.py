@@ -1,7 +1,8 @@
 """``moefacts train``."""
 
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,6 +51,8 @@ def _train(arguments: list[str], resume: Path | None) -> None:
         from moefacts.cli.hydra_bridge import run_with_hydra
         from moefacts.training.distributed import is_main
 
+        if is_main():
+            _check_every_job(arguments)
         run_with_hydra("moefacts train", arguments if is_main() else _writing_nothing(arguments), _train_one)
         return
     if arguments:
@@ -62,6 +65,34 @@ def _train(arguments: list[str], resume: Path | None) -> None:
     config = read_config(resume / run_files.CONFIG)
     config.run.dir = str(resume)
     _train_one(config)
+
+
+def _check_every_job(arguments: list[str]) -> None:
+    """Compose and check all runs of a sweep, so that a wrong value is found before the first one has trained."""
+    from moefacts.cli.hydra_bridge import run_with_hydra
+    from moefacts.config import load_config
+
+    if not {"-m", "--multirun"} & set(arguments):
+        return
+    if any(a in ("-c", "--cfg") or a.startswith("--cfg=") for a in arguments):
+        raise UserError("--cfg shows the settings of one run; leave out -m")
+    if any(a.startswith("hydra/sweeper") for a in arguments):
+        return  # it may choose values by what the runs return
+    where = ("hydra/launcher", "hydra.launcher", "hydra.sweep")
+    kept = [a for a in arguments if not a.lstrip("+~").startswith(where)]
+    wrong: list[UserError] = []
+
+    def check(values: Any) -> None:
+        try:
+            load_config(values)
+        except UserError as error:
+            wrong.append(error)
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = [*_writing_nothing(kept), f"hydra.sweep.dir={folder}"]
+        run_with_hydra("moefacts train", settings, lambda _: None, check)
+    if wrong:
+        raise wrong[0]
 
 
 def _writing_nothing(arguments: list[str]) -> list[str]:

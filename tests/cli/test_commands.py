@@ -39,6 +39,22 @@ def fails(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (("-m", "population.size=64,0"), "population.size=0 is too small"),
+        (("-m", "seed=0,x", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), "seed: Value 'x'"),
+        (("-m", "seed=0,1", "--cfg", "job"), "leave out -m"),
+    ],
+)
+def test_a_wrong_value_anywhere_in_a_sweep_is_found_before_anything_trains(
+    fails, tmp_path, monkeypatch, arguments, answer
+):
+    monkeypatch.chdir(tmp_path)
+    assert answer in fails("train", *TINY, *arguments)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("override", "answer"),
     [
         ("population.sise=5", "there is no setting 'population.sise'; did you mean population.size"),
