@@ -56,7 +56,10 @@ def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
     statuses = sorted({run.measures["plateau_end_status"] for run in runs} - {REACHED})
     why = ""
     if statuses:
-        why = f"plateau end: {', '.join(statuses)} in {len(runs) - len(told)} of {len(runs)} runs"
+        reasons = sorted({r.measures["plateau_end_reason"] for r in runs} - {"", None})
+        why = (
+            f"plateau end: {', '.join(statuses)} in {len(runs) - len(told)} of {len(runs)} runs ({'; '.join(reasons)})"
+        )
     elif (share := min(length / end for length, end in zip(lengths, ends, strict=True))) < PLATEAU_SHARE:
         why = f"plateau melts into the first phase: {share:.0%} of the steps in one seed"
     batch_size = runs[0].run.config["training"]["batch_size"]
