@@ -1,11 +1,15 @@
 """``moefacts reproduce``."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moefacts.errors import UserError, check_choice
+
+if TYPE_CHECKING:
+    from moefacts.experiments.grid import Plan
 
 _ROOT = Path("runs")
 _HOURS_TO_REFUSE = 24
@@ -22,6 +26,7 @@ def reproduce(
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one a core).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and for how long.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Train nothing: examine what is finished.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Start although it will take more than a day.")] = False,
 ) -> None:
@@ -36,7 +41,6 @@ def reproduce(
     from moefacts.experiments.engine import launch_runs, runs_to_launch
     from moefacts.experiments.estimates import estimate
     from moefacts.experiments.grid import make_plan
-    from moefacts.experiments.results import write_results
     from moefacts.experiments.study import SCALES
     from moefacts.training.interrupt import Interrupted
 
@@ -49,6 +53,9 @@ def reproduce(
     folders = [out / one.name if out and len(studies) > 1 else out for one in studies]
     plans = [make_plan(one, scale, overrides, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
     try:
+        if report:
+            _write_pages(plans, len(studies), out)
+            return
         at_a_time = jobs_here or (1 if chosen.is_local else sum(len(plan.runs) for plan in plans))
         tried: dict = {}
         estimates = [estimate(plan, runs_to_launch(plan, retry_failed), at_a_time, tried) for plan in plans]
@@ -60,27 +67,37 @@ def reproduce(
             return
         if chosen.is_local and not force:
             _refuse_endless(sum(expected.total_seconds for expected in estimates), estimates, scale)
-        pages = []
-        for number, plan in enumerate(plans):
-            _announce(plan, estimates[number], retry_failed)
-            launch = launch_with_hydra(chosen, jobs_here, settings, plan.out / ".multirun")
-            plan = launch_runs(plan, estimates[number], launch, longest_first=jobs_here not in (None, 1))
-            try:
-                pages.append(write_results(plan))
-            except UserError as error:  # no run is there to examine; the other studies go on
-                typer.echo(f"moefacts: {error}", err=True)
-            else:
-                _print_verdicts(pages[-1], plan)
+
+        def launched() -> Iterator["Plan"]:
+            for plan, expected in zip(plans, estimates, strict=True):
+                _announce(plan, expected, retry_failed)
+                launch = launch_with_hydra(chosen, jobs_here, settings, plan.out / ".multirun")
+                yield launch_runs(plan, expected, launch, longest_first=jobs_here not in (None, 1))
+
+        _write_pages(launched(), len(studies), out)
     except Interrupted as interrupted:
         typer.echo(f"moefacts: {interrupted}", err=True)
         raise typer.Exit(interrupted.exit_code) from None
-    if len(plans) > 1 and pages:
-        from moefacts.analysis.study_report import write_study_report
 
+
+def _write_pages(plans: Iterable["Plan"], num_studies: int, out: Path | None) -> None:
+    """Results and verdicts of every study as it comes, and of several one page; incomplete ones end in exit code 1."""
+    from moefacts.analysis.study_report import write_study_report
+    from moefacts.experiments.results import write_results
+
+    pages = []
+    for plan in plans:
+        try:
+            pages.append(write_results(plan))
+        except UserError as error:  # no run is there to examine; the other studies go on
+            typer.echo(f"moefacts: {error}", err=True)
+        else:
+            _print_verdicts(pages[-1], plan)
+    if num_studies > 1 and pages:
         page = (out or _ROOT) / "all.html"
         write_study_report(pages, page)
         typer.echo(f"all studies on one page: {page}")
-    if len(pages) < len(plans) or not all(page.result["complete"] for page in pages):
+    if len(pages) < num_studies or not all(page.result["complete"] for page in pages):
         raise typer.Exit(EXIT_INCOMPLETE)
 
 

@@ -121,6 +121,20 @@ def test_a_run_that_another_study_has_not_finished_is_left_to_it(finished, tmp_p
     assert [run.state for run in plan.runs] == [TO_DO, TO_DO]
 
 
+def test_report_examines_what_is_finished_and_trains_nothing(finished, tmp_path):
+    import shutil
+
+    out = tmp_path / "tiny"
+    shutil.copytree(finished, out)
+    shutil.rmtree(next(out.glob("*seed1*")))
+    result = reproduce("tiny", "--out", out, "--report")
+    assert result.exit_code == 1
+    assert [run["seed"] for run in results(out)["runs"]] == [0]
+    assert results(out)["missing"][0]["state"] == TO_DO
+    assert not list(out.glob("*seed1*"))
+    assert reproduce("tiny", "--out", finished, "--report").exit_code == 0
+
+
 def test_a_failed_run_is_listed_and_not_retried_in_silence(tmp_path):
     first = reproduce("tiny-failing", "--launcher", "basic", "--out", tmp_path)
     assert first.exit_code == 1, (first.output, first.exception)
