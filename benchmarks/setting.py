@@ -47,12 +47,12 @@ def ratio_text(measured: dict[str, float]) -> str:
 Result = dict[str, Any]
 
 
-def comparison_rows(result: Result, goal: Callable[[str, float], tuple[str, bool | None]]) -> list[Row]:
+def comparison_rows(result: Result, goal: Callable[[str, str, float], tuple[str, bool | None]]) -> list[Row]:
     """A line for every candidate of what ``timing.compare`` gave, over the first of its comparison.
 
     Args:
         result: the benchmark's result; entries of another form are passed over.
-        goal: from a comparison's title and a ratio to the goal's text and whether it is met.
+        goal: from a comparison's title, a candidate and its ratio to the goal's text and whether it is met.
     """
     table = []
     for title, candidates in result.items():
@@ -60,12 +60,12 @@ def comparison_rows(result: Result, goal: Callable[[str, float], tuple[str, bool
             continue
         first, *others = candidates
         for name in others:
-            text, holds = goal(title, candidates[name]["ratio"])
+            text, holds = goal(title, name, candidates[name]["ratio"])
             table.append(Row(f"{title}: {name} / {first}", ratio_text(candidates[name]), text, holds))
     return table
 
 
-def no_goal(_title: str, _ratio: float) -> tuple[str, None]:
+def no_goal(_title: str, _name: str, _ratio: float) -> tuple[str, None]:
     """For comparisons that only inform."""
     return "", None
 

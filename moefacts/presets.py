@@ -90,9 +90,10 @@ def explain(error: Exception, arguments: Sequence[str]) -> UserError:
         ways = "joblib is; pip install -e '.[slurm]' or '.[ray]' brings others"
         return UserError(f"there is no launcher '{missing[2]}' here; {ways}")
     key = re.search(r"Could not (?:override|delete|append)[^']*'([^'=@]+)", text)
-    if key and key[1] in config_keys(RunConfig):  # it exists, but not in this configuration
+    known = key is not None and key[1] in config_keys(RunConfig)
+    if key and known and key[1].startswith("model.moe."):
         return UserError(f"this model has no {key[1]}: it has no experts; choose a mixture, such as model=moe_laptop")
-    if key:
+    if key and not known:
         return unknown_key(key[1])
     if "Ambiguous value" in text:
         return UserError("several values for one setting are several runs: add -m to train one for each value")

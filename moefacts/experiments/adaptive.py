@@ -10,7 +10,6 @@ from typing import Any
 from moefacts.experiments.arms import (
     EVALUATION,
     LOSS,
-    TRAINING,
     UNIFORM,
     Arms,
     arm_findings,
@@ -52,7 +51,7 @@ def _grid(scale: str) -> list[GridRun]:
         arms |= {_warmup(epochs): warmup(size, SHARE, epochs) for epochs in _EPOCHS[scale]}
         arms[AT_ONCE] = uneven("adaptive", initial_individuals=first)
         arms[STAGED] = uneven("adaptive", initial_individuals=first, growth=2)
-        runs += arm_runs(arms, size, _SEEDS[scale], f"training.steps={steps}", *TRAINING[scale], *_EVALUATION[scale])
+        runs += arm_runs(scale, arms, size, _SEEDS[scale], f"training.steps={steps}", *_EVALUATION[scale])
     return runs
 
 

@@ -1,5 +1,6 @@
 """Studies share runs: one that another study beside this one has finished is taken over, not trained again."""
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -33,18 +34,14 @@ def _is_same_run(path: Path, config: RunConfig) -> bool:
 
 
 def _copy(run: Path, target: Path) -> None:
+    without_lock = shutil.ignore_patterns(run_files.LOCK)
     with new_folder(target) as folder:
-        for source in run.rglob("*"):
-            copied = folder / source.relative_to(run)
-            if source.is_dir():
-                copied.mkdir(parents=True, exist_ok=True)
-            elif source.name != run_files.LOCK:
-                copied.parent.mkdir(parents=True, exist_ok=True)
-                _link(source, copied) if source.suffix == ".safetensors" else shutil.copy2(source, copied)
+        shutil.copytree(run, folder, ignore=without_lock, copy_function=_link_or_copy, dirs_exist_ok=True)
 
 
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+def _link_or_copy(source: str, target: str) -> None:
+    if source.endswith(".safetensors"):
+        with contextlib.suppress(OSError):
+            os.link(source, target)
+            return
+    shutil.copy2(source, target)

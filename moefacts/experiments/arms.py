@@ -25,7 +25,7 @@ EVALUATION = {
     "paper": ("evaluation.interval_unseen=10000",),
 }
 # What every arm of a scale is trained with.
-TRAINING = {"laptop": laptop.SETTINGS, "paper": ()}
+_TRAINING = {"laptop": laptop.SETTINGS, "paper": ()}
 Arm = str | tuple[str, ...]
 
 
@@ -35,9 +35,10 @@ def uneven(kind: str, **settings: float) -> tuple[str, ...]:
 
 
 def arm_runs(
-    arms: Mapping[str, Iterable[str]], size: int, seeds: int, *common: str, expected: int | None = None
+    scale: str, arms: Mapping[str, Iterable[str]], size: int, seeds: int, *common: str, expected: int | None = None
 ) -> list[GridRun]:
     """Every arm (name -> its overrides) at one population size, ``seeds`` times."""
+    common = (*_TRAINING[scale], *common)
     return [
         GridRun((f"population.size={size}", *overrides, *common, f"seed={seed}"), expected, {"arm": arm, "size": size})
         for arm, overrides in arms.items()

@@ -10,7 +10,6 @@ from moefacts.experiments.arms import (
     END,
     EVALUATION,
     LOSS,
-    TRAINING,
     UNIFORM,
     Arms,
     arm_findings,
@@ -42,7 +41,7 @@ def _grid(scale: str) -> list[GridRun]:
             arm_name(share, weight): uneven("celebrities", num_celebrities=size // share, celebrity_weight=weight)
             for share, weight in _CELEBRITIES
         }
-        runs += arm_runs(arms, size, _SEEDS, f"training.steps={steps}", *TRAINING[scale], *EVALUATION[scale])
+        runs += arm_runs(scale, arms, size, _SEEDS, f"training.steps={steps}", *EVALUATION[scale])
     return runs
 
 

@@ -34,7 +34,7 @@ _LAPTOP_EVALUATION = ("evaluation.interval=10", "evaluation.interval_unseen=50",
 _LAPTOP_EARLY = {512: 10, 1024: 20, 2048: 50}
 _BASE = {"laptop": "laptop", "paper": "44m"}
 _COLLAPSE_SIZE = {"laptop": 1024, "paper": 16000}
-_SIZES_WITHOUT_BALANCING = {"laptop": (512, 1024, 2048), "paper": (16000,)}  # at paper scale 64,000 take most of the time
+_SIZES_WITHOUT_BALANCING = {"laptop": (512, 1024, 2048), "paper": (16000,)}
 _LOSSES = ("importance", "load", "token_balance", "z_loss", "bias_rate")
 _NO_BALANCING = tuple(f"model.moe.balance.{name}=0" for name in _LOSSES)
 # Every balancing alone, at the weight of the paper it comes from; the smooth load is defined for noisy KeepTopK only.

@@ -6,7 +6,6 @@ from moefacts.experiments.arms import (
     ACCURACY,
     EVALUATION,
     LOSS,
-    TRAINING,
     UNIFORM,
     arm_findings,
     arm_runs,
@@ -41,7 +40,7 @@ def _grid(scale: str) -> list[GridRun]:
         }
         if controlled:
             arms[SUBSET] = uneven("warmup", warmup_individuals=people, warmup_epochs=_WHOLE_RUN)
-        runs += arm_runs(arms, size, _SEEDS, f"training.steps={steps}", *TRAINING[scale], *EVALUATION[scale])
+        runs += arm_runs(scale, arms, size, _SEEDS, f"training.steps={steps}", *EVALUATION[scale])
     return runs
 
 

@@ -10,7 +10,7 @@ from moefacts.analysis.comparison import paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
-from moefacts.experiments.arms import END, EVALUATION, TRAINING, Arms, arm_runs, uneven
+from moefacts.experiments.arms import END, EVALUATION, Arms, arm_runs, uneven
 from moefacts.experiments.model_comparison import decide_paired, log_ratio
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, below, cannot_tell
@@ -25,7 +25,7 @@ _PAPER_SIZES, _PAPER_BUDGETS, _PAPER_PLATEAU = (64000, 128000, 256000), (8000, 1
 
 def _runs(scale: str, size: int, budgets: tuple[int, ...], seeds: int, ends: bool) -> list[GridRun]:
     arms = {f"{exponent}": uneven("power_law", exponent=exponent) for exponent in _EXPONENTS[scale]}
-    runs = arm_runs(arms, size, seeds, f"training.steps={budgets[-1]}", *TRAINING[scale], *EVALUATION[scale])
+    runs = arm_runs(scale, arms, size, seeds, f"training.steps={budgets[-1]}", *EVALUATION[scale])
     return [
         GridRun(r.overrides, labels={**r.labels, "exponent": float(r.labels["arm"]), "budgets": budgets, "ends": ends})
         for r in runs

@@ -11,7 +11,7 @@ from moefacts.analysis.curve_figures import groups_in_turn
 from moefacts.analysis.phases import steps_to_accuracy
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
-from moefacts.experiments.arms import TRAINING, arm_runs, uneven
+from moefacts.experiments.arms import arm_runs, uneven
 from moefacts.experiments.model_comparison import decide_paired, log_ratio
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.verdict import Claim, Verdict, above, below
@@ -30,7 +30,7 @@ _SETTINGS = {
 def _grid(scale: str) -> list[GridRun]:
     size, common = _SETTINGS[scale]
     arms = {f"{groups} groups": uneven("sequential", num_groups=groups, num_repeats=1) for groups in GROUPS}
-    runs = arm_runs(arms, size, _SEEDS[scale], *TRAINING[scale], *common, "evaluation.interval_unseen=10000")
+    runs = arm_runs(scale, arms, size, _SEEDS[scale], *common, "evaluation.interval_unseen=10000")
     return [GridRun(r.overrides, labels={**r.labels, "groups": int(r.labels["arm"].split()[0])}) for r in runs]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
-from moefacts.experiments.arms import ACCURACY, EVALUATION, LOSS, MEASURES, TRAINING, Arms, arm_runs, difference_claim
+from moefacts.experiments.arms import ACCURACY, EVALUATION, LOSS, MEASURES, Arms, arm_runs, difference_claim
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.verdict import Claim, Verdict, above, below, cannot_tell
 
@@ -36,7 +36,7 @@ def _grid(scale: str) -> list[GridRun]:
         for order in (SHUFFLED, FIXED)
         for count in COUNTS
     }
-    return arm_runs(arms, size, seeds, f"training.steps={steps}", *TRAINING[scale], *EVALUATION[scale])
+    return arm_runs(scale, arms, size, seeds, f"training.steps={steps}", *EVALUATION[scale])
 
 
 def training_loss(run: FinishedRun) -> float:

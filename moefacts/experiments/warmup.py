@@ -7,7 +7,6 @@ from moefacts.experiments.arms import (
     END,
     EVALUATION,
     LOSS,
-    TRAINING,
     UNIFORM,
     arm_findings,
     arm_runs,
@@ -43,7 +42,7 @@ def _grid(scale: str) -> list[GridRun]:
     runs = []
     for size, steps in _STEPS[scale].items():
         arms = {UNIFORM: uneven(UNIFORM)} | {name(*which): warmup(size, *which) for which in _WARMUPS[scale]}
-        runs += arm_runs(arms, size, _SEEDS, f"training.steps={steps}", *TRAINING[scale], *EVALUATION[scale])
+        runs += arm_runs(scale, arms, size, _SEEDS, f"training.steps={steps}", *EVALUATION[scale])
     return runs
 
 

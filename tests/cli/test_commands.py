@@ -85,6 +85,7 @@ def test_a_wrong_value_anywhere_in_a_sweep_is_found_before_anything_trains(
         ("--frobnicate", "there is no option --frobnicate"),
         ("model.moe.kind=top_k", "choose a mixture, such as model=moe_laptop"),
         ("training.learning_rate=1e-3,2e-3", "add -m to train one for each value"),
+        ("~training.steps=5", "The value of 'training.steps'"),
         ("hydra/launcher=slurm", "there is no launcher 'slurm' here"),
     ],
 )

@@ -83,8 +83,11 @@ def test_runs_side_by_side_save_and_end_with_their_parent(tmp_path, number, whol
     (os.killpg if whole_group else os.kill)(process.pid, number)
     _, errors = process.communicate(timeout=90)
     assert process.returncode == 128 + number, errors
-    # joblib's own tracker of semaphores may complain, on a busy machine, of what its workers removed before it.
-    assert not re.search(r'File "[^"]*/moefacts/(cli|experiments|training)/', errors), errors
+    # On a busy machine joblib's own tracker of semaphores may complain of what its workers removed before it.
+    of_tracker = (
+        r'Traceback \(most recent call last\):\n  File "[^"]*/resource_tracker\.py".*\n(?: .*\n)*KeyError: .*\n'
+    )
+    assert "Traceback" not in re.sub(of_tracker, "", errors), errors
     runs = [path.parent for path in tmp_path.glob("train/*/manifest.json")]
     assert [run_files.current_state(run, run_files.read_manifest(run)) for run in runs] == ["interrupted"] * 2
     for run in runs:
