@@ -121,8 +121,11 @@ def _people_axis(axes: Axes, points: Sequence[SizePoint]) -> None:
 
 
 def _log_axis(axis, low: float, high: float) -> None:
-    """Plain numbers at 1, 2 and 5 of each decade in view."""
-    ticks = [m * 10.0**e for e in range(-3, 7) for m in (1, 2, 5) if low <= m * 10.0**e <= high]
+    """Plain numbers at 1, 2 and 5 of each decade in view, or at more where that is fewer than three."""
+    for multiples in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+        ticks = [m * 10.0**e for e in range(-3, 7) for m in multiples if low <= m * 10.0**e <= high]
+        if len(ticks) >= 3:
+            break
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
     axis.set_minor_formatter(NullFormatter())
