@@ -20,6 +20,7 @@ from moefacts.experiments.model_comparison import (
     Comparison,
     against_dense,
     against_unbalanced,
+    idle_experts,
     max_violation,
     value_of,
 )
@@ -90,6 +91,7 @@ _COLUMNS = {
     "unseen_final_loss_over_baseline": "unseen loss / baseline",
     "unseen_auroc": "unseen AUROC",
     "max_violation": "max violation at the end",
+    "idle_experts": "idle experts at the end",
 }
 _DIFFERENCES = ("plateau_end_interpolated", "steps_to_50_accuracy", "final_attribute_accuracy", "unseen_auroc")
 _FIGURE_MEASURES = {
@@ -171,10 +173,10 @@ def _differences(comparison: Comparison) -> Table:
 def _collapse(comparison: Comparison) -> Table:
     rows = []
     for name, run in comparison.collapse.items():
-        violation = max_violation(run)
+        violation, idle = max_violation(run), idle_experts(run)
         accuracy = run.evaluations["eval/seen/attribute_accuracy"].iloc[-1]
-        rows.append([name, "–" if violation is None else f"{violation:.2f}", f"{accuracy:.3f}"])
-    columns = ["balancing", "max violation at the end", "final accuracy"]
+        rows.append([name, "–" if violation is None else f"{violation:.2f}", f"{idle}", f"{accuracy:.3f}"])
+    columns = ["balancing", _COLUMNS["max_violation"], _COLUMNS["idle_experts"], "final accuracy"]
     return Table("One mixture under every balancing alone", columns, rows, "8 experts, two per token; one seed.")
 
 

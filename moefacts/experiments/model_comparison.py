@@ -25,6 +25,16 @@ def max_violation(run: Run) -> float | None:
     return sum(values) / len(values) if values else None
 
 
+def idle_experts(run: Run) -> int | None:
+    """Number of experts, over all layers, that got no token at the last evaluation; None for a dense model."""
+    last = run.evaluations.iloc[-1]
+    loads = [float(last[name]) for name in last.index if "/load_fraction/" in name]
+    return sum(load == 0 for load in loads) if loads else None
+
+
+_OF_ROUTING = {"max_violation": max_violation, "idle_experts": idle_experts}
+
+
 class Comparison:
     """The runs by kind, balancing and size. Of a plateau's end, only those that can be told count."""
 
@@ -58,8 +68,8 @@ class Comparison:
 
 def value_of(run: FinishedRun, measure: str) -> float | None:
     """A measure of a run; a plateau's end only when it can be told."""
-    if measure == "max_violation":
-        return max_violation(run.run)
+    if measure in _OF_ROUTING:
+        return _OF_ROUTING[measure](run.run)
     if measure == "plateau_end_interpolated" and run.measures["plateau_end_status"] != "reached":
         return None
     return run.measures[measure]

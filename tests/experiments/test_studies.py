@@ -163,6 +163,17 @@ def test_mixtures_that_are_earlier_and_collapse_are_said_to(tmp_path):
     assert first.rows[0][3:5] == ["194,496", "194,496"]
 
 
+def test_experts_without_a_token_are_counted():
+    tables = dense_vs_moe.examine(moe_runs({"moe": (0, 1.0), "moe_total": (0, 0.9)})).tables
+    idle = tables[0].columns.index("idle experts at the end")
+    rows = {(row[0], row[1]): row[idle] for row in tables[0].rows if row[2] == "512"}
+    assert rows["8 experts top-2, equal active", "unbalanced"].startswith("14")  # 7 of 8, in both layers
+    assert rows["8 experts top-2, equal active", "balanced"].startswith("0")
+    assert rows["8 experts top-2, equal total", "unbalanced"].startswith("0")
+    assert rows["dense", "–"] == "–"
+    assert {row[0]: row[2] for row in tables[2].rows}["none"] == "14"
+
+
 def test_a_comparison_with_one_seed_or_one_kind_still_makes_tables():
     findings = dense_vs_moe.examine([run for run in moe_runs({}, seeds=(0,)) if run.labels["kind"] == "dense"])
     assert set(verdicts(dense_vs_moe.STUDY, findings)) == {CANNOT_TELL}
