@@ -1,7 +1,7 @@
 """Figures of the plateau-length law."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,6 +25,7 @@ class SizePoint:
         errors: standard error of each from the noise of its evaluations.
         lengths: plateau length of each, in steps.
         batch_size: biographies a step.
+        told: whether every run's plateau end can be told.
         inside: whether the law goes through it.
         why: why not.
         bits_per_parameter: information in the values of all people, over the parameters that must hold it.
@@ -35,6 +36,7 @@ class SizePoint:
     errors: tuple[float, ...]
     lengths: tuple[float, ...]
     batch_size: int
+    told: bool
     inside: bool
     why: str
     bits_per_parameter: float
@@ -65,6 +67,17 @@ def encounters_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figu
     return figure
 
 
+def lengths_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
+    """Steps between the plateau's start and its end; ``law`` is of these, and goes through all of ``points``."""
+    figure, axes = plt.subplots()
+    lengths = [replace(point, ends=point.lengths, inside=True) for point in points]
+    _draw(axes, lengths, law, lambda steps, size, batch: steps, is_published=False)
+    axes.set_ylabel("plateau length (steps)")
+    _log_axis(axes.yaxis, *axes.get_ylim())
+    axes.legend()
+    return figure
+
+
 def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
     """Every run's plateau end over the law's, at sizes inside and outside it."""
     figure, axes = plt.subplots()
@@ -81,7 +94,9 @@ def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
     return figure
 
 
-def _draw(axes: Axes, points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable) -> None:
+def _draw(
+    axes: Axes, points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable, is_published: bool = True
+) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     for is_inside, color, label in ((True, _INSIDE, "measured"), (False, _OUTSIDE, "measured, outside the law")):
@@ -104,9 +119,10 @@ def _draw(axes: Axes, points: Sequence[SizePoint], law: PowerLaw | None, unit: C
         fitted = sizes[(sizes >= min(inside)) & (sizes <= max(inside))]
         axes.plot(fitted, unit(law.at(fitted), fitted, batch), color=_INSIDE, linewidth=1.3, label=label)
         axes.plot(sizes, unit(law.at(sizes), sizes, batch), color=_INSIDE, linewidth=0.8, linestyle=":")
-    a, b = _STUDY
-    published = unit(a * sizes**b, sizes, batch)
-    axes.plot(sizes, published, color=_PUBLISHED, linestyle="--", linewidth=1, label="study: 0.43·N$^{0.81}$")
+    if is_published:
+        a, b = _STUDY
+        published = unit(a * sizes**b, sizes, batch)
+        axes.plot(sizes, published, color=_PUBLISHED, linestyle="--", linewidth=1, label="study: 0.43·N$^{0.81}$")
     _people_axis(axes, points)
     axes.grid(axis="y")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from moefacts.analysis.law_figures import SizePoint, encounters_figure, law_figure, residuals_figure
+from moefacts.analysis.law_figures import SizePoint, encounters_figure, law_figure, lengths_figure, residuals_figure
 from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.runs import crossing
 from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
@@ -32,15 +32,29 @@ SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
 
 @dataclass(frozen=True)
 class Evidence:
-    """The points by size, ascending; the law through those inside it, when there are three or more."""
+    """The points by size, ascending; the law through those inside it, when there are three or more.
+
+    ``length_law`` is one of the steps between the plateau's start and end, through every size whose ends can be told.
+    No claim is about it.
+    """
 
     points: Sequence[SizePoint]
     law: PowerLaw | None
+    length_law: PowerLaw | None
 
     @property
     def inside(self) -> list[SizePoint]:
         """The sizes that the law goes through."""
         return [point for point in self.points if point.inside]
+
+    @property
+    def told(self) -> list[SizePoint]:
+        """The sizes whose plateau has a length in every seed."""
+        return _with_lengths(self.points)
+
+
+def _with_lengths(points: Sequence[SizePoint]) -> list[SizePoint]:
+    return [point for point in points if point.told and min(point.lengths) > 0]
 
 
 def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
@@ -64,7 +78,7 @@ def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
         why = f"plateau melts into the first phase: {share:.0%} of the steps in one seed"
     batch_size = runs[0].run.config["training"]["batch_size"]
     bits = bits_of_facts(size, runs[0].run.baseline) / runs[0].measures["parameters_total"]
-    return SizePoint(size, tuple(ends), tuple(errors), tuple(lengths), batch_size, not why, why, bits)
+    return SizePoint(size, tuple(ends), tuple(errors), tuple(lengths), batch_size, not statuses, not why, why, bits)
 
 
 def bits_of_facts(num_people: int, baseline: float) -> float:
@@ -86,8 +100,9 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     sizes = sorted({run.labels["size"] for run in chosen})
     points = [size_point(size, [run for run in chosen if run.labels["size"] == size]) for size in sizes]
     inside = [Point(point.size, point.ends, point.errors) for point in points if point.inside]
-    law = fit_power_law(inside) if len(inside) >= 3 else None
-    evidence = Evidence(points, law)
+    lengths = [Point(point.size, point.lengths, point.errors) for point in _with_lengths(points)]
+    law, length_law = (fit_power_law(some) if len(some) >= 3 else None for some in (inside, lengths))
+    evidence = Evidence(points, law, length_law)
     figures = {}
     if any(point.ends for point in points):
         figures["plateau_law"] = (
@@ -100,6 +115,11 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         )
     if law is not None:
         figures["residuals"] = ("Measured over the law, one dot a run.", partial(residuals_figure, points, law))
+    if length_law is not None:
+        figures["plateau_length"] = (
+            "Steps between the plateau's start (loss within 10% of the baseline) and its end. No claim is about them.",
+            partial(lengths_figure, evidence.told, length_law),
+        )
     return Findings(_values(evidence, best), [_table(evidence, best)], figures, evidence)
 
 
@@ -116,9 +136,8 @@ def _best_rates(runs: Sequence[FinishedRun]) -> dict[int, float]:
 
 def _values(evidence: Evidence, best: dict[int, float]) -> dict[str, Any]:
     law = evidence.law
-    parts = ("a", "b", "r_squared", "bend")
-    values: dict[str, Any] = {part: None if law is None else getattr(law, part) for part in parts}
-    values |= {f"{part}_interval": None if law is None else getattr(law, f"{part}_interval") for part in parts}
+    values = _numbers(law)
+    values["length_law"] = _numbers(evidence.length_law)
     values["published"] = {"a": PUBLISHED_A, "b": PUBLISHED_B, "r_squared": PUBLISHED_R_SQUARED}
     values["sizes"] = [
         {
@@ -136,6 +155,11 @@ def _values(evidence: Evidence, best: dict[int, float]) -> dict[str, Any]:
         for before, point in zip([None, *evidence.points], evidence.points, strict=False)
     ]
     return values | ({"best_learning_rate": best} if best else {})
+
+
+def _numbers(law: PowerLaw | None) -> dict[str, Any]:
+    parts = [f"{part}{suffix}" for suffix in ("", "_interval") for part in ("a", "b", "r_squared", "bend")]
+    return {part: None if law is None else getattr(law, part) for part in parts}
 
 
 def _local_exponent(point: SizePoint, before: SizePoint | None) -> float | None:
@@ -176,6 +200,12 @@ def _table(evidence: Evidence, best: dict[int, float]) -> Table:
             f"0.998. With every doubling of the people the exponent changes by {law.bend:+.3f} "
             f"[{law.bend_interval[0]:+.3f}, {law.bend_interval[1]:+.3f}]: 0 for a power law. The study's sizes carry "
             "0.005 to 0.34 bits per parameter; a model holds about 2 (arXiv 2404.05405)."
+        )
+    if (length := evidence.length_law) is not None:
+        (a_low, a_high), (b_low, b_high) = length.a_interval, length.b_interval
+        note += (
+            f" The plateau's length, start to end, over all sizes that have one: {length.a:.3g}·N^{length.b:.3f}, R² "
+            f"{length.r_squared:.4f}; a [{a_low:.3g}, {a_high:.3g}], b [{b_low:.3f}, {b_high:.3f}]."
         )
     columns = ["people", *(["best rate"] if best else []), "plateau end, each seed (steps)", "plateau length (steps)"]
     columns += ["biographies per person", "facts (bits per parameter)", "exponent from the size before"]

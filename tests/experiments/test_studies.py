@@ -62,7 +62,21 @@ def test_a_known_law_is_found_and_melted_sizes_stay_out_of_it(tmp_path):
     )  # six values, each of ln(its number)
     drawings = draw_study_figures(findings.figures, tmp_path)
     assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".pdf", ".svg"}
-    assert len(drawings) == len(findings.figures) == 3
+    assert len(drawings) == len(findings.figures) == 4
+
+
+def test_the_law_of_the_length_takes_in_melted_sizes_and_is_used_by_no_claim():
+    runs = []
+    for grid_run in plateau_law.STUDY.grids["laptop"]:
+        size = grid_run.labels["size"]
+        if size > 256:
+            runs.append(made_up_run(grid_run, 75 + 0.012 * size**1.2, start=75, slope=1.0))
+    findings = plateau_law.examine(runs)
+    law = findings.values["length_law"]
+    assert law["b"] == pytest.approx(1.2, abs=0.1)  # the start is interpolated between evaluations
+    assert law["r_squared"] > 0.995
+    assert len(findings.evidence.told) == 6 > len(findings.evidence.inside)
+    assert findings.values["b"] < 1.1
 
 
 def test_a_law_of_another_exponent_does_not_hold():
