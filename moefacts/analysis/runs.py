@@ -49,6 +49,12 @@ class Run:
         """The training records, indexed by step."""
         return self._table("train/loss")
 
+    @property
+    def final_training_loss(self) -> float:
+        """Mean cross entropy, in nats a token, of the last twentieth of the training records (at least one)."""
+        loss = self.training["train/loss"]
+        return float(loss.tail(max(1, len(loss) // 20)).mean())
+
     def _table(self, key: str) -> pd.DataFrame:
         rows = [record for record in self.records if key in record]
         return pd.DataFrame(rows).set_index("step") if rows else pd.DataFrame()

@@ -128,9 +128,7 @@ def _best_rates(runs: Sequence[FinishedRun]) -> dict[int, float]:
     losses: dict[int, dict[float, list[float]]] = {}
     for run in runs:
         if (rate := run.labels.get("learning_rate")) is not None:
-            loss = run.run.training["train/loss"]
-            final = float(loss.tail(max(1, len(loss) // 20)).mean())
-            losses.setdefault(run.labels["size"], {}).setdefault(rate, []).append(final)
+            losses.setdefault(run.labels["size"], {}).setdefault(rate, []).append(run.run.final_training_loss)
     return {size: min(by_rate, key=lambda r: np.mean(by_rate[r])) for size, by_rate in losses.items()}
 
 

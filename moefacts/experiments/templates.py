@@ -14,7 +14,6 @@ from moefacts.experiments.verdict import Claim, Verdict, above, below, cannot_te
 COUNTS = (1, 2, 4, 8, 16)
 SHUFFLED, FIXED = "shuffled", "fixed order"
 NO_KNOWLEDGE = 0.99  # of the baseline: the study's own threshold
-TRAINING_SHARE = 0.05  # of the training records, the last ones, that the final training loss is the mean of
 _SETTINGS = {"laptop": (512, 600, 3), "paper": (64000, 16000, 1)}  # people, steps, seeds
 
 
@@ -39,12 +38,6 @@ def _grid(scale: str) -> list[GridRun]:
     return arm_runs(scale, arms, size, seeds, f"training.steps={steps}", *EVALUATION[scale])
 
 
-def training_loss(run: FinishedRun) -> float:
-    """Mean loss in nats of the last training batches, over all tokens."""
-    loss = run.run.training["train/loss"]
-    return float(loss.tail(max(1, round(TRAINING_SHARE * len(loss)))).mean())
-
-
 def examine(runs: Sequence[FinishedRun]) -> Findings:
     """Held-out loss by number of templates and order, beside the training loss."""
     arms = Arms(runs)
@@ -54,7 +47,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         for count, members in counts.items():
             if members:
                 of: dict[str, Any] = {key: [run.measures[key] for run in members] for key in (LOSS, ACCURACY)}
-                of["training"] = [training_loss(run) for run in members]
+                of["training"] = [run.run.final_training_loss for run in members]
                 means = [estimate(values) for values in of.values()]
                 rows.append([order, str(count), *(mean.text() if mean else "–" for mean in means)])
         series[order] = {count: members for count, members in counts.items() if members}
@@ -76,7 +69,7 @@ def _figure(series: dict[str, dict[int, list[FinishedRun]]]):
     panels = {
         MEASURES[LOSS]: lines(lambda run: run.measures[LOSS]),
         MEASURES[ACCURACY]: lines(lambda run: run.measures[ACCURACY]),
-        "training loss (nats a token)": lines(training_loss),
+        "training loss (nats a token)": lines(lambda run: run.run.final_training_loss),
     }
     return compare_over({"": panels}, "templates per person and attribute")
 
