@@ -1,5 +1,6 @@
 """Figures that compare runs over population sizes or another quantity, and show a router collapse."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,9 @@ class Series:
 def compare_over(
     rows: Mapping[str, Mapping[str, Sequence[Series]]], xlabel: str = "people", logarithmic: bool = True
 ) -> Figure:
-    """Rows of panels, a column a measure: means with 95% intervals over seeds, single runs as dots.
+    """Rows of panels, a column a measure: means over seeds, single runs as dots, 95% intervals from three seeds on.
+
+    A single row of more than three measures is wrapped.
 
     Args:
         rows: row title -> measure (the y label) -> its lines. Lines of the same label share a colour.
@@ -35,14 +38,20 @@ def compare_over(
         logarithmic: whether that has a logarithmic axis.
     """
     measures = list(next(iter(rows.values())))
-    figure, panels = plt.subplots(
-        len(rows),
-        len(measures),
-        figsize=(3.1 * len(measures), 2.5 * len(rows)),
+    is_wrapped = len(rows) == 1 and len(measures) > 3
+    num_columns = math.ceil(len(measures) / 2) if is_wrapped else len(measures)
+    num_rows = 2 if is_wrapped else len(rows)
+    figure, grid = plt.subplots(
+        num_rows,
+        num_columns,
+        figsize=(3.1 * num_columns, 2.5 * num_rows),
         squeeze=False,
-        sharex=True,
-        sharey="col",
+        sharex=not is_wrapped,
+        sharey=False if is_wrapped else "col",
     )
+    panels = grid.reshape(1, -1) if is_wrapped else grid
+    for axes in panels[0][len(measures) :]:
+        axes.set_axis_off()
     labels = list(dict.fromkeys(line.label for row in rows.values() for lines in row.values() for line in lines))
     colors = dict(zip(labels, plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
     handles = {}
@@ -75,7 +84,8 @@ def _line(axes, line: Series, shift: float, color: str):
     there = list(means)
     x = np.array(there, float) * shift
     y = np.array([mean.mean for mean in means.values()])
-    half = np.array([0.0 if mean.low is None else mean.mean - mean.low for mean in means.values()])
+    # With two seeds an interval is 12.7 standard errors, and wider than any figure.
+    half = np.array([mean.mean - mean.low if mean.low is not None and mean.count > 2 else 0 for mean in means.values()])
     for size in there:
         dots = [value for value in line.values[size] if value is not None]
         axes.plot([size * shift] * len(dots), dots, ".", color=color, markersize=3, alpha=0.6)
