@@ -49,33 +49,18 @@ class SizePoint:
 
 def law_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
     """Plateau end in steps against people, the fit with its interval, and the study's law."""
-    figure, axes = plt.subplots()
-    _draw(axes, points, law, lambda steps, size, batch: steps)
-    axes.set_ylabel("plateau end (steps)")
-    _log_axis(axes.yaxis, *axes.get_ylim())
-    axes.legend()
-    return figure
+    return _figure(points, law, lambda steps, size, batch: steps, "plateau end (steps)")
 
 
 def encounters_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
     """Biographies per person until the plateau ends."""
-    figure, axes = plt.subplots()
-    _draw(axes, points, law, lambda steps, size, batch: steps * batch / size)
-    axes.set_ylabel("biographies per person")
-    _log_axis(axes.yaxis, *axes.get_ylim())
-    axes.legend()
-    return figure
+    return _figure(points, law, lambda steps, size, batch: steps * batch / size, "biographies per person")
 
 
 def lengths_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
     """Steps between the plateau's start and its end; ``law`` is of these, and goes through all of ``points``."""
-    figure, axes = plt.subplots()
     lengths = [replace(point, ends=point.lengths, inside=True) for point in points]
-    _draw(axes, lengths, law, lambda steps, size, batch: steps, is_published=False)
-    axes.set_ylabel("plateau length (steps)")
-    _log_axis(axes.yaxis, *axes.get_ylim())
-    axes.legend()
-    return figure
+    return _figure(lengths, law, lambda steps, size, batch: steps, "plateau length (steps)", is_published=False)
 
 
 def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
@@ -94,9 +79,18 @@ def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
     return figure
 
 
-def _draw(
-    axes: Axes, points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable, is_published: bool = True
-) -> None:
+def _figure(
+    points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable, label: str, is_published: bool = True
+) -> Figure:
+    figure, axes = plt.subplots()
+    _draw(axes, points, law, unit, is_published)
+    axes.set_ylabel(label)
+    _log_axis(axes.yaxis, *axes.get_ylim())
+    axes.legend()
+    return figure
+
+
+def _draw(axes: Axes, points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable, is_published: bool) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     for is_inside, color, label in ((True, _INSIDE, "measured"), (False, _OUTSIDE, "measured, outside the law")):
