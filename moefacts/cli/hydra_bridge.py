@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any, NoReturn, TypeVar
@@ -34,6 +35,8 @@ def run_with_hydra(
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
+    # joblib replaces a worker whose memory has grown, and warns of it; one that was killed is an error all the same.
+    warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     stopped: list[Exception] = []
 
     def job(values: DictConfig) -> None:
