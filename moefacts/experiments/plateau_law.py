@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -32,15 +32,9 @@ SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
 
 @dataclass(frozen=True)
 class Evidence:
-    """The points by size, ascending; the law through those inside it, when there are three or more.
-
-    ``length_law`` is one of the steps between the plateau's start and end, through every size whose ends can be told.
-    No claim is about it.
-    """
+    """The points by size, ascending, and the laws through them."""
 
     points: Sequence[SizePoint]
-    law: PowerLaw | None
-    length_law: PowerLaw | None
 
     @property
     def inside(self) -> list[SizePoint]:
@@ -50,11 +44,21 @@ class Evidence:
     @property
     def told(self) -> list[SizePoint]:
         """The sizes whose plateau has a length in every seed."""
-        return _with_lengths(self.points)
+        return [point for point in self.points if point.told and min(point.lengths) > 0]
+
+    @cached_property
+    def law(self) -> PowerLaw | None:
+        """The law of the plateau's end, when there are three sizes inside it or more."""
+        return _fit([Point(point.size, point.ends, point.errors) for point in self.inside])
+
+    @cached_property
+    def length_law(self) -> PowerLaw | None:
+        """The law of the steps between the plateau's start and end. No claim is about it."""
+        return _fit([Point(point.size, point.lengths, point.errors) for point in self.told])
 
 
-def _with_lengths(points: Sequence[SizePoint]) -> list[SizePoint]:
-    return [point for point in points if point.told and min(point.lengths) > 0]
+def _fit(points: Sequence[Point]) -> PowerLaw | None:
+    return fit_power_law(points) if len(points) >= 3 else None
 
 
 def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
@@ -99,10 +103,8 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     chosen = [run for run in runs if not best or run.labels["learning_rate"] == best[run.labels["size"]]]
     sizes = sorted({run.labels["size"] for run in chosen})
     points = [size_point(size, [run for run in chosen if run.labels["size"] == size]) for size in sizes]
-    inside = [Point(point.size, point.ends, point.errors) for point in points if point.inside]
-    lengths = [Point(point.size, point.lengths, point.errors) for point in _with_lengths(points)]
-    law, length_law = (fit_power_law(some) if len(some) >= 3 else None for some in (inside, lengths))
-    evidence = Evidence(points, law, length_law)
+    evidence = Evidence(points)
+    law, length_law = evidence.law, evidence.length_law
     figures = {}
     if any(point.ends for point in points):
         figures["plateau_law"] = (
