@@ -132,7 +132,7 @@ def _people_axis(axes: Axes, points: Sequence[SizePoint]) -> None:
 
 def _log_axis(axis, low: float, high: float) -> None:
     """Plain numbers at 1, 2 and 5 of each decade in view, or at more where that is fewer than three."""
-    for multiples in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7)):
+    for multiples in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)):
         ticks = [m * 10.0**e for e in range(-3, 7) for m in multiples if low <= m * 10.0**e <= high]
         if len(ticks) >= 3:
             break

@@ -107,7 +107,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     figures = {}
     if comparison.runs:
         figures["dense_vs_moe"] = (
-            "Dense and mixtures over population sizes. Dots are single seeds, bars 95% Student t intervals over seeds.",
+            "Dense and mixtures over population sizes. Dots are single seeds, bars 95% Student t intervals over three.",
             partial(_comparison_figure, comparison),
         )
     if comparison.collapse:
