@@ -5,34 +5,38 @@ from moefacts.experiments.study import GridRun
 
 PUBLISHED_ENDS = {4000: 375, 8000: 600, 16000: 1110, 32000: 2090, 64000: 3085, 128000: 6030, 256000: 10855}  # digitised
 # Size -> (step limit, steps it is likely to take, steps between evaluations: about a tenth of those, seeds). The
-# smallest sizes are there to show where the law stops holding; the largest takes a third of the time with one seed.
+# smallest size is there to show where the law stops holding; the largest has one seed, for its time.
 _LAPTOP_STEPS = {
-    256: (300, 120, 10, 3), 512: (350, 145, 15, 3), 1024: (500, 195, 20, 3), 2048: (900, 350, 35, 3),
-    4096: (1500, 620, 60, 3), 8192: (2800, 1150, 115, 3), 16384: (5000, 2100, 210, 1),
+    256: (400, 150, 15, 3), 512: (700, 240, 25, 3), 1024: (1100, 410, 40, 3), 2048: (2000, 760, 80, 3),
+    4096: (4000, 1570, 160, 3), 8192: (8000, 3500, 350, 3), 16384: (16000, 7500, 750, 1),
 }  # fmt: skip
+# From here on the plateau's start is a small part of it: evaluations are four times as rare until its end is near.
+_LONG = 2048
 # Evaluations apart: unseen people, whom the law does not need, are met at the first and the last step only.
 _NEVER = 1_000_000
 _PAPER_EVALUATION = ("evaluation.interval_early=100", f"evaluation.interval_unseen={25 * _NEVER}")
-_LAPTOP_RATE_STEPS = {1024: 300, 2048: 550, 4096: 1000}  # half as many again as it takes
+_LAPTOP_RATE_STEPS = {512: 350, 1024: 620, 2048: 1150, 4096: 2400, 8192: 5000}  # half as many again as it takes
+_LAPTOP_RATES = ("7.5e-4", *laptop.LEARNING_RATES)  # five, as in the study, a factor of two apart
 _PAPER_RATES = ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")
 
 
-def _laptop_evaluation(interval: int) -> tuple[str, ...]:
-    factors = {"interval": 1, "interval_after_plateau": 1, "interval_early": 4, "interval_unseen": _NEVER}
-    return tuple(f"evaluation.{key}={factor * interval}" for key, factor in factors.items())
+def _laptop_settings(size: int) -> tuple[str, ...]:
+    interval, early = _LAPTOP_STEPS[size][2], 4 if size >= _LONG else 1
+    factors = {"interval": 1, "interval_after_plateau": 1, "interval_early": early, "interval_unseen": _NEVER}
+    evaluation = (f"evaluation.{key}={factor * interval}" for key, factor in factors.items())
+    return (f"population.size={size}", *laptop.LAW_SETTINGS, *evaluation)
 
 
 def laptop_grid() -> list[GridRun]:
-    """Runs that stop soon after their plateau, with the study's batch size."""
+    """Runs that stop soon after their plateau."""
     return [
         GridRun(
             (
-                f"population.size={size}",
+                *_laptop_settings(size),
                 f"seed={seed}",
                 f"training.learning_rate={laptop.LEARNING_RATE}",
                 f"training.steps={steps}",
                 f"training.stop_after_plateau={2 * interval}",
-                *_laptop_evaluation(interval),
             ),
             expected + 2 * interval,
             {"size": size},
@@ -57,16 +61,15 @@ def laptop_rate_grid() -> list[GridRun]:
     return [
         GridRun(
             (
-                f"population.size={size}",
+                *_laptop_settings(size),
                 f"training.learning_rate={rate}",
                 f"training.steps={steps}",
                 "seed=0",
-                *_laptop_evaluation(_LAPTOP_STEPS[size][2]),
             ),
             labels={"size": size, "learning_rate": float(rate)},
         )
-        for size, steps in _LAPTOP_RATE_STEPS.items()
-        for rate in laptop.LEARNING_RATES
+        for size, steps in reversed(_LAPTOP_RATE_STEPS.items())
+        for rate in _LAPTOP_RATES
     ]
 
 
