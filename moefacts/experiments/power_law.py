@@ -17,14 +17,14 @@ from moefacts.experiments.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, b
 
 MILD = (0.6, 0.8)  # where the study has the shortest plateaus
 MARGIN = 0.05  # plateau ends whose means over seeds differ by less count as equal
-_EXPONENTS = {"laptop": (0.0, 0.4, 0.6, 0.8, 1.0), "paper": (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)}
+_EXPONENTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 # Size -> the budgets, in steps. With a constant learning rate a run has every shorter one in it.
 _LAPTOP_BUDGETS = {1024: (500, 1000), 2048: (1000, 1500)}
 _PAPER_SIZES, _PAPER_BUDGETS, _PAPER_PLATEAU = (64000, 128000, 256000), (8000, 16000, 32000), 16000
 
 
 def _runs(scale: str, size: int, budgets: tuple[int, ...], seeds: int, ends: bool) -> list[GridRun]:
-    arms = {f"{exponent}": uneven("power_law", exponent=exponent) for exponent in _EXPONENTS[scale]}
+    arms = {f"{exponent}": uneven("power_law", exponent=exponent) for exponent in _EXPONENTS}
     runs = arm_runs(scale, arms, size, seeds, f"training.steps={budgets[-1]}", *EVALUATION[scale])
     return [
         GridRun(r.overrides, labels={**r.labels, "exponent": float(r.labels["arm"]), "budgets": budgets, "ends": ends})

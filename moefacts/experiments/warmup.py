@@ -16,7 +16,7 @@ from moefacts.experiments.arms import (
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
 
 SHARE, EPOCHS = 4, 8  # the warm-up that the claims are about: a quarter of the people; an epoch is N biographies
-_STEPS = {"laptop": {1024: 1000}, "paper": {64000: 16000, 128000: 16000}}
+_STEPS = {"laptop": {1024: 1000, 2048: 1500}, "paper": {64000: 16000, 128000: 16000}}
 _SEEDS = 3
 # (one in so many people, epochs): around the middle one, fewer and more people, a shorter and a longer time.
 _WARMUPS = {
