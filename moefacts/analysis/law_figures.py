@@ -12,7 +12,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLo
 from moefacts.analysis.scaling_law import PowerLaw
 
 _INSIDE, _OUTSIDE, _PUBLISHED = "#0072B2", "#999999", "#D55E00"
-_STUDY = (0.43, 0.81)
+_STUDY, _STUDY_BATCH = (0.43, 0.81), 128  # biographies a step
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class SizePoint:
 
 def law_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
     """Plateau end in steps against people, the fit with its interval, and the study's law."""
-    return _figure(points, law, lambda steps, size, batch: steps, "plateau end (steps)")
+    return _figure(points, law, lambda steps, size, batch: steps, f"plateau end (steps of {points[0].batch_size})")
 
 
 def encounters_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
@@ -60,7 +60,9 @@ def encounters_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figu
 def lengths_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
     """Steps between the plateau's start and its end; ``law`` is of these, and goes through all of ``points``."""
     lengths = [replace(point, ends=point.lengths, inside=True) for point in points]
-    return _figure(lengths, law, lambda steps, size, batch: steps, "plateau length (steps)", is_published=False)
+    return _figure(
+        lengths, law, lambda steps, size, batch: steps, f"plateau length (steps of {points[0].batch_size})", False
+    )
 
 
 def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
@@ -115,8 +117,9 @@ def _draw(axes: Axes, points: Sequence[SizePoint], law: PowerLaw | None, unit: C
         axes.plot(sizes, unit(law.at(sizes), sizes, batch), color=_INSIDE, linewidth=0.8, linestyle=":")
     if is_published:
         a, b = _STUDY
-        published = unit(a * sizes**b, sizes, batch)
-        axes.plot(sizes, published, color=_PUBLISHED, linestyle="--", linewidth=1, label="study: 0.43·N$^{0.81}$")
+        published = unit(a * sizes**b, sizes, _STUDY_BATCH)
+        label = f"study: 0.43·N$^{{0.81}}$ steps of {_STUDY_BATCH}"
+        axes.plot(sizes, published, color=_PUBLISHED, linestyle="--", linewidth=1, label=label)
     _people_axis(axes, points)
     axes.grid(axis="y")
 

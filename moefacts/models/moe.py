@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from moefacts.models.config import MoEConfig
 from moefacts.models.feed_forward import FeedForward, activate, feed_forward
+from moefacts.models.plain_cpu import is_plain_cpu
 
 _GROUPED_UP_TO = (
     256  # assignments per expert: on a CPU, grouped products win when experts get few tokens (benchmarks/moe.py)
@@ -140,15 +141,14 @@ class Experts(nn.Module):
         return [self._grouped(x_AD, count_E)] if self._use_grouped(x_AD) else self._split(x_AD, count_E)
 
     def _use_grouped(self, x_AD: Tensor) -> bool:
-        if not hasattr(F, "grouped_mm") or torch.compiler.is_compiling():
+        is_bf16 = _product_dtype(x_AD) == torch.bfloat16
+        multiple = 8 if is_bf16 else 4
+        if not hasattr(F, "grouped_mm") or self.up.shape[1] % multiple or self.up.shape[2] % multiple:
             return False
-        multiple = 8 if x_AD.is_cuda else 4
-        if self.up.shape[1] % multiple or self.up.shape[2] % multiple:
-            return False
-        if x_AD.is_cuda:
-            return torch.is_autocast_enabled("cuda") or x_AD.dtype == torch.bfloat16
-        return x_AD.dtype == torch.float32 and len(x_AD) <= _GROUPED_UP_TO * len(self.up)
+        is_small = len(x_AD) <= _GROUPED_UP_TO * len(self.up)
+        return is_bf16 or (is_plain_cpu(x_AD) and is_small)  # of fp32 the kernel for CUDA and the compiler know nothing
 
+    @torch.compiler.disable  # reads the counts, which no graph can hold
     def _split(self, x_AD: Tensor, count_E: Tensor) -> list[Tensor]:
         # Unbound once: the gradients of experts are then stacked, instead of each being added to zeros for all.
         up_E, down_E = self.up.unbind(), self.down.unbind()
@@ -166,13 +166,19 @@ class Experts(nn.Module):
 
     def _grouped(self, x_AD: Tensor, count_E: Tensor) -> Tensor:
         offset_E = count_E.cumsum(0).to(torch.int32)
-        dtype = torch.bfloat16 if x_AD.is_cuda else x_AD.dtype
+        dtype = _product_dtype(x_AD)
 
         def multiply(x: Tensor, weight: Tensor) -> Tensor:
             return F.grouped_mm(x.to(dtype), weight.to(dtype).transpose(1, 2), offs=offset_E)
 
         gate = None if self.gate is None else multiply(x_AD, self.gate)
         return multiply(activate(multiply(x_AD, self.up), gate, self.activation), self.down)
+
+
+def _product_dtype(x: Tensor) -> torch.dtype:
+    """What matrix products of ``x`` are made in."""
+    device = x.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
 
 
 class MixtureOfExperts(nn.Module):

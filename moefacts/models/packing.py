@@ -45,7 +45,7 @@ class Packing:
 
     def __init__(self, length_B: Sequence[int] | np.ndarray, width: int, device: torch.device):
         self.length_B = np.asarray(length_B)
-        self.width = width
+        self.num_rows, self.width = len(self.length_B), width
         self.device = device
         self.real_N = self._tensor(np.flatnonzero(np.arange(width) < self.length_B[:, None]))
 
@@ -71,8 +71,8 @@ class Packing:
 
     def pad(self, x_ND: Tensor) -> Tensor:
         """The real tokens at their places among zeros, shape (B, T, D)."""
-        x_CD = x_ND.new_zeros(len(self.length_B) * self.width, x_ND.shape[1])
-        return x_CD.index_copy(0, self.real_N, x_ND).view(len(self.length_B), self.width, -1)
+        x_CD = x_ND.new_zeros(self.num_rows * self.width, x_ND.shape[1])
+        return x_CD.index_copy(0, self.real_N, x_ND).view(self.num_rows, self.width, -1)
 
     def unpad(self, x_BTD: Tensor) -> Tensor:
         """The real tokens only, shape (N, D)."""

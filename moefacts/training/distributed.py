@@ -175,29 +175,32 @@ class SharedModel:
     gradients_kept: Callable[[], AbstractContextManager] = nullcontext
 
 
-def share(model: Transformer, parallel: str, compile_losses: bool) -> SharedModel:
+def share(model: Transformer, parallel: str, compile_forward: bool) -> SharedModel:
     """Share a model between processes.
 
     ``ddp`` keeps a whole model in every process. ``fsdp`` shards weights, gradients and optimizer state, in place.
+    Compiled, ``losses`` has a graph for every width of a batch, and ``hidden`` one for any number of real tokens.
     """
     if world_size() > 1 and parallel == "fsdp":
         _shard(model)
-    losses = torch.compile(model.losses, dynamic=False) if compile_losses else model.losses
+    losses, hidden = model.losses, model.hidden
+    if compile_forward:
+        losses, hidden = torch.compile(losses, dynamic=False), torch.compile(hidden)
     if world_size() == 1:
-        return SharedModel(losses, model.hidden)
+        return SharedModel(losses, hidden)
     if parallel == "fsdp":
-        return SharedModel(losses, model.hidden, partial(_sharded_gradients_kept, model))
-    ddp = DistributedDataParallel(_TwoForwards(model, losses), gradient_as_bucket_view=True)
+        return SharedModel(losses, hidden, partial(_sharded_gradients_kept, model))
+    ddp = DistributedDataParallel(_TwoForwards(model, losses, hidden), gradient_as_bucket_view=True)
     return SharedModel(partial(ddp, "losses"), partial(ddp, "hidden"), ddp.no_sync)
 
 
 class _TwoForwards(nn.Module):
     """A model whose methods can be called through a wrapper as its ``forward`` can."""
 
-    def __init__(self, model: Transformer, losses: Callable[..., Tensor]):
+    def __init__(self, model: Transformer, losses: Callable[..., Tensor], hidden: Callable[..., Any]):
         super().__init__()
         self.model = model
-        self._ways: dict[str, Callable] = {"losses": losses, "hidden": model.hidden}  # a dict: no second child
+        self._ways: dict[str, Callable] = {"losses": losses, "hidden": hidden}  # a dict: no second child
 
     def forward(self, way: str, *args: Any, **options: Any) -> Any:
         return self._ways[way](*args, **options)

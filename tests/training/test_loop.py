@@ -120,12 +120,26 @@ def test_gradient_accumulation_changes_nothing_but_rounding(make_config, tmp_pat
         assert all(math.isclose(one[key], other[key], rel_tol=2e-3, abs_tol=2e-3) for key in one)
 
 
-def test_the_padded_path_of_compiled_runs_gives_the_same_losses(make_config, tmp_path, monkeypatch):
-    monkeypatch.setattr(torch, "compile", lambda function, dynamic: function)
+@pytest.mark.parametrize(("model", "compiled"), [("dense_laptop", "losses"), ("moe_laptop", "hidden")])
+def test_compiled_runs_call_what_is_compiled_and_have_the_same_losses(
+    make_config, tmp_path, monkeypatch, model, compiled
+):
+    called = set()
+
+    def compile_by_name(function, **_):
+        def run(*arguments, **options):
+            called.add(function.__name__)
+            return function(*arguments, **options)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile_by_name)
+    common = (f"model={model}", "training.log_interval=1")
     runs = [
-        execute(make_config(f"run.dir={tmp_path}/{flag}", f"training.compile={flag}", "training.log_interval=1"))
+        execute(make_config(f"run.dir={tmp_path}/{flag}", f"training.compile={flag}", *common))
         for flag in ("false", "true")
     ]
+    assert called == {compiled}
     for one, other in zip(*map(records, runs), strict=True):
         keys = one.keys() - {"train/padding_share"}  # compiled batches have few widths, and so more padding
         assert all(math.isclose(one[key], other[key], rel_tol=2e-3, abs_tol=2e-3) for key in keys)

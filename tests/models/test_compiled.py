@@ -1,0 +1,77 @@
+"""Compiled mixtures: one graph, whatever the number of real tokens, with the values and gradients of the eager model."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from moefacts.models.config import ModelConfig, MoEConfig
+from moefacts.models.packing import Packing
+from moefacts.models.transformer import build_model
+from tests.models.test_moe import KINDS, moe_config
+
+VOCAB, WIDTH, ROWS = 50, 12, 8
+
+
+def config(moe: MoEConfig) -> ModelConfig:
+    return ModelConfig(
+        preset="test", num_layers=2, mixer="attention", d_model=32, num_heads=4, d_head=8, d_hidden=64,
+        activation="gelu", tied_embeddings=False, rope_theta=10000.0, norm_epsilon=1e-6, moe=moe,
+    )  # fmt: skip
+
+
+def batches(count):
+    random = np.random.default_rng(0)
+    for number in range(count):
+        lengths = random.integers(5, WIDTH + 1, ROWS)
+        tokens = torch.randint(VOCAB, (ROWS, WIDTH), generator=torch.Generator().manual_seed(number))
+        yield tokens, Packing(lengths, WIDTH, torch.device("cpu"))
+
+
+def results(model, forward, tokens, packing):
+    """The hidden state, the choices of every router, and the gradients of both parts of the objective."""
+    torch.manual_seed(0)
+    hidden, routings = forward(tokens, packing=packing)
+    objective = hidden.float().square().mean() + sum(routing.gates_NE.square().mean() for routing in routings.values())
+    gradients = torch.autograd.grad(objective, list(model.parameters()), allow_unused=True)
+    return hidden, [routing.load_E for routing in routings.values()], [g for g in gradients if g is not None]
+
+
+@pytest.fixture(autouse=True)
+def fresh_compiler():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_bf16_every_kind_is_one_graph_for_all_numbers_of_tokens(kind):
+    """What CUDA takes: grouped products, and nothing for which the host would wait; fullgraph raises otherwise."""
+    if not hasattr(F, "grouped_mm"):
+        pytest.skip("this torch has no grouped_mm")
+    model = build_model(config(moe_config(**KINDS[kind])), VOCAB, seed=0)
+    counter = CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(model.hidden, backend=counter, fullgraph=True)
+    numbers_of_tokens = set()
+    for tokens, packing in batches(5):
+        numbers_of_tokens.add(len(packing.real_N))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            expected, found = (results(model, f, tokens, packing) for f in (model.hidden, compiled))
+        assert torch.allclose(found[0].float(), expected[0].float(), atol=0.05, rtol=0.05)
+        assert all(map(torch.equal, found[1], expected[1]))
+        assert all(torch.allclose(a, b, atol=0.01, rtol=0.1) for a, b in zip(found[2], expected[2], strict=True))
+    assert len(numbers_of_tokens) > 3
+    assert counter.frame_count <= 2  # the first number of tokens, then any
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch looks at it where a graph ends
+@pytest.mark.parametrize("kind", ["top2", "switch", "noisy keep_top_k", "capacity 0.6"])
+def test_in_fp32_a_compiled_mixture_equals_the_eager_one(kind):
+    model = build_model(config(moe_config(**KINDS[kind])), VOCAB, seed=0)
+    compiled = torch.compile(model.hidden, backend="aot_eager")
+    for tokens, packing in batches(3):
+        expected, found = (results(model, f, tokens, packing) for f in (model.hidden, compiled))
+        assert torch.allclose(found[0], expected[0], atol=1e-5)
+        assert all(map(torch.equal, found[1], expected[1]))
+        assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found[2], expected[2], strict=True))
