@@ -99,7 +99,8 @@ def _plateau_start(run: FinishedRun) -> float:
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
     """Fit the law; with several learning rates a size counts with the one of the lowest final training loss."""
-    best = _best_rates(runs)
+    losses = _losses_by_rate(runs)
+    best = {size: min(by_rate, key=by_rate.__getitem__) for size, by_rate in losses.items()}
     chosen = [run for run in runs if not best or run.labels["learning_rate"] == best[run.labels["size"]]]
     sizes = sorted({run.labels["size"] for run in chosen})
     points = [size_point(size, [run for run in chosen if run.labels["size"] == size]) for size in sizes]
@@ -122,19 +123,34 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
             "Steps between the plateau's start (loss within 10% of the baseline) and its end. No claim is about them.",
             partial(lengths_figure, evidence.told, length_law),
         )
-    return Findings(_values(evidence, best), [_table(evidence, best)], figures, evidence)
+    tables = [_table(evidence, best), *([_rates_table(losses)] if losses else [])]
+    values = _values(evidence) | ({"best_learning_rate": best, "final_training_loss": losses} if best else {})
+    return Findings(values, tables, figures, evidence)
 
 
-def _best_rates(runs: Sequence[FinishedRun]) -> dict[int, float]:
-    """Size -> the learning rate with the lowest final training loss, as in the study; empty without a sweep."""
+def _losses_by_rate(runs: Sequence[FinishedRun]) -> dict[int, dict[float, float]]:
+    """Size -> learning rate -> final training loss, by which the study chooses; empty without a sweep."""
     losses: dict[int, dict[float, list[float]]] = {}
     for run in runs:
         if (rate := run.labels.get("learning_rate")) is not None:
             losses.setdefault(run.labels["size"], {}).setdefault(rate, []).append(run.run.final_training_loss)
-    return {size: min(by_rate, key=lambda r: np.mean(by_rate[r])) for size, by_rate in losses.items()}
+    return {
+        size: {rate: float(np.mean(by_rate[rate])) for rate in sorted(by_rate)}
+        for size, by_rate in sorted(losses.items())
+    }
 
 
-def _values(evidence: Evidence, best: dict[int, float]) -> dict[str, Any]:
+def _rates_table(losses: dict[int, dict[float, float]]) -> Table:
+    rates = sorted({rate for by_rate in losses.values() for rate in by_rate})
+    rows = [
+        [f"{size:,}", *(f"{by_rate[rate]:.4f}" if rate in by_rate else "–" for rate in rates)]
+        for size, by_rate in losses.items()
+    ]
+    columns = ["people", *(f"{rate:g}" for rate in rates)]
+    return Table("Final training loss by learning rate", columns, rows, "Nats a token; the lowest of a size is chosen.")
+
+
+def _values(evidence: Evidence) -> dict[str, Any]:
     law = evidence.law
     values = _numbers(law)
     values["length_law"] = _numbers(evidence.length_law)
@@ -154,7 +170,7 @@ def _values(evidence: Evidence, best: dict[int, float]) -> dict[str, Any]:
         }
         for before, point in zip([None, *evidence.points], evidence.points, strict=False)
     ]
-    return values | ({"best_learning_rate": best} if best else {})
+    return values
 
 
 def _numbers(law: PowerLaw | None) -> dict[str, Any]:

@@ -115,6 +115,9 @@ def test_the_best_learning_rate_is_the_one_of_the_lowest_final_training_loss():
         runs.append(made_up_run(grid_run, 1.6 * grid_run.labels["size"] ** 0.8 + late, slope=0.001, last=5000))
     findings = plateau_law.examine(runs)
     assert findings.values["best_learning_rate"] == best_rates
+    assert [row[0] for row in findings.tables[1].rows] == ["512", "1,024", "2,048", "4,096", "8,192"]
+    losses = findings.values["final_training_loss"]
+    assert all(losses[size][best_rates[size]] == min(losses[size].values()) for size in best_rates)
     assert findings.values["b"] == pytest.approx(0.8, abs=0.02)
 
 
