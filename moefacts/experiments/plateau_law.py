@@ -1,16 +1,13 @@
 """Figure 2, right: when the plateau ends, as a function of how many people there are (study, section 4)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from moefacts.analysis.law_figures import SizePoint, encounters_figure, law_figure, lengths_figure, residuals_figure
-from moefacts.analysis.plateau_end import REACHED
-from moefacts.analysis.runs import crossing
-from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
+from moefacts.analysis.scaling_law import PowerLaw
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import format_number
 from moefacts.experiments.phases import PLATEAU_SHARE
@@ -21,80 +18,12 @@ from moefacts.experiments.plateau_law_grids import (
     paper_grid,
     paper_rate_grid,
 )
+from moefacts.experiments.plateau_law_points import Evidence, size_point
 from moefacts.experiments.study import Findings, FinishedRun, Study
 from moefacts.experiments.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell, within
-from moefacts.run_files import PLATEAU_CEILING
-from moefacts.synthetic_data.pools import ATTRIBUTES
 
 PUBLISHED_A, PUBLISHED_B, PUBLISHED_R_SQUARED = 0.43, 0.81, 0.998
 SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The points by size, ascending, and the laws through them."""
-
-    points: Sequence[SizePoint]
-
-    @property
-    def inside(self) -> list[SizePoint]:
-        """The sizes that the law goes through."""
-        return [point for point in self.points if point.inside]
-
-    @property
-    def told(self) -> list[SizePoint]:
-        """The sizes whose plateau has a length in every seed."""
-        return [point for point in self.points if point.told and min(point.lengths) > 0]
-
-    @cached_property
-    def law(self) -> PowerLaw | None:
-        """The law of the plateau's end, when there are three sizes inside it or more."""
-        return _fit([Point(point.size, point.ends, point.errors) for point in self.inside])
-
-    @cached_property
-    def length_law(self) -> PowerLaw | None:
-        """The law of the steps between the plateau's start and end. No claim is about it."""
-        return _fit([Point(point.size, point.lengths, point.errors) for point in self.told])
-
-
-def _fit(points: Sequence[Point]) -> PowerLaw | None:
-    return fit_power_law(points) if len(points) >= 3 else None
-
-
-def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
-    """What the runs of one size say, and whether the size is inside the law.
-
-    It is when, in every seed, the plateau's end can be told and the plateau lasts for at least ``PLATEAU_SHARE`` of
-    the steps up to its end.
-    """
-    told = [run for run in runs if run.measures["plateau_end_status"] == REACHED]
-    ends = [run.measures["plateau_end_interpolated"] for run in told]
-    errors = [(run.measures["plateau_end_high"] - run.measures["plateau_end_low"]) / (2 * 1.96) for run in told]
-    lengths = [end - _plateau_start(run) for run, end in zip(told, ends, strict=True)]
-    statuses = sorted({run.measures["plateau_end_status"] for run in runs} - {REACHED})
-    why = ""
-    if statuses:
-        reasons = sorted({r.measures["plateau_end_reason"] for r in runs} - {"", None})
-        why = (
-            f"plateau end: {', '.join(statuses)} in {len(runs) - len(told)} of {len(runs)} runs ({'; '.join(reasons)})"
-        )
-    elif (share := min(length / end for length, end in zip(lengths, ends, strict=True))) < PLATEAU_SHARE:
-        why = f"plateau melts into the first phase: {share:.0%} of the steps in one seed"
-    batch_size = runs[0].run.config["training"]["batch_size"]
-    bits = bits_of_facts(size, runs[0].run.baseline) / runs[0].measures["parameters_total"]
-    return SizePoint(size, tuple(ends), tuple(errors), tuple(lengths), batch_size, not statuses, not why, why, bits)
-
-
-def bits_of_facts(num_people: int, baseline: float) -> float:
-    """What all people's values carry: they are drawn uniformly, so it is N times the baselines' sum, in bits."""
-    return num_people * len(ATTRIBUTES) * baseline / np.log(2)
-
-
-def _plateau_start(run: FinishedRun) -> float:
-    """Where the loss comes within 10% of the baseline, interpolated: evaluations are rare there."""
-    loss = run.run.evaluations["eval/seen/attribute_loss"]
-    ceiling = PLATEAU_CEILING * run.run.baseline
-    return crossing(loss.index.to_numpy(), loss.to_numpy(), ceiling, int(np.argmax(loss.to_numpy() < ceiling)))
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
