@@ -16,9 +16,8 @@ from moefacts.models.config import MoEConfig
 from moefacts.models.feed_forward import FeedForward, activate, feed_forward
 from moefacts.models.plain_cpu import is_plain_cpu
 
-_GROUPED_UP_TO = (
-    256  # assignments per expert: on a CPU, grouped products win when experts get few tokens (benchmarks/moe.py)
-)
+# Assignments per expert: on a CPU, grouped products win when experts get few tokens (benchmarks/moe.py).
+_GROUPED_UP_TO = 256
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ class Experts(nn.Module):
         if not hasattr(F, "grouped_mm") or self.up.shape[1] % multiple or self.up.shape[2] % multiple:
             return False
         is_small = len(x_AD) <= _GROUPED_UP_TO * len(self.up)
-        return is_bf16 or (is_plain_cpu(x_AD) and is_small)  # of fp32 the kernel for CUDA and the compiler know nothing
+        return is_bf16 or (is_plain_cpu(x_AD) and is_small)  # CUDA and the compiler take no fp32
 
     @torch.compiler.disable  # reads the counts, which no graph can hold
     def _split(self, x_AD: Tensor, count_E: Tensor) -> list[Tensor]:
