@@ -1,4 +1,4 @@
-"""What the laptop's studies of how long learning takes are trained with: batch, learning rate, names.
+"""What the laptop's studies of how long learning takes are trained with.
 
 With about a thousand people and the study's 128 biographies a batch, the plateau melts into the first phase; with 32 it
 stands apart, and ends after fewer biographies. The rate is the best of four by final training loss at 2,048 people and
@@ -10,7 +10,7 @@ LEARNING_RATES = ("1.5e-3", "3e-3", "6e-3", "1.2e-2")
 LEARNING_RATE = "3e-3"
 SETTINGS = (f"training.batch_size={BATCH}", f"training.learning_rate={LEARNING_RATE}")
 # The law's populations span far more than those of other studies. Two things of the study would not stay as they are
-# over them, and follow from the study's numbers, not from a look at the law:
+# over them. Their values follow from the study's numbers; that they matter was noticed because the law bent (LOG.md):
 # - What one name alone tells of a value depends on the people who share it, per value: N / (names x values). The study
 #   has 256,000 / (900 x 364) = 0.78 at most, with the geometric mean over the five attributes of one token; 200 names
 #   make it 0.64 with 8,192 people and 64 values, the 100 of the laptop's scale 1.28. 16,384 people (1.28 with 200) are
