@@ -11,20 +11,33 @@ _LAPTOP_STEPS = {
     4096: (4000, 1570, 160, 3), 8192: (8000, 3500, 350, 3), 16384: (16000, 7500, 750, 1),
 }  # fmt: skip
 # From here on the plateau's start is a small part of it: evaluations are four times as rare until its end is near.
-_LONG = 2048
-# Evaluations apart: unseen people, whom the law does not need, are met at the first and the last step only.
-_NEVER = 1_000_000
-_PAPER_EVALUATION = ("evaluation.interval_early=100", f"evaluation.interval_unseen={25 * _NEVER}")
+_LONG = {"laptop": 2048, "paper": 32000}
+_EARLY_FACTOR = 4
+_PAPER_INTERVAL = 25
 _LAPTOP_RATE_STEPS = {512: 350, 1024: 620, 2048: 1150, 4096: 2400, 8192: 5000}  # half as many again as it takes
 _LAPTOP_RATES = ("7.5e-4", *laptop.LEARNING_RATES)  # five, as in the study, a factor of two apart
 _PAPER_RATES = ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")
 
 
+def _evaluation(scale: str, size: int, interval: int) -> tuple[str, ...]:
+    """Unseen people, whom the law does not need, are met at the first and the last step only."""
+    early = interval * (_EARLY_FACTOR if size >= _LONG[scale] else 1)
+    never = interval * 1_000_000
+    return (
+        f"evaluation.interval={interval}",
+        f"evaluation.interval_early={early}",
+        f"evaluation.interval_unseen={never}",
+    )
+
+
 def _laptop_settings(size: int) -> tuple[str, ...]:
-    interval, early = _LAPTOP_STEPS[size][2], 4 if size >= _LONG else 1
-    factors = {"interval": 1, "interval_after_plateau": 1, "interval_early": early, "interval_unseen": _NEVER}
-    evaluation = (f"evaluation.{key}={factor * interval}" for key, factor in factors.items())
-    return (f"population.size={size}", *laptop.LAW_SETTINGS, *evaluation)
+    interval = _LAPTOP_STEPS[size][2]
+    after = f"evaluation.interval_after_plateau={interval}"
+    return (f"population.size={size}", *laptop.LAW_SETTINGS, *_evaluation("laptop", size, interval), after)
+
+
+def _paper_settings(size: int) -> tuple[str, ...]:
+    return (f"population.size={size}", *_evaluation("paper", size, _PAPER_INTERVAL))
 
 
 def laptop_grid() -> list[GridRun]:
@@ -48,9 +61,12 @@ def laptop_grid() -> list[GridRun]:
 
 def paper_grid() -> list[GridRun]:
     """The study's seven sizes and five seeds, stopped soon after the plateau."""
-    stop = ("training.stop_after_plateau=100", "evaluation.interval_after_plateau=25", *_PAPER_EVALUATION)
+    stop = (
+        f"training.stop_after_plateau={4 * _PAPER_INTERVAL}",
+        f"evaluation.interval_after_plateau={_PAPER_INTERVAL}",
+    )
     return [
-        GridRun((f"population.size={size}", f"seed={seed}", *stop), end + 200, {"size": size})
+        GridRun((*_paper_settings(size), f"seed={seed}", *stop), end + 200, {"size": size})
         for size, end in PUBLISHED_ENDS.items()
         for seed in range(5)
     ]
@@ -77,7 +93,7 @@ def paper_rate_grid() -> list[GridRun]:
     """Whole runs with every learning rate of the study."""
     return [
         GridRun(
-            (f"population.size={size}", f"training.learning_rate={rate}", f"seed={seed}", *_PAPER_EVALUATION),
+            (*_paper_settings(size), f"training.learning_rate={rate}", f"seed={seed}"),
             labels={"size": size, "learning_rate": float(rate)},
         )
         for size in PUBLISHED_ENDS

@@ -180,6 +180,16 @@ def test_evaluations_are_rare_until_training_batches_say_that_the_end_is_near(
     assert evaluated(run, "unseen") == [step for step in seen if step % 8 == 0 or step == 12]
 
 
+@pytest.mark.parametrize(("loss_over_baseline", "is_due"), [(1.0, True), (1.03, False)])  # a plateau, and its end
+def test_a_training_loss_on_the_plateau_leaves_evaluations_rare(make_config, tmp_path, loss_over_baseline, is_due):
+    config = make_config(*EVALUATIONS)
+    materials = prepare(config)
+    trainer = Trainer(config, materials.model, materials.batcher, RunDirectory(tmp_path / "run", config))
+    trainer.state.running_attribute_loss = loss_over_baseline * trainer.baseline
+    assert trainer._evaluation_is_due(2) is is_due
+    assert trainer._evaluation_is_due(6)
+
+
 def test_a_resumed_run_evaluates_at_the_same_steps(make_config, tmp_path, monkeypatch):
     monkeypatch.setattr("moefacts.training.loop._NEAR_THE_END", math.inf)
     whole = execute(make_config(f"run.dir={tmp_path}/whole", *EVALUATIONS))
