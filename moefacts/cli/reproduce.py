@@ -60,9 +60,9 @@ def reproduce(
         tried: dict = {}
         estimates = [estimate(plan, runs_to_launch(plan, retry_failed), at_a_time, tried) for plan in plans]
         if dry_run:
-            for plan, expected in zip(plans, estimates, strict=True):
-                _print_plan(plan, expected, retry_failed)
-            if len(plans) > 1:
+            if len(plans) == 1:
+                _print_plan(plans[0], estimates[0])
+            else:
                 _print_total(plans, estimates)
             return
         if chosen.is_local and not force:
@@ -131,7 +131,8 @@ def _announce(plan, expected, retry_failed: bool) -> None:
     typer.echo(f"{plan.study.name} in {plan.out}: {', '.join(parts)}", err=True)
 
 
-def _print_plan(plan, expected, retry_failed: bool) -> None:
+def _print_plan(plan, expected) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from moefacts.cli.output import console
@@ -139,15 +140,15 @@ def _print_plan(plan, expected, retry_failed: bool) -> None:
 
     seconds, tokens = dict(_by_path(expected.seconds)), dict(_by_path(expected.tokens))
     table = Table(box=None, pad_edge=False, header_style="bold", title=f"{plan.study.name}, scale {plan.scale}")
-    for column in ("run", "state", "steps", "tokens", "time alone"):
-        table.add_column(column, no_wrap=True, justify="left" if column in ("run", "state") else "right")
+    for column in ("run", "what differs", "state", "steps", "tokens", "time alone"):
+        is_text = column in ("run", "what differs", "state")
+        table.add_column(column, no_wrap=True, justify="left" if is_text else "right")
+    varied = plan.varied_labels()
     for run in plan.distinct():
         most, expected_steps = run.config.training.steps, run.expected_steps
         steps = f"{most:,}" if expected_steps == most else f"about {expected_steps:,}, at most {most:,}"
-        if run.path in seconds:
-            table.add_row(run.path.name, run.state, steps, f"{tokens[run.path]:,.0f}", clock(seconds[run.path]))
-        else:
-            table.add_row(run.path.name, run.state, "", "", "")
+        left = (steps, f"{tokens[run.path]:,.0f}", clock(seconds[run.path])) if run.path in seconds else ()
+        table.add_row(run.path.name, escape(varied[run.path]), run.state, *left)
     screen = console()
     screen.print(table)
     screen.print(
@@ -175,6 +176,7 @@ def _print_total(plans, estimates) -> None:
     screen.print(table)
     total = sum(expected.total_seconds for expected in estimates)
     screen.print(f"{len(plans)} studies, about {clock(total)} in all, {max(e.jobs for e in estimates)} runs at a time")
+    screen.print("nothing was started; moefacts reproduce STUDY --dry-run lists the runs of one")
 
 
 def _by_path(pairs):

@@ -12,6 +12,7 @@ from moefacts.analysis.comparison import paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over, load_over_training_by_balancing
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
+from moefacts.experiments import laptop
 from moefacts.experiments.model_comparison import (
     BALANCED,
     DENSE,
@@ -29,10 +30,9 @@ from moefacts.experiments.verdict import Claim, above, below, within
 
 ACCURACY_MARGIN = 0.05  # accuracies that differ by less count as equal
 _SEEDS = range(3)
-_STEPS = {"laptop": {512: 350, 1024: 600, 2048: 1100}, "paper": {16000: 16000, 64000: 16000}}
-# Dense where the plateau ends; where it ends early, dense from the start. The paper scale keeps the study's.
-_LAPTOP_EVALUATION = ("evaluation.interval=10", "evaluation.interval_unseen=50", "evaluation.interval_after_plateau=50")
-_LAPTOP_EARLY = {512: 10, 1024: 20, 2048: 50}
+# On a laptop, what plateau-law trains with, three times as long as its dense plateaus.
+_STEPS = {"laptop": {512: 750, 1024: 1300, 2048: 2400}, "paper": {16000: 16000, 64000: 16000}}
+_LAPTOP_INTERVAL = {512: 20, 1024: 40, 2048: 80}  # of evaluations until the plateau ends
 _BASE = {"laptop": "laptop", "paper": "44m"}
 _COLLAPSE_SIZE = {"laptop": 1024, "paper": 16000}
 _SIZES_WITHOUT_BALANCING = {"laptop": (512, 1024, 2048), "paper": (16000,)}
@@ -55,8 +55,18 @@ def _preset(kind: str, base: str) -> str:
 
 
 def _common(scale: str, size: int) -> tuple[str, ...]:
-    early = (*_LAPTOP_EVALUATION, f"evaluation.interval_early={_LAPTOP_EARLY[size]}") if scale == "laptop" else ()
-    return (f"population.size={size}", f"training.steps={_STEPS[scale][size]}", *early)
+    common = (f"population.size={size}", f"training.steps={_STEPS[scale][size]}")
+    if scale == "paper":
+        return common
+    interval = _LAPTOP_INTERVAL[size]
+    return (
+        *common,
+        *laptop.LAW_SETTINGS,
+        f"training.learning_rate={laptop.LEARNING_RATE}",
+        f"evaluation.interval={interval}",
+        f"evaluation.interval_after_plateau={2 * interval}",
+        f"evaluation.interval_unseen={4 * interval}",
+    )
 
 
 def _grid(scale: str) -> list[GridRun]:

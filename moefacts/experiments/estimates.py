@@ -18,6 +18,8 @@ _FIRST_LOOK = (2, 4, 8)
 _BETTER_LOOK_STEPS = 8
 _QUICK_SECONDS = 2.0
 _SECONDS_TO_START = 2.0  # of every run: population, model, evaluation biographies
+_PLATEAU_SHARE = 0.25  # of a run that does not stop after its plateau
+_NEAR_SHARE = 0.5  # of the plateau, its end counts as near
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Speed:
 
     tokens_per_biography: float
     seconds_per_token: float
-    seconds_per_evaluation: float  # of one biography
+    seconds_per_evaluation: float  # of one biography of one cohort
     source: str
 
     def tokens(self, run: PlannedRun) -> float:
@@ -35,15 +37,23 @@ class Speed:
 
     def seconds(self, run: PlannedRun) -> float:
         """How long it takes alone."""
-        evaluation = run.config.evaluation
-        interval = evaluation.interval_early or evaluation.interval
-        cohorts = (1 + interval / max(evaluation.interval_unseen or 0, interval)) / 2  # of the two of a trial
-        evaluated = run.expected_steps / interval * evaluation.biographies * cohorts
+        evaluated = _evaluations(run) * run.config.evaluation.biographies
         return (
             _SECONDS_TO_START
             + self.tokens(run) * self.seconds_per_token
             + evaluated * self.seconds_per_evaluation
         )  # fmt: skip
+
+
+def _evaluations(run: PlannedRun) -> float:
+    """How many cohorts a run evaluates, if its plateau is as long as the constants above say."""
+    evaluation, steps = run.config.evaluation, run.expected_steps
+    plateau = steps if run.config.training.stop_after_plateau is not None else _PLATEAU_SHARE * steps
+    near = _NEAR_SHARE * plateau
+    early = (plateau - near) / (evaluation.interval_early or evaluation.interval)
+    seen = early + near / evaluation.interval + (steps - plateau) / evaluation.interval_after_plateau
+    unseen = seen if evaluation.interval_unseen is None else min(seen, steps / evaluation.interval_unseen)
+    return seen + unseen + 2  # both cohorts at the first step
 
 
 @dataclass(frozen=True)
@@ -145,6 +155,6 @@ def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tu
     speeds = [r["throughput/tokens_per_second"] for r in records if "throughput/tokens_per_second" in r]
     speed = statistics.median(speeds[1:] or speeds)
     wall, tokens = manifest["wall_seconds"], manifest["tokens"]
-    evaluating = max(0.0, wall - tokens / speed) / (2 * biographies)
+    evaluating = max(0.0, wall - tokens / speed) / (2 * 2 * biographies)  # two cohorts, before and after
     source = f"{speed:,.0f} tokens/s in a trial of {steps} steps of {batch_size} biographies"
     return Speed(tokens / (steps * batch_size), 1 / speed, evaluating, source), wall

@@ -50,6 +50,19 @@ class Plan:
         once = {run.path: run for run in self.runs}
         return [run for run in once.values() if not states or run.state in states]
 
+    def varied_labels(self) -> dict[Path, str]:
+        """What tells the runs apart, in the study's words; of a run at several places of the grid all of them."""
+        labels = [
+            {key: value for key, value in run.grid_run.labels.items() if isinstance(value, (str, int, float))}
+            for run in self.runs
+        ]
+        common = set.intersection(*(set(items.items()) for items in labels))
+        texts: dict[Path, list[str]] = {}
+        for run, items in zip(self.runs, labels, strict=True):
+            text = ", ".join(f"{key} {value}" for key, value in items.items() if (key, value) not in common)
+            texts.setdefault(run.path, []).append(text)
+        return {path: "; ".join(dict.fromkeys(places)) for path, places in texts.items()}
+
     def refreshed(self) -> "Plan":
         """The same plan with the states that the run directories have now."""
         return replace(self, runs=tuple(replace(run, state=run_state(run.path)) for run in self.runs))

@@ -29,9 +29,10 @@ from moefacts.training.run_directory import RunDirectory
 from moefacts.training.step import TrainingStep
 
 EVALUATED_COHORTS = ("seen", "unseen")
-# The plateau's end may be near once training batches are within 2% of its threshold: the plateau itself is 2 to 5%
-# above the baseline (study, section 2), so 3 to 6% above a threshold of 0.99. Losses are averaged over about four
-# logged batches; one alone has a noise of about 1%.
+# Two places must not be missed: the plateau's start, where the loss comes within 10% of the baseline, and its end. The
+# plateau is 2 to 5% above the baseline (study, section 2), so 3 to 6% above a threshold of 0.99: once its start was
+# evaluated, its end may be near when training batches are within 2% of the threshold. Their losses are averaged over
+# about four logged batches; one alone has a noise of about 1%.
 _NEAR_THE_END = 1.02
 _SHARE_OF_NEWEST = 0.25
 
@@ -106,9 +107,12 @@ class Trainer:
         evaluation, state = self.config.evaluation, self.state
         if state.plateau_end is not None and step > state.plateau_end:
             return step % evaluation.interval_after_plateau == 0
-        near = evaluation.plateau_threshold * _NEAR_THE_END * self.baseline
-        is_early = state.running_attribute_loss is None or state.running_attribute_loss > near
-        return step % ((is_early and evaluation.interval_early) or evaluation.interval) == 0
+        on_plateau = (
+            state.last_attribute_loss is not None and state.last_attribute_loss < PLATEAU_CEILING * self.baseline
+        )
+        next_mark = evaluation.plateau_threshold * _NEAR_THE_END if on_plateau else PLATEAU_CEILING
+        is_far = state.running_attribute_loss is None or state.running_attribute_loss > next_mark * self.baseline
+        return step % ((is_far and evaluation.interval_early) or evaluation.interval) == 0
 
     def _is_done(self, step: int) -> bool:
         training, state = self.config.training, self.state

@@ -33,6 +33,27 @@ def test_models_of_one_preset_and_different_sizes_are_timed_apart(monkeypatch):
     assert len(found.sources) == 2
 
 
+EVALUATION = ["evaluation.interval=10", "evaluation.interval_early=40", "evaluation.interval_after_plateau=20"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "evaluations"),
+    [
+        # 400 steps, all of them plateau: 200 / 40 + 200 / 10 of seen people, as many of unseen ones, and two at first
+        (["training.stop_after_plateau=20"], 2 * (5 + 20) + 2),
+        (["training.stop_after_plateau=20", "evaluation.interval_unseen=1000000"], 5 + 20 + 2),
+        # a plateau of 100 steps, then every 20
+        (["evaluation.interval_unseen=200"], 50 / 40 + 5 + 15 + 400 / 200 + 2),
+    ],
+)
+def test_evaluations_are_counted_as_a_run_spaces_them(overrides, evaluations):
+    run = planned("training.steps=400", *EVALUATION, *overrides)
+    assert estimates._evaluations(run) == pytest.approx(evaluations, abs=0.01)
+    speed = estimates.Speed(50, 0.0, 2.0, "made up")
+    expected = evaluations * run.config.evaluation.biographies * 2.0 + estimates._SECONDS_TO_START
+    assert speed.seconds(run) == pytest.approx(expected, rel=1e-3)
+
+
 def test_only_the_runs_that_are_left_count():
     runs = [planned("seed=1"), planned("seed=2")]
     whole = estimates.Estimate([(run, 5.0) for run in runs], [(run, 7.0) for run in runs], 1, [])

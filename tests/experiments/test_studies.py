@@ -147,7 +147,7 @@ def moe_runs(kinds, seeds=(0, 1, 2)):
         if seed in seeds:
             balanced = labels["balancing"] not in (dense_vs_moe.UNBALANCED, "none")
             leaves = 0.2 * labels["size"] + 3 * seed - earlier
-            runs.append(made_up_run(grid_run, leaves, slope=0.02, last=700, collapse=0.05 if balanced else collapse))
+            runs.append(made_up_run(grid_run, leaves, slope=0.02, last=720, collapse=0.05 if balanced else collapse))
     return runs
 
 

@@ -174,24 +174,35 @@ def evaluated(run, cohort):
 def test_evaluations_are_rare_until_training_batches_say_that_the_end_is_near(
     make_config, tmp_path, monkeypatch, near, seen
 ):
-    monkeypatch.setattr("moefacts.training.loop._NEAR_THE_END", near)
+    for mark in ("PLATEAU_CEILING", "_NEAR_THE_END"):
+        monkeypatch.setattr(f"moefacts.training.loop.{mark}", near)
     run = execute(make_config(f"run.dir={tmp_path}/run", "training.steps=12", *EVALUATIONS))
     assert evaluated(run, "seen") == seen
     assert evaluated(run, "unseen") == [step for step in seen if step % 8 == 0 or step == 12]
 
 
-@pytest.mark.parametrize(("loss_over_baseline", "is_due"), [(1.0, True), (1.03, False)])  # a plateau, and its end
-def test_a_training_loss_on_the_plateau_leaves_evaluations_rare(make_config, tmp_path, loss_over_baseline, is_due):
+@pytest.mark.parametrize(
+    ("evaluated", "training", "is_due"),
+    [
+        (1.5, 1.3, False),  # the first phase
+        (1.5, 1.05, True),  # its end: the plateau's start was not evaluated yet
+        (1.05, 1.03, False),  # on the plateau
+        (1.05, 1.0, True),  # its end is near
+    ],
+)
+def test_evaluations_are_dense_where_the_plateau_starts_and_ends(make_config, tmp_path, evaluated, training, is_due):
     config = make_config(*EVALUATIONS)
     materials = prepare(config)
     trainer = Trainer(config, materials.model, materials.batcher, RunDirectory(tmp_path / "run", config))
-    trainer.state.running_attribute_loss = loss_over_baseline * trainer.baseline
+    trainer.state.last_attribute_loss = evaluated * trainer.baseline
+    trainer.state.running_attribute_loss = training * trainer.baseline
     assert trainer._evaluation_is_due(2) is is_due
     assert trainer._evaluation_is_due(6)
 
 
 def test_a_resumed_run_evaluates_at_the_same_steps(make_config, tmp_path, monkeypatch):
-    monkeypatch.setattr("moefacts.training.loop._NEAR_THE_END", math.inf)
+    for mark in ("PLATEAU_CEILING", "_NEAR_THE_END"):
+        monkeypatch.setattr(f"moefacts.training.loop.{mark}", math.inf)
     whole = execute(make_config(f"run.dir={tmp_path}/whole", *EVALUATIONS))
     train = Trainer.train
     monkeypatch.setattr(Trainer, "train", lambda self, m, stop, d: train(self, m, StopAt(self, 7), d))
