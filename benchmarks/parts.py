@@ -13,8 +13,8 @@ from torch import Tensor
 
 from benchmarks.setting import Result, Row, Setting, TrainingCase, comparison_rows, no_goal
 from benchmarks.timing import compare
-from moefacts.models.attention import rotary_angles
 from moefacts.models.head_loss import scaled_token_losses
+from moefacts.models.rotary import rotary_angles
 from moefacts.models.transformer import DecoderLayer, token_losses
 from moefacts.training.packing import pack
 

@@ -10,13 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moefacts.models.attention import CausalSelfAttention, rotary_angles
+from moefacts.models.attention import CausalSelfAttention
 from moefacts.models.config import ModelConfig, ParameterCounts, parameter_counts
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.moe import MixtureOfExperts, Routing
 from moefacts.models.norm import RMSNorm
 from moefacts.models.packing import Packing
 from moefacts.models.recurrence import RecurrentBlock, lambda_for
+from moefacts.models.rotary import rotary_angles
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,17 @@ class DecoderLayer(nn.Module):
         else:
             self.feed_forward = FeedForward(config.d_model, config.d_hidden, config.activation)
 
-    def attend(self, x: Tensor, cos_TK: Tensor, sin_TK: Tensor, packing: Packing | None) -> Tensor:
-        """The first half of the layer; positions see earlier ones."""
+    def attend(
+        self, x: Tensor, cos_TK: Tensor, sin_TK: Tensor, packing: Packing | None, at_M: Tensor | None = None
+    ) -> Tensor:
+        """The first half of the layer; positions see earlier ones. Of all, or of M rows of the flattened result."""
         normed = self.attention_norm(x)
+        before = x if at_M is None else x.flatten(0, -2).index_select(0, at_M)
         if self.attention is not None:
-            return x + self.attention(normed, cos_TK, sin_TK, packing)
+            return before + self.attention(normed, cos_TK, sin_TK, packing, at_M)
         assert self.recurrence is not None
-        if packing is None:
-            return x + self.recurrence(normed)
-        return x + packing.unpad(self.recurrence(packing.pad(normed)))
+        change = self.recurrence(normed) if packing is None else packing.unpad(self.recurrence(packing.pad(normed)))
+        return before + (change if at_M is None else change.flatten(0, -2).index_select(0, at_M))
 
     def transform(self, x: Tensor) -> tuple[Tensor, Routing | None]:
         """What the second half adds to its input, each position by itself; the last axis is the model width."""
@@ -116,9 +119,9 @@ class Transformer(nn.Module):
         x = self.embedding(token_BT if packing is None else token_BT.flatten().index_select(0, packing.real_N))
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, DecoderLayer)
-            x = layer.attend(x, cos_TK, sin_TK, packing)
-            if number == len(self.layers) - 1 and at_N is not None:
-                x = x.flatten(0, -2).index_select(0, at_N if packing is None else packing.find(at_N))
+            is_last = number == len(self.layers) - 1
+            at_M = packing.find(at_N) if is_last and packing is not None and at_N is not None else at_N
+            x = layer.attend(x, cos_TK, sin_TK, packing, at_M if is_last else None)
             change, routing = layer.transform(x)
             x = x + change
             if routing is not None:

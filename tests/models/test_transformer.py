@@ -4,10 +4,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from moefacts.models.attention import CausalSelfAttention, rotary_angles, rotate
+from moefacts.models import attention
+from moefacts.models.attention import CausalSelfAttention
 from moefacts.models.config import ModelConfig, parameter_counts
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.packing import Packing
+from moefacts.models.rotary import rotary_angles, rotate
 from moefacts.models.transformer import build_model, count_parameters, token_losses
 from moefacts.presets import compose, preset_names
 
@@ -68,6 +70,24 @@ def test_leaving_padding_out_changes_neither_values_nor_gradients(model, path, m
     assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-4) for one, other in zip(*gradients, strict=True))
     at = real[[0, 6, 9, 18]]
     assert torch.allclose(model(tokens(), at, packing).logits, everywhere[at], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [[0, 6, 9, 18], [18, 3, 17, 0, 3, 8], [8, 9, 10], [0], list(range(19)), []],
+    ids=["some of each", "in any order, one twice", "of one sequence", "one", "all", "none"],
+)
+def test_attention_without_gradients_looks_only_from_chosen_tokens(model, chosen, monkeypatch):
+    monkeypatch.setattr("moefacts.models.packing.ROWS_PER_BUCKET", 2)
+    packing = Packing(LENGTHS, 11, torch.device("cpu"))
+    at = packing.real_N[torch.tensor(chosen, dtype=torch.int64)]
+    expected = model(tokens()).logits.flatten(0, 1)[at]
+    called = []
+    attend = attention.chosen_attention
+    monkeypatch.setattr(attention, "chosen_attention", lambda *given: called.append(1) or attend(*given))
+    with torch.no_grad():
+        assert torch.allclose(model(tokens(), at, packing).logits, expected, atol=1e-5)
+    assert called == [1]  # the last layer
 
 
 def test_packing_pads_and_unpads_and_finds_positions():
