@@ -1,8 +1,9 @@
 """The parts of a CPU step that we wrote ourselves, each against what PyTorch offers, forward and backward.
 
 On the first batch of the laptop model: attention over packed sequences against ``scaled_dot_product_attention`` over
-padded ones, head and loss in chunks against ``cross_entropy`` of all logits, and RMSNorm against ``F.rms_norm``. The
-tests check that values and gradients are equal.
+padded ones, head and loss in chunks against ``cross_entropy`` of all logits, and RMSNorm against ``F.rms_norm``. Forward
+only, as an evaluation needs it in the last layer: attention from the tokens before values against that from all.
+The tests check that values and gradients are equal.
 """
 
 from collections.abc import Callable
@@ -31,6 +32,7 @@ def run(setting: Setting) -> Result:
     cos_TK, sin_TK = rotary_angles(inputs_BT.shape[1], config.d_head, config.rope_theta, inputs_BT.device)
     x_ND = torch.randn(len(packing.real_N), config.d_model)
     x_BTD = packing.pad(x_ND)
+    at_M = packing.find((batch.attribute_BT[:, 1:] >= 0).flatten().nonzero().squeeze(1))
     target_N = batch.targets_BT.flatten()[packing.real_N]
     weight_VD, scale = model.unembedding_VD, 1 / batch.num_targets
 
@@ -42,6 +44,9 @@ def run(setting: Setting) -> Result:
             result.backward(torch.ones_like(result))
 
         return forward_and_back
+
+    def looked_at(at_M: Tensor | None) -> Callable[[], Tensor]:
+        return torch.no_grad()(lambda: attention(x_ND, cos_TK, sin_TK, packing, at_M))
 
     return compare(
         {
@@ -57,6 +62,7 @@ def run(setting: Setting) -> Result:
                 "ours": back(norm, x_ND),
                 "F.rms_norm": back(lambda x: F.rms_norm(x, (config.d_model,), norm.weight, norm.epsilon), x_ND),
             },
+            "attention without gradients": {"from chosen tokens": looked_at(at_M), "from all": looked_at(None)},
         },
         setting.rounds,
     )

@@ -130,7 +130,8 @@ def _people_axis(axes: Axes, points: Sequence[SizePoint]) -> None:
     sizes = [point.size for point in points]
     axes.xaxis.set_major_locator(FixedLocator(sizes))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}" if x < 10_000 else f"{x / 1000:,.0f}k"))
+    in_thousands = all(size % 1000 == 0 for size in sizes)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:,.0f}k" if in_thousands else f"{x:,.0f}"))
 
 
 def _log_axis(axis, low: float, high: float) -> None:

@@ -117,7 +117,8 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     figures = {}
     if comparison.runs:
         figures["dense_vs_moe"] = (
-            "Dense and mixtures over population sizes. Dots are single seeds, bars 95% Student t intervals over three.",
+            "Dense and mixtures over population sizes. Dots are single seeds, bars 95% Student t intervals over three; "
+            "the panels are as high as the dots ask, so some bars end outside.",
             partial(_comparison_figure, comparison),
         )
     if comparison.collapse:

@@ -36,7 +36,7 @@ _LAPTOP = (
     "training.steps=2200",
     "evaluation.interval=40",
     "evaluation.interval_after_plateau=100",
-    "evaluation.interval_unseen=200",
+    "evaluation.interval_unseen=40",
 )
 _PAPER = ("population.size=64000",)
 Evidence = Sequence[FinishedRun]

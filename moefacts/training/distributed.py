@@ -5,6 +5,7 @@ batch, and sums over processes make up the difference. Only the main process wri
 """
 
 import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,7 @@ def process_group() -> Iterator[None]:
         dist.init_process_group(store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
         yield
     except BaseException as error:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, when it sees one end: what went wrong is said first
         if isinstance(error, Interrupted):  # raised by all at the same step: none leaves while another still saves
             wait_for_all()
         if store.add("moefacts/failures", 1) > 1:

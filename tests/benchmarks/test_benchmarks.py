@@ -35,7 +35,7 @@ KEYS = {
     "generate": {"biographies_per_second", "biographies_per_cpu_second"},
     "memory": {"length"},
     "moe": {"training step"},
-    "parts": {"attention", "head and loss", "RMSNorm"},
+    "parts": {"attention", "head and loss", "RMSNorm", "attention without gradients"},
     "recurrence": {"training step"},
     "scaling": {"ratio", "cores"},
     "gpu": {"matrix_peak_tflops", "dense", "moe", "bf16_experts_relative_error"},
@@ -129,6 +129,10 @@ def test_json_says_how_and_where_and_becomes_the_table(tmp_path, monkeypatch, ca
     table.main([str(tmp_path / "floor.json")])
     assert page.read_text() == once
     assert "old" not in once
+    page.write_text(once.replace(table.END, f"\n{table.HEADING}generate\n\n| kept |\n\n{table.END}"))
+    table.main([str(tmp_path / "floor.json")])
+    assert "| kept |" in page.read_text()
+    assert page.read_text().count(f"{table.HEADING}floor\n") == 1
     assert f"{result['dense']['ratio']:.2f}" in once
 
 
