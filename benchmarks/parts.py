@@ -1,8 +1,8 @@
 """The parts of a CPU step that we wrote ourselves, each against what PyTorch offers, forward and backward.
 
 On the first batch of the laptop model: attention over packed sequences against ``scaled_dot_product_attention`` over
-padded ones, head and loss in chunks against ``cross_entropy`` of all logits, and RMSNorm against ``F.rms_norm``. Forward
-only, as an evaluation needs it in the last layer: attention from the tokens before values against that from all.
+padded ones, head and loss in chunks against ``cross_entropy`` of all logits, and RMSNorm against ``F.rms_norm``.
+Forward only, as evaluation needs it in the last layer: attention from the tokens before values against that from all.
 The tests check that values and gradients are equal.
 """
 
