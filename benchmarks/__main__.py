@@ -62,6 +62,8 @@ def main(arguments: list[str] | None = None) -> int:
         overrides, name = [name, *overrides], None
     setting = Setting(options.rounds, tuple(overrides))
     try:
+        if options.rounds < 1:
+            raise UserError(f"--rounds {options.rounds} is too few; it must be at least 1")
         if name is not None and name not in NAMES:
             raise UserError(f"there is no benchmark '{name}'; {nearest(name, NAMES)}")
         written: dict[str, Any] = measure(name, setting) if name else _measure_all(setting, options.json)

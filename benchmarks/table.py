@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.__main__ import rows_of
+from moefacts.errors import UserError
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 HEADING = "### "
@@ -39,11 +40,25 @@ def main(paths: list[str]) -> None:
     old, after = rest.split(END)
     sections = {part.partition("\n")[0]: HEADING + part.rstrip() + "\n" for part in old.split(HEADING)[1:]}
     for path in paths:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
-        for result in [value] if "benchmark" in value else value.values():
+        for result in _results(path):
             sections[result["benchmark"]] = section(result)
     PAGE.write_text(before + BEGIN + "\n" + "\n".join(sections.values()) + "\n" + END + after, encoding="utf-8")
 
 
+def _results(path: str) -> list[dict[str, Any]]:
+    try:
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from None
+    results = [] if not isinstance(value, dict) else [value] if "benchmark" in value else list(value.values())
+    if not results or not all(isinstance(result, dict) and "benchmark" in result for result in results):
+        raise UserError(f"{path} is not of `python -m benchmarks … --json {path}`")
+    return results
+
+
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        print(f"benchmarks.table: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -140,15 +140,16 @@ def _print_plan(plan, expected) -> None:
 
     seconds, tokens = dict(_by_path(expected.seconds)), dict(_by_path(expected.tokens))
     table = Table(box=None, pad_edge=False, header_style="bold", title=f"{plan.study.name}, scale {plan.scale}")
-    for column in ("run", "what differs", "state", "steps", "tokens", "time alone"):
-        is_text = column in ("run", "what differs", "state")
-        table.add_column(column, no_wrap=True, justify="left" if is_text else "right")
     varied = plan.varied_labels()
+    texts = ("run", "what differs", "state") if any(varied.values()) else ("run", "state")
+    for column in (*texts, "steps", "tokens", "time alone"):
+        table.add_column(column, no_wrap=True, justify="left" if column in texts else "right")
     for run in plan.distinct():
         most, expected_steps = run.config.training.steps, run.expected_steps
         steps = f"{most:,}" if expected_steps == most else f"about {expected_steps:,}, at most {most:,}"
         left = (steps, f"{tokens[run.path]:,.0f}", clock(seconds[run.path])) if run.path in seconds else ()
-        table.add_row(run.path.name, escape(varied[run.path]), run.state, *left)
+        differs = (escape(varied[run.path]),) if "what differs" in texts else ()
+        table.add_row(run.path.name, *differs, run.state, *left)
     screen = console()
     screen.print(table)
     screen.print(

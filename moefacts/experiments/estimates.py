@@ -53,7 +53,7 @@ def _evaluations(run: PlannedRun) -> float:
     early = (plateau - near) / (evaluation.interval_early or evaluation.interval)
     seen = early + near / evaluation.interval + (steps - plateau) / evaluation.interval_after_plateau
     unseen = seen if evaluation.interval_unseen is None else min(seen, steps / evaluation.interval_unseen)
-    return seen + unseen + 2  # both cohorts at the first step
+    return seen + unseen + 3  # both cohorts at the first step, unseen people at the last
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,9 @@ class EvaluationConfig:
     """How often and on how many biographies of each cohort.
 
     Evaluations come every ``interval`` steps until the plateau ends. ``interval_early``, a multiple of it, serves as
-    long as the training batches say that the end is far; ``interval_unseen``, a multiple too, is for unseen people,
-    who are always evaluated at the first and the last step. Null stands for no difference.
+    long as the training batches say that the plateau's start or end is far; ``interval_unseen``, a multiple too, is for
+    unseen people, who are evaluated at the first, the last, and of the other evaluated steps those that it divides.
+    Null stands for no difference.
     """
 
     biographies: int
@@ -80,7 +81,9 @@ class EvaluationConfig:
         for key in ("interval_early", "interval_unseen"):
             value = getattr(self, key)
             if value is not None and (value < self.interval or value % self.interval):
-                raise UserError(f"evaluation.{key}={value} must be a multiple of evaluation.interval={self.interval}")
+                raise UserError(
+                    f"evaluation.{key}={value} must be a positive multiple of evaluation.interval={self.interval}"
+                )
         if not 0 < self.plateau_threshold < 1:
             raise UserError(f"evaluation.plateau_threshold={self.plateau_threshold} must lie between 0 and 1")
 

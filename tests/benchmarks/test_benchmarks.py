@@ -11,6 +11,7 @@ from benchmarks import __main__ as command
 from benchmarks import data, floor, generate, gpu, memory, moe, parts, recurrence, scaling, table, timing, transformers
 from benchmarks.setting import Setting, TrainingCase
 from benchmarks.worker import joined
+from moefacts.errors import UserError
 from tests.conftest import TINY, tiny_config
 
 SETTING = Setting(2, tuple(TINY))
@@ -134,6 +135,23 @@ def test_json_says_how_and_where_and_becomes_the_table(tmp_path, monkeypatch, ca
     assert "| kept |" in page.read_text()
     assert page.read_text().count(f"{table.HEADING}floor\n") == 1
     assert f"{result['dense']['ratio']:.2f}" in once
+
+
+@pytest.mark.parametrize("content", [None, "nonsense", "[1]", "{}", '{"runs": []}'])
+def test_a_file_that_is_no_result_is_refused_and_the_page_stays(tmp_path, monkeypatch, content):
+    page, file = tmp_path / "performance.md", tmp_path / "x.json"
+    page.write_text(f"{table.BEGIN}old\n{table.END}")
+    monkeypatch.setattr(table, "PAGE", page)
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(UserError, match=r"x\.json"):
+        table.main([str(file)])
+    assert page.read_text() == f"{table.BEGIN}old\n{table.END}"
+
+
+def test_rounds_that_measure_nothing_are_refused(capsys):
+    assert command.main(["floor", "--rounds", "0"]) == 2
+    assert "at least 1" in capsys.readouterr().err
 
 
 def test_training_needs_neither_datasets_nor_wandb_nor_transformers():

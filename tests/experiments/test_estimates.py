@@ -39,11 +39,11 @@ EVALUATION = ["evaluation.interval=10", "evaluation.interval_early=40", "evaluat
 @pytest.mark.parametrize(
     ("overrides", "evaluations"),
     [
-        # 400 steps, all of them plateau: 200 / 40 + 200 / 10 of seen people, as many of unseen ones, and two at first
-        (["training.stop_after_plateau=20"], 2 * (5 + 20) + 2),
-        (["training.stop_after_plateau=20", "evaluation.interval_unseen=1000000"], 5 + 20 + 2),
+        # 400 steps, all of them plateau: 200 / 40 + 200 / 10 of seen people, as many of unseen ones, and three at first and last
+        (["training.stop_after_plateau=20"], 2 * (5 + 20) + 3),
+        (["training.stop_after_plateau=20", "evaluation.interval_unseen=1000000"], 5 + 20 + 3),
         # a plateau of 100 steps, then every 20
-        (["evaluation.interval_unseen=200"], 50 / 40 + 5 + 15 + 400 / 200 + 2),
+        (["evaluation.interval_unseen=200"], 50 / 40 + 5 + 15 + 400 / 200 + 3),
     ],
 )
 def test_evaluations_are_counted_as_a_run_spaces_them(overrides, evaluations):
