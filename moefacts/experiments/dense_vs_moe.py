@@ -118,7 +118,8 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     if comparison.runs:
         figures["dense_vs_moe"] = (
             "Dense and mixtures over population sizes. Dots are single seeds, bars 95% Student t intervals over three; "
-            "the panels are as high as the dots ask, so some bars end outside.",
+            "the panels are as high as the dots ask, so some bars end outside. Seeds that never reach 50% are left out "
+            "there.",
             partial(_comparison_figure, comparison),
         )
     if comparison.collapse:
