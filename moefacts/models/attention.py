@@ -12,7 +12,7 @@ from moefacts.models.chosen_attention import chosen_attention
 from moefacts.models.packed_attention import packed_attention
 from moefacts.models.packing import Packing
 from moefacts.models.plain_cpu import is_plain_cpu
-from moefacts.models.rotary import rotate
+from moefacts.models.rotary import pairs_together, rotate, turns
 
 
 class CausalSelfAttention(nn.Module):
@@ -36,15 +36,16 @@ class CausalSelfAttention(nn.Module):
 
         With ``at_M`` only these rows of the flattened result, shape (M, D).
         """
-        qkv = self.qkv(x)
-        if packing is None:
-            mixed = self._padded(qkv, cos_TK, sin_TK)
-        elif not is_plain_cpu(qkv):
-            mixed = packing.unpad(self._padded(packing.pad(qkv), cos_TK, sin_TK))
-        elif at_M is None or torch.is_grad_enabled():
-            mixed = packed_attention(qkv, cos_TK, sin_TK, packing, self.num_heads)
+        if packing is not None and is_plain_cpu(x):
+            order_X = pairs_together(self.num_heads, self.out.in_features // self.num_heads)
+            qkv_NX, turn_TP = F.linear(x, self.qkv.weight.index_select(0, order_X)), turns(cos_TK, sin_TK)
+            if at_M is not None and not torch.is_grad_enabled():
+                return self.out(chosen_attention(qkv_NX, at_M, turn_TP, packing, self.num_heads))
+            mixed = packed_attention(qkv_NX, turn_TP, packing, self.num_heads)
+        elif packing is not None:
+            mixed = packing.unpad(self._padded(packing.pad(self.qkv(x)), cos_TK, sin_TK))
         else:
-            return self.out(chosen_attention(qkv, at_M, cos_TK, sin_TK, packing, self.num_heads))
+            mixed = self._padded(self.qkv(x), cos_TK, sin_TK)
         return self.out(mixed if at_M is None else mixed.flatten(0, -2).index_select(0, at_M))
 
     def _padded(self, qkv_BTX: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:

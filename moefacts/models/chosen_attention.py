@@ -1,7 +1,7 @@
 """Attention from a few chosen tokens on a CPU, without gradients: all that evaluation needs of the last layer.
 
-Shape legend: N real tokens, M chosen ones, X = H * K columns of all heads, H heads, K head width, B sequences, Q chosen
-tokens of a sequence (padded to the most), R rows of a bucket, G = R * H, T its width.
+Shape legend: N real tokens, M chosen ones, X = H * K columns of all heads, H heads, K head width, P = K / 2 pairs,
+B sequences, Q chosen tokens of a sequence (padded to the most), R rows of a bucket, G = R * H, T its width.
 """
 
 import math
@@ -12,22 +12,19 @@ from torch import Tensor
 
 from moefacts.models.packed_attention import join_heads, split_heads
 from moefacts.models.packing import Packing
-from moefacts.models.rotary import rotate, rotate_in_place
+from moefacts.models.rotary import turn_in_place
 
 
-def chosen_attention(
-    qkv_NX: Tensor, at_M: Tensor, cos_TK: Tensor, sin_TK: Tensor, packing: Packing, num_heads: int
-) -> Tensor:
-    """What ``packed_attention`` gives at the real tokens ``at_M``, shape (M, X); ``qkv_NX`` has 3 X columns."""
+def chosen_attention(qkv_NX: Tensor, at_M: Tensor, turn_TP: Tensor, packing: Packing, num_heads: int) -> Tensor:
+    """What ``packed_attention`` gives at the real tokens ``at_M``, shape (M, X); its other arguments."""
     columns = qkv_NX.shape[1] // 3
     query_MX, kv_NX = qkv_NX[:, :columns].index_select(0, at_M), qkv_NX[:, columns:]
     if not len(at_M):
         return query_MX
     position_M, cell_M, most = _places(at_M, packing)
     num_cells = packing.num_rows * most
-    query_MHK = query_MX.view(len(query_MX), num_heads, -1)
-    query_MHK = rotate(query_MHK, cos_TK[position_M, None], sin_TK[position_M, None])
-    query_CX = query_MX.new_zeros(num_cells, query_MX.shape[1]).index_copy_(0, cell_M, query_MHK.view_as(query_MX))
+    turn_in_place(query_MX.view(len(query_MX), num_heads, -1).transpose(0, 1), turn_TP[position_M])
+    query_CX = query_MX.new_zeros(num_cells, columns).index_copy_(0, cell_M, query_MX)
     position_C = position_M.new_zeros(num_cells).index_copy_(0, cell_M, position_M)
     mixed_CX = torch.empty_like(query_CX)
     first = 0
@@ -36,7 +33,7 @@ def chosen_attention(
         first += bucket.num_rows
         kv_TX = kv_NX[bucket.start : bucket.stop].index_select(0, bucket.token_C)
         k_GTK, v_GTK = split_heads(kv_TX, bucket.num_rows, 2, num_heads)
-        rotate_in_place(k_GTK, cos_TK, sin_TK)
+        turn_in_place(k_GTK, turn_TP)
         q_GQK = split_heads(query_CX[cells], bucket.num_rows, 1, num_heads)[0]
         is_later_RQT = torch.arange(bucket.width) > position_C[cells].view(-1, most, 1)
         mask_RQT = torch.zeros(is_later_RQT.shape).masked_fill_(is_later_RQT, -math.inf)

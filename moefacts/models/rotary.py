@@ -3,6 +3,8 @@
 Shape legend: T positions, K head width; leading axes are whatever attention makes of batch and heads.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -21,11 +23,23 @@ def rotate(x_BHTK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
     return (x_BHTK * cos_TK + torch.cat([-high, low], dim=-1) * sin_TK).to(x_BHTK.dtype)
 
 
-def rotate_in_place(x_GTK: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> None:
-    """What ``rotate`` computes, without a copy."""
-    length, half = x_GTK.shape[-2], x_GTK.shape[-1] // 2
-    cos, sin = cos_TK[:length, :half], sin_TK[:length, :half]
-    low, high = x_GTK[..., :half], x_GTK[..., half:]
-    low_sin = low * sin
-    low.mul_(cos).addcmul_(high, sin, value=-1)
-    high.mul_(cos).add_(low_sin)
+@cache
+def pairs_together(num_heads: int, d_head: int) -> Tensor:
+    """The order of the X = 3 H K columns of queries, keys and values in which ``turn_in_place`` finds its pairs.
+
+    In every head of queries and keys k + K/2 follows on k; products of queries and keys are the same in any order.
+    """
+    column_PHK = torch.arange(3 * num_heads * d_head).view(3, num_heads, d_head)
+    paired_QHK = column_PHK[:2].unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
+    return torch.cat([paired_QHK, column_PHK[2:]]).flatten()
+
+
+def turns(cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
+    """Every position's rotation as complex numbers, shape (T, K / 2); the conjugate turns back."""
+    half = cos_TK.shape[-1] // 2
+    return torch.complex(cos_TK[:, :half], sin_TK[:, :half])
+
+
+def turn_in_place(x_GTK: Tensor, turn_TP: Tensor) -> None:
+    """What ``rotate`` computes, of heads whose pairs stand together: a complex product, many times faster on a CPU."""
+    torch.view_as_complex(x_GTK.unflatten(-1, (-1, 2))).mul_(turn_TP[: x_GTK.shape[-2]])
