@@ -16,8 +16,8 @@ from moefacts.models.config import MoEConfig
 from moefacts.models.feed_forward import FeedForward, activate, feed_forward
 from moefacts.models.plain_cpu import is_plain_cpu
 
-# Assignments per expert: on a CPU, grouped products win when experts get few tokens (benchmarks/moe.py).
-_GROUPED_UP_TO = 256
+# Assignments per expert: on a CPU, grouped products win in a whole training step while experts get few tokens (LOG.md).
+_GROUPED_UP_TO = 1024
 
 
 @dataclass(frozen=True)

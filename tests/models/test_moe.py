@@ -343,7 +343,7 @@ def test_a_layer_that_makes_no_sense_is_refused(changes, complaint):
         model_config(moe_config(**changes)).check()
 
 
-NUM_TOKENS = 8192  # enough that both numbers of experts are applied one by one, not as grouped products
+NUM_TOKENS = 20_000  # enough that both numbers of experts are applied one by one, not as grouped products
 
 
 def saved_bytes(num_experts):
