@@ -1,6 +1,6 @@
 """A pre-norm decoder: RMSNorm, attention with rotary positions or a recurrence in its place, no biases in projections.
 
-Shape legend: B batch, T position, D model width, V vocabulary, N real tokens or chosen positions.
+Shape legend: B batch, T position, D model width, V vocabulary, N real tokens or chosen positions, M chosen rows.
 """
 
 import math
@@ -115,12 +115,12 @@ class Transformer(nn.Module):
         cos_TK, sin_TK = rotary_angles(
             token_BT.shape[1], self.config.d_head, self.config.rope_theta, device=token_BT.device
         )
+        at_M = at_N if at_N is None or packing is None else packing.find(at_N)
         routings: dict[int, Routing] = {}
         x = self.embedding(token_BT if packing is None else token_BT.flatten().index_select(0, packing.real_N))
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, DecoderLayer)
             is_last = number == len(self.layers) - 1
-            at_M = packing.find(at_N) if is_last and packing is not None and at_N is not None else at_N
             x = layer.attend(x, cos_TK, sin_TK, packing, at_M if is_last else None)
             change, routing = layer.transform(x)
             x = x + change
