@@ -1,7 +1,7 @@
 """Rotary positions (Su et al. 2021, RoFormer, arXiv 2104.09864).
 
-Shape legend: T positions, H heads, K head width, P = K / 2 pairs, X = 3 H K columns; B and G are whatever attention makes
-of batch and heads.
+Shape legend: T positions, H heads, K head width, P = K / 2 pairs, X = 3 H K columns; B and G are whatever attention
+makes of batch and heads.
 """
 
 from functools import cache
