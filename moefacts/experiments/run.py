@@ -159,7 +159,7 @@ def _record_end(run: RunDirectory, trainer: Trainer, state: str) -> None:
             last_step=trainer.state.step,
             tokens=trainer.state.tokens,
             plateau_end=trainer.state.plateau_end,
-            wall_seconds=round(trainer.state.wall_seconds, 1),
+            wall_seconds=round(trainer.state.wall_seconds, 6),
         )
     except OSError:
         if state == "finished":

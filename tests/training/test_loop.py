@@ -294,6 +294,14 @@ def test_the_manifest_tells_what_is_needed_to_repeat_the_run(make_config, finish
     assert manifest["command"].startswith("moefacts train scale=laptop model=dense_laptop population.size=48")
 
 
+def test_a_run_of_milliseconds_took_time(make_config, tmp_path, monkeypatch):
+    """A dry run divides by what finished runs took."""
+    ticks = itertools.count()
+    monkeypatch.setattr("moefacts.training.loop.time.monotonic", lambda: 1e-4 * next(ticks))
+    run = execute(make_config(f"run.dir={tmp_path}/run", "training.steps=2"))
+    assert run_files.read_manifest(run)["wall_seconds"] > 0
+
+
 def test_a_finished_run_is_left_alone(make_config, finished_run, capsys):
     before = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*") if path.is_file()}
     execute(make_config(f"run.dir={finished_run}"))
