@@ -3,12 +3,13 @@
 The floor is, per layer: the projections to queries, keys and values and the one out of attention; the two (gated:
 three) projections of the feed-forward block or, in a mixture, the router and every expert's projections on as many
 rows as were really routed to it; each as three products, forward, input gradient and weight gradient, for the tokens
-that are not padding. Attention is two products forward and four backward for every head, on the length of the longest
-of the few sequences that attend side by side, as full squares: at these lengths a product cannot leave out the half
-that the causal mask hides. Last the vocabulary head,
-three products. No input gradient is left out, because the embedding needs the first layer's. Results are written into
-memory that exists. ``ratio`` takes every product whole; ``ratio_in_parts`` is against the lowest floor we know, where
-scores and logits, which nothing later needs, are made a part at a time so that they stay in the processor's cache.
+that are not padding. In the first layer queries, keys and values depend on the token alone; there each of the batch's
+words counts once, however often it occurs. Attention is two products forward and four backward for every head, on the
+length of the longest of the few sequences that attend side by side, as full squares: at these lengths a product cannot
+leave out the half that the causal mask hides. Last the vocabulary head, three products. No input gradient is left out,
+because the embedding needs the first layer's. Results are written into memory that exists. ``ratio`` takes every
+product whole; ``ratio_in_parts`` is against the lowest floor we know, where scores and logits, which nothing later
+needs, are made a part at a time so that they stay in the processor's cache.
 Nothing else is counted: no softmax, norm, activation, rotation, loss, gradient norm, optimizer, or data.
 """
 
@@ -109,13 +110,15 @@ def unavoidable_products(case: TrainingCase, in_parts: bool) -> Products:
     with case.step.autocast():
         is_bf16 = torch.is_autocast_enabled(case.materials.device.type)
     products = Products(case.materials.device, torch.bfloat16 if is_bf16 else torch.float32, in_parts)
+    packing = pack(batch)
+    words = len(batch.inputs_BT.flatten()[packing.real_N].unique())
     rows, matrices = batch.num_targets, 3 if config.activation == "swiglu" else 2
     counts = rows_of_experts(case)
     for number, layer in enumerate(model.layers):
         assert isinstance(layer, DecoderLayer)
         width = config.num_heads * config.d_head
-        products.linear(rows, config.d_model, 3 * width)
-        for bucket in pack(batch).buckets:
+        products.linear(words if number == 0 else rows, config.d_model, 3 * width)
+        for bucket in packing.buckets:
             products.attention(config.num_heads * bucket.num_rows, bucket.width, config.d_head)
         products.linear(rows, width, config.d_model)
         blocks = [(rows, config.d_hidden)] if isinstance(layer.feed_forward, FeedForward) else []

@@ -1,6 +1,6 @@
 """Causal self-attention with rotary positions.
 
-Shape legend: B batch, T position, D model width, H heads, K head width, X columns of all heads, N real
+Shape legend: B batch, T position, D model width, H heads, K head width, X columns of all heads, V vocabulary, N real
 tokens, M chosen ones.
 """
 
@@ -31,14 +31,19 @@ class CausalSelfAttention(nn.Module):
         sin_TK: Tensor,
         packing: Packing | None = None,
         at_M: Tensor | None = None,
+        token_N: Tensor | None = None,
     ) -> Tensor:
         """Mix over earlier positions, of shape (B, T, D) or, with ``packing``, (N, D); same shape out.
 
-        With ``at_M`` only these rows of the flattened result, shape (M, D).
+        With ``at_M`` only these rows of the flattened result, shape (M, D). With ``token_N``, for packed tokens on a
+        plain CPU only, ``x`` has a row a word of the vocabulary, shape (V, D), and ``token_N`` says which a token is.
         """
+        assert token_N is None or (packing is not None and is_plain_cpu(x))
         if packing is not None and is_plain_cpu(x):
             order_X = pairs_together(self.num_heads, self.out.in_features // self.num_heads)
             qkv_NX, turn_TP = F.linear(x, self.qkv.weight.index_select(0, order_X)), turns(cos_TK, sin_TK)
+            if token_N is not None:
+                qkv_NX = F.embedding(token_N, qkv_NX)
             if at_M is not None and not torch.is_grad_enabled():
                 return self.out(chosen_attention(qkv_NX, at_M, turn_TP, packing, self.num_heads))
             mixed = packed_attention(qkv_NX, turn_TP, packing, self.num_heads)

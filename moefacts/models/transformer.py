@@ -5,6 +5,7 @@ Shape legend: B batch, T position, D model width, V vocabulary, N real tokens or
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from moefacts.models.feed_forward import FeedForward
 from moefacts.models.moe import MixtureOfExperts, Routing
 from moefacts.models.norm import RMSNorm
 from moefacts.models.packing import Packing
+from moefacts.models.plain_cpu import is_plain_cpu
 from moefacts.models.recurrence import RecurrentBlock, lambda_for
 from moefacts.models.rotary import rotary_angles
 
@@ -31,6 +33,13 @@ class ModelOutput:
 
     logits: Tensor
     routings: dict[int, Routing]
+
+
+class Words(NamedTuple):
+    """Every word's embedding, and which word each real token is."""
+
+    embedding_VD: Tensor
+    token_N: Tensor
 
 
 class DecoderLayer(nn.Module):
@@ -51,13 +60,24 @@ class DecoderLayer(nn.Module):
             self.feed_forward = FeedForward(config.d_model, config.d_hidden, config.activation)
 
     def attend(
-        self, x: Tensor, cos_TK: Tensor, sin_TK: Tensor, packing: Packing | None, at_M: Tensor | None = None
+        self,
+        x: Tensor,
+        cos_TK: Tensor,
+        sin_TK: Tensor,
+        packing: Packing | None,
+        at_M: Tensor | None = None,
+        words: Words | None = None,
     ) -> Tensor:
-        """The first half of the layer; positions see earlier ones. Of all, or of M rows of the flattened result."""
-        normed = self.attention_norm(x)
+        """The first half of the layer; positions see earlier ones. Of all, or of M rows of the flattened result.
+
+        ``words`` is what ``x`` was looked up in, where attention is faster with it.
+        """
+        normed = self.attention_norm(x if words is None else words.embedding_VD)
         before = x if at_M is None else x.flatten(0, -2).index_select(0, at_M)
         if self.attention is not None:
-            return before + self.attention(normed, cos_TK, sin_TK, packing, at_M)
+            return before + self.attention(
+                normed, cos_TK, sin_TK, packing, at_M, None if words is None else words.token_N
+            )
         assert self.recurrence is not None
         change = self.recurrence(normed) if packing is None else packing.unpad(self.recurrence(packing.pad(normed)))
         return before + (change if at_M is None else change.flatten(0, -2).index_select(0, at_M))
@@ -117,16 +137,29 @@ class Transformer(nn.Module):
         )
         at_M = at_N if at_N is None or packing is None else packing.find(at_N)
         routings: dict[int, Routing] = {}
-        x = self.embedding(token_BT if packing is None else token_BT.flatten().index_select(0, packing.real_N))
+        token_N = token_BT if packing is None else token_BT.flatten().index_select(0, packing.real_N)
+        x = self.embedding(token_N)
+        words = self._words(token_N, packing)
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, DecoderLayer)
             is_last = number == len(self.layers) - 1
-            x = layer.attend(x, cos_TK, sin_TK, packing, at_M if is_last else None)
+            x = layer.attend(x, cos_TK, sin_TK, packing, at_M if is_last else None, words if number == 0 else None)
             change, routing = layer.transform(x)
             x = x + change
             if routing is not None:
                 routings[number] = routing
         return self.final_norm(x), routings
+
+    def _words(self, token_N: Tensor, packing: Packing | None) -> Words | None:
+        """The tokens as words of the vocabulary, where the first layer's attention is faster with them.
+
+        Until positions meet, all is a function of the token alone: its embedding, the norm, query, key and value. On a
+        CPU and with at least two tokens a word, making them once a word saves more than looking them up costs.
+        """
+        enough = packing is not None and len(token_N) >= 2 * self.vocab_size
+        if not enough or self.config.mixer != "attention" or not is_plain_cpu(self.embedding.weight):
+            return None
+        return Words(self.embedding.weight, token_N)
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:

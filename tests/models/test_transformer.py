@@ -53,23 +53,29 @@ def test_logits_at_chosen_positions_equal_those_of_the_full_forward_pass(model):
 LENGTHS = [7, 11, 1]
 
 
-@pytest.mark.parametrize("path", ["packed_attention", "padded_attention"])
-def test_leaving_padding_out_changes_neither_values_nor_gradients(model, path, monkeypatch):
+@pytest.mark.parametrize(("path", "copies"), [("packed", 1), ("padded", 1), ("packed", 6), ("padded", 6)])
+def test_leaving_padding_out_changes_neither_values_nor_gradients(model, path, copies, monkeypatch):
     monkeypatch.setattr("moefacts.models.packing.ROWS_PER_BUCKET", 2)
-    if path == "padded_attention":  # what CUDA and compiled models take
+    if path == "padded":  # what CUDA and compiled models take
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    packing = Packing(LENGTHS, 11, torch.device("cpu"))
-    real = torch.cat([torch.arange(length) + 11 * row for row, length in enumerate(LENGTHS)])
+    lengths = LENGTHS * copies
+    packing = Packing(lengths, 11, torch.device("cpu"))
+    real = torch.cat([torch.arange(length) + 11 * row for row, length in enumerate(lengths)])
     assert torch.equal(packing.real_N, real)
-    everywhere = model(tokens()).logits.flatten(0, 1)
+    token_BT = tokens(len(lengths))
+    everywhere = model(token_BT).logits.flatten(0, 1)
+    normed_rows = []
+    model.layers[0].attention_norm.register_forward_hook(lambda _, given, __: normed_rows.append(len(given[0])))
     weight = torch.randn(len(real), VOCAB, generator=torch.Generator().manual_seed(1))
     gradients = []
-    for logits in (everywhere[real], model(tokens(), packing=packing).logits):
+    for logits in (everywhere[real], model(token_BT, packing=packing).logits):
         assert torch.allclose(logits, everywhere[real], atol=1e-5)
         gradients.append(torch.autograd.grad((logits * weight).sum(), list(model.parameters()), retain_graph=True))
     assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-4) for one, other in zip(*gradients, strict=True))
     at = real[[0, 6, 9, 18]]
-    assert torch.allclose(model(tokens(), at, packing).logits, everywhere[at], atol=1e-5)
+    assert torch.allclose(model(token_BT, at, packing).logits, everywhere[at], atol=1e-5)
+    enough = path == "packed" and copies == 6  # tokens for the first layer to look up queries, keys and values by word
+    assert normed_rows == 2 * [VOCAB if enough else len(real)]
 
 
 @pytest.mark.parametrize(
