@@ -12,7 +12,7 @@ from moefacts.errors import UserError
 
 CONFIG, MANIFEST, METRICS, LOCK = "config.yaml", "manifest.json", "metrics.jsonl", ".lock"
 CHECKPOINTS, PROBES, FIGURES, REPORT = "checkpoints", "probes", "figures", "report.html"
-CONFIDENCE = "confidence.parquet"
+CONFIDENCE, ATTENTION = "confidence.parquet", "attention.parquet"
 ROUTING_TABLES = ("use", "information", "vocabulary", "coactivation", "saturation", "ablation", "biography")
 PLATEAU_CEILING = 1.1  # a run is on its plateau once its attribute loss is within 10% of the baseline
 STATES = ("running", "finished", "interrupted", "failed")

@@ -17,18 +17,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
-from moefacts.analysis.phases import phase_measures
+from moefacts.analysis.attention_figures import ATTENTION_CAPTION, attention_signatures
+from moefacts.analysis.phase_bands import shade_phases
 from moefacts.analysis.routing_figures import ROUTING_FIGURES, has_routing_tables
 from moefacts.analysis.runs import Group
-from moefacts.analysis.summary import estimate
 
 matplotlib.use("Agg")
 STYLE = Path(__file__).with_name("moefacts.mplstyle")
-_PHASES = (
-    ("statistics", "#f2f2f2"),
-    ("plateau", "#ffe9c7"),
-    ("knowledge emerges", "#dcefe6"),
-)
 
 
 def _curves(axes: Axes, group: Group, column: str, label: str, color: str, style: str = "-") -> None:
@@ -43,24 +38,6 @@ def _curves(axes: Axes, group: Group, column: str, label: str, color: str, style
 
 def _color(index: int) -> str:
     return plt.rcParams["axes.prop_cycle"].by_key()["color"][index % 7]
-
-
-def _shade_phases(axes: Axes, group: Group, threshold: float | None) -> None:
-    """Shade the three phases of a group and name them along the top."""
-    measured = [phase_measures(run, threshold) for run in group.runs]
-    start, end = (estimate([run[key] for run in measured]) for key in ("plateau_start", "plateau_end_interpolated"))
-    last = max(run.evaluations.index[-1] for run in group.runs)
-    bounds = [0.0, start.mean if start else last, end.mean if start and end else last, last]
-    axes.set_xlim(0, last)
-    for (name, color), left, right in zip(_PHASES, bounds[:-1], bounds[1:], strict=True):
-        if right > left:
-            axes.axvspan(left, right, color=color, zorder=0, linewidth=0)
-            place = {"x": (left + right) / 2, "transform": axes.get_xaxis_transform(), "ha": "center", "fontsize": 6.5}
-            if right - left > 0.18 * last:
-                axes.text(y=1.02, s=name, **place)
-            else:  # a narrow phase is named along its band
-                box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.8}
-                axes.text(y=0.03, s=name, va="bottom", rotation=90, color="#444444", zorder=5, bbox=box, **place)
 
 
 def _baseline(axes: Axes, groups: list[Group]) -> None:
@@ -115,7 +92,7 @@ def _compare(
             style = "-" if single or cohort == "seen" else ":"
             _curves(axes, group, f"eval/{cohort}/{measure}", label, _color(place if single else index), style)
     if single:
-        _shade_phases(axes, groups[0], threshold)
+        shade_phases(axes, groups[0], threshold)
 
 
 def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figure:
@@ -181,7 +158,7 @@ def loss_by_attribute(groups: list[Group], threshold: float | None = None) -> Fi
             axes.plot(mean.index, mean, color=_color(index), label=attribute.replace("_", " "), linewidth=1.3)
         axes.axhline(1, color="black", linestyle="--", linewidth=0.9)
         if len(groups) == 1:
-            _shade_phases(axes, group, threshold)
+            shade_phases(axes, group, threshold)
         else:
             axes.set_title("\n".join(textwrap.wrap(group.label, 50)), fontsize=7)
         axes.set_ylim(0, 2)
@@ -224,11 +201,13 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
             drawings.append(save_figure(draw(groups, threshold), folder, name, caption + note))
         for number, group in enumerate(groups):
             run = group.runs[0]
+            suffix, of_group = (f"_{number}", f" {group.label}.") if len(groups) > 1 else ("", "")
+            if all(run.attention is not None for run in group.runs):
+                figure = attention_signatures(group, threshold)
+                drawings.append(save_figure(figure, folder, f"attention{suffix}", ATTENTION_CAPTION + of_group + note))
             if not has_routing_tables(run):
                 continue
-            suffix, of_run = (
-                (f"_{number}", f" {group.label}, seed {run.config['seed']}.") if len(groups) > 1 else ("", "")
-            )
+            of_run = f" {group.label}, seed {run.config['seed']}." if len(groups) > 1 else ""
             for name, (caption, draw_run) in ROUTING_FIGURES.items():
                 drawings.append(save_figure(draw_run(run), folder, name + suffix, caption + of_run))
     return drawings

@@ -16,6 +16,7 @@ CONFIDENCE_COLUMNS = (
     "cohort", "biography", "individual", "attribute", "step",
     "attribute_loss", "attribute_accuracy", "max_probability", "entropy", "value_confidence",
 )  # fmt: skip
+ATTENTION_COLUMNS = ("step", "layer", "signature", "value", "reference")
 _NOT_SCIENCE = ("run", "wandb", "threads", "parallel", "dataset", "device")
 
 
@@ -68,13 +69,32 @@ class Run:
     @cached_property
     def confidence(self) -> pd.DataFrame | None:
         """The table of the confidence probe, or None before it was written."""
-        path = self.path / run_files.PROBES / run_files.CONFIDENCE
+        return self._probe(run_files.CONFIDENCE, CONFIDENCE_COLUMNS)
+
+    @cached_property
+    def attention(self) -> pd.DataFrame | None:
+        """The table of the attention probe, or None before it was written."""
+        return self._probe(run_files.ATTENTION, ATTENTION_COLUMNS)
+
+    def _probe(self, name: str, columns: tuple[str, ...]) -> pd.DataFrame | None:
+        path = self.path / run_files.PROBES / name
         if not path.exists():
             return None
         try:
-            return pd.read_parquet(path, columns=list(CONFIDENCE_COLUMNS))
+            return pd.read_parquet(path, columns=list(columns))
         except (OSError, ValueError) as error:
             raise UserError(f"{path} is damaged and cannot be read: {str(error).splitlines()[0]}") from None
+
+    @property
+    def missing_probes(self) -> list[str]:
+        """Which of "routing" and "attention" suit the model and have not been probed; none before training ends."""
+        if self.manifest["state"] != "finished":
+            return []
+        model = self.config["model"]
+        tables = {"routing": [run_files.routing_table(self.path, name) for name in run_files.ROUTING_TABLES]}
+        tables["attention"] = [self.path / run_files.PROBES / run_files.ATTENTION]
+        applies = {"routing": model.get("moe") is not None, "attention": model.get("mixer", "attention") == "attention"}
+        return [probe for probe, paths in tables.items() if applies[probe] and not all(path.exists() for path in paths)]
 
 
 _NEEDED = ("no_knowledge_baseline", "no_knowledge_baseline_by_attribute", "parameters", "command", "device")

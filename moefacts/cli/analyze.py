@@ -36,7 +36,7 @@ def analyze(
     for note in notes:
         typer.echo(f"moefacts: {note}", err=True)
     if report:
-        _probe_mixtures(read)
+        _run_probes(read)
     groups = group_by_seed(read)
     folder = out or (_shown(paths[0]) if len(paths) == 1 else _shown(paths[0].parent) / ANALYSIS_FOLDER)
     if report:
@@ -60,14 +60,18 @@ def _is_analysis(path: Path) -> bool:
     return path.name == ANALYSIS_FOLDER and (path / "report.html").exists() and not (path / "config.yaml").exists()
 
 
-def _probe_mixtures(runs) -> None:
-    """Write what the report says about experts, where it is not there yet. The only use of torch in this command."""
+def _run_probes(runs) -> None:
+    """Write what the report says about attention and experts, where it is missing. The command's only use of torch."""
     for run in runs:
-        if run.config["model"].get("moe") is not None:
+        if run.missing_probes:
             from moefacts.experiments.probe import probe_run
 
-            if probe_run(run.path):
-                typer.echo(f"{run.path}: routing probes written", err=True)
+            try:
+                written = " and ".join(probe_run(run))
+            except UserError as error:
+                typer.echo(f"moefacts: {run.path}: no figures of attention or experts: {error}", err=True)
+            else:
+                typer.echo(f"{run.path}: {written} probed", err=True)
 
 
 def _shown(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from moefacts.errors import UserError, nearest
 from moefacts.experiments import (
     adaptive,
+    attention,
     celebrities,
     dense_vs_moe,
     distributions,
@@ -19,6 +20,7 @@ from moefacts.experiments.study import Study
 _IN_ORDER = (
     plateau_law,
     phases,
+    attention,
     robustness,
     templates,
     power_law,

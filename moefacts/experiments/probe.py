@@ -1,23 +1,22 @@
 """Runs the probes that a finished run still lacks."""
 
-from pathlib import Path
-
-from moefacts import run_files
-from moefacts.config import read_config
+from moefacts.analysis.runs import Run
 from moefacts.experiments.run import load_run
+from moefacts.probes.attention import write_attention
 from moefacts.probes.routing import write_routing
 
 
-def probe_run(run: Path) -> bool:
-    """Write the routing tables of a finished mixture-of-experts run, unless they are there; say whether it did.
+def probe_run(run: Run, *wanted: str) -> list[str]:
+    """Write the tables of ``run.missing_probes``, or those of them that are wanted; return which these were.
 
     Raises:
-        UserError: the run, or its checkpoint, is missing or damaged.
+        UserError: the run, or a checkpoint, is missing or damaged.
     """
-    if run_files.read_manifest(run)["state"] != "finished" or read_config(run / run_files.CONFIG).model.moe is None:
-        return False
-    if all(run_files.routing_table(run, name).exists() for name in run_files.ROUTING_TABLES):
-        return False
-    _, materials = load_run(run)
-    write_routing(run, materials.model, materials.batcher)
-    return True
+    missing = [probe for probe in run.missing_probes if not wanted or probe in wanted]
+    if missing:
+        _, materials = load_run(run.path)
+        if "routing" in missing:
+            write_routing(run.path, materials.model, materials.batcher)
+        if "attention" in missing:
+            write_attention(run.path, materials.model, materials.batcher)
+    return missing

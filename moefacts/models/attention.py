@@ -53,10 +53,18 @@ class CausalSelfAttention(nn.Module):
             mixed = self._padded(self.qkv(x), cos_TK, sin_TK)
         return self.out(mixed if at_M is None else mixed.flatten(0, -2).index_select(0, at_M))
 
+    def weights(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
+        """The attention that the forward pass mixes by, shape (B, H, T, T); row t gives shares to positions up to t."""
+        q_BHTK, k_BHTK, _ = self._queries_keys_values(self.qkv(x_BTD), cos_TK, sin_TK)
+        score_BHTT = (q_BHTK * q_BHTK.shape[-1] ** -0.5) @ k_BHTK.transpose(2, 3)
+        is_later_TT = score_BHTT.new_ones(score_BHTT.shape[2:], dtype=torch.bool).triu_(1)
+        return score_BHTT.masked_fill_(is_later_TT, -torch.inf).softmax(dim=-1)
+
+    def _queries_keys_values(self, qkv_BTX: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q_BHTK, k_BHTK, v_BHTK = qkv_BTX.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+        return rotate(q_BHTK, cos_TK, sin_TK), rotate(k_BHTK, cos_TK, sin_TK), v_BHTK
+
     def _padded(self, qkv_BTX: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
-        batch, length, _ = qkv_BTX.shape
-        qkv_3BHTK = qkv_BTX.view(batch, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)
-        q_BHTK, k_BHTK, v_BHTK = qkv_3BHTK.unbind(0)
-        q_BHTK, k_BHTK = rotate(q_BHTK, cos_TK, sin_TK), rotate(k_BHTK, cos_TK, sin_TK)
+        q_BHTK, k_BHTK, v_BHTK = self._queries_keys_values(qkv_BTX, cos_TK, sin_TK)
         mixed_BHTK = F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True)
-        return mixed_BHTK.transpose(1, 2).reshape(batch, length, -1)
+        return mixed_BHTK.transpose(1, 2).flatten(2)

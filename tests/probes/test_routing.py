@@ -5,6 +5,7 @@ import torch
 from typer.testing import CliRunner
 
 from moefacts import run_files
+from moefacts.analysis.runs import read_run
 from moefacts.cli import app as cli
 from moefacts.experiments.probe import probe_run
 from moefacts.experiments.run import execute
@@ -133,10 +134,10 @@ def test_analyze_probes_a_mixture_once_and_draws_what_it_found(make_config, tmp_
     assert result.exit_code == 0, result.output
     saturation = pd.read_parquet(run_files.routing_table(run, "saturation"))
     assert saturation[saturation["step"] == 12]["saturation"].tolist() == [1, 1]
-    assert (run / "report.html").read_text().count("<svg") == 13
+    assert (run / "report.html").read_text().count("<svg") == 14
     assert (run / "figures" / "colored_biography.png").exists()
-    assert probe_run(run) is False
+    assert probe_run(read_run(run)) == []
 
 
-def test_a_dense_run_has_nothing_to_probe(finished_run):
-    assert probe_run(finished_run) is False
+def test_a_dense_run_has_no_experts_to_probe(finished_run):
+    assert probe_run(read_run(finished_run), "routing") == []
