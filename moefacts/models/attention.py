@@ -1,7 +1,7 @@
 """Causal self-attention with rotary positions.
 
 Shape legend: B batch, T position, D model width, H heads, K head width, X columns of all heads, V vocabulary, N real
-tokens, M chosen ones.
+tokens, M chosen ones, Q positions asked about.
 """
 
 import torch
@@ -53,12 +53,12 @@ class CausalSelfAttention(nn.Module):
             mixed = self._padded(self.qkv(x), cos_TK, sin_TK)
         return self.out(mixed if at_M is None else mixed.flatten(0, -2).index_select(0, at_M))
 
-    def weights(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> Tensor:
-        """The attention that the forward pass mixes by, shape (B, H, T, T); row t gives shares to positions up to t."""
+    def weights(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, at_BQ: Tensor) -> Tensor:
+        """The attention that the forward pass mixes by, from the positions ``at_BQ`` only, shape (B, H, Q, T)."""
         q_BHTK, k_BHTK, _ = self._queries_keys_values(self.qkv(x_BTD), cos_TK, sin_TK)
-        score_BHTT = (q_BHTK * q_BHTK.shape[-1] ** -0.5) @ k_BHTK.transpose(2, 3)
-        is_later_TT = score_BHTT.new_ones(score_BHTT.shape[2:], dtype=torch.bool).triu_(1)
-        return score_BHTT.masked_fill_(is_later_TT, -torch.inf).softmax(dim=-1)
+        q_BHQK = q_BHTK.take_along_dim(at_BQ[:, None, :, None], dim=2) * q_BHTK.shape[-1] ** -0.5
+        is_later_BQT = torch.arange(x_BTD.shape[1], device=x_BTD.device) > at_BQ[:, :, None]
+        return (q_BHQK @ k_BHTK.transpose(2, 3)).masked_fill_(is_later_BQT[:, None], -torch.inf).softmax(dim=-1)
 
     def _queries_keys_values(self, qkv_BTX: Tensor, cos_TK: Tensor, sin_TK: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q_BHTK, k_BHTK, v_BHTK = qkv_BTX.unflatten(2, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)

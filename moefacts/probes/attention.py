@@ -4,7 +4,7 @@ Two kinds of rows are looked at: those of the last token of every name, and thos
 value. A share is the attention that a row gives to a kind of tokens anywhere in the text before; its reference is the
 share of those tokens among all that the row can see, which attention without preference would give.
 
-Shape legend: B biographies, H heads, T positions, Q rows looked at.
+Shape legend: B biographies, H heads, T positions, Q rows looked at of each biography.
 """
 
 from pathlib import Path
@@ -26,8 +26,18 @@ _NAMES = torch.tensor([Role.FIRST_NAME, Role.MIDDLE_NAME, Role.LAST_NAME])
 COLUMNS = ("step", "layer", "signature", "value", "reference")
 
 
-def signatures(weight_BHTT: Tensor, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
-    """Every signature of one layer, row by row: its value, averaged over heads, and its reference, each of shape (Q,).
+def places_of(batch: Batch) -> dict[str, Tensor]:
+    """Where in the inputs every name's last token stands, and the token before every value: each of shape (B, Q)."""
+    role_BT, next_BT = batch.role_BT[:, :-1], batch.role_BT[:, 1:]
+    is_place = {
+        "name": (role_BT == Role.LAST_NAME) & (next_BT != Role.LAST_NAME),
+        "attribute": next_BT == Role.FIRST_VALUE,
+    }
+    return {row: place_BT.nonzero()[:, 1].view(len(role_BT), -1) for row, place_BT in is_place.items()}
+
+
+def signatures(row: str, weight_BHQT: Tensor, at_BQ: Tensor, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+    """Every signature of one layer and one kind of row: its value, a mean over heads, and its reference, shape (B, Q).
 
     ``name_to_name``: from the last token of a name to all other name tokens; ``attribute_to_name`` and
     ``attribute_to_text``: from the token before a value to name tokens and to template tokens; ``name_entropy`` and
@@ -35,30 +45,26 @@ def signatures(weight_BHTT: Tensor, batch: Batch) -> dict[str, tuple[Tensor, Ten
     without preference, 0 all of it on one token.
 
     Args:
-        weight_BHTT: attention; row t gives shares to positions up to t.
-        batch: the biographies that it is from; T is one less than their tokens.
+        row: "name" or "attribute", as in ``places_of``.
+        weight_BHQT: attention from positions ``at_BQ``, which shares itself among positions up to them.
+        at_BQ: ``places_of(batch)[row]``.
+        batch: the biographies.
     """
-    role_BT, next_BT = batch.role_BT[:, :-1], batch.role_BT[:, 1:]
-    is_name_BT = torch.isin(role_BT, _NAMES.to(role_BT.device))
-    is_text_BT = role_BT == Role.TEMPLATE
-    found = {}
-    for query, is_query_BT in (
-        ("name", (role_BT == Role.LAST_NAME) & (next_BT != Role.LAST_NAME)),
-        ("attribute", next_BT == Role.FIRST_VALUE),
-    ):
-        row_Q, place_Q = is_query_BT.nonzero(as_tuple=True)
-        weight_QHT = weight_BHTT[row_Q, :, place_Q].float()
-        place_T = torch.arange(role_BT.shape[1], device=role_BT.device)
-        is_seen_QT, is_own_QT = place_T <= place_Q[:, None], place_T == place_Q[:, None]
-        others = {"name": is_name_BT[row_Q] & ~is_own_QT} if query == "name" else {}
-        others = others or {"name": is_name_BT[row_Q], "text": is_text_BT[row_Q]}
-        for key, is_key_QT in others.items():
-            is_key_QT = is_key_QT & is_seen_QT
-            share_Q = (weight_QHT.mean(dim=1) * is_key_QT).sum(dim=1)
-            found[f"{query}_to_{key}"] = share_Q, is_key_QT.sum(dim=1) / (place_Q + 1)
-        entropy_QH = torch.special.entr(weight_QHT).sum(dim=2)
-        found[f"{query}_entropy"] = entropy_QH.mean(dim=1) / (place_Q + 1).log(), torch.ones_like(place_Q)
-    return found
+    role_BT = batch.role_BT[:, :-1]
+    place_T, place_BQ1 = torch.arange(role_BT.shape[1], device=role_BT.device), at_BQ[:, :, None]
+    is_name_BQT = torch.isin(role_BT, _NAMES.to(role_BT.device))[:, None] & (place_T <= place_BQ1)
+    is_text_BQT = (role_BT == Role.TEMPLATE)[:, None] & (place_T <= place_BQ1)
+    if row == "name":
+        keys = {"name_to_name": is_name_BQT & (place_T != place_BQ1)}
+    else:
+        keys = {"attribute_to_name": is_name_BQT, "attribute_to_text": is_text_BQT}
+    mean_BQT, num_seen_BQ = weight_BHQT.mean(dim=1), at_BQ + 1
+    found = {
+        name: ((mean_BQT * is_key_BQT).sum(dim=2), is_key_BQT.sum(dim=2) / num_seen_BQ)
+        for name, is_key_BQT in keys.items()
+    }
+    entropy_BQ = torch.special.entr(weight_BHQT).sum(dim=3).mean(dim=1)
+    return found | {f"{row}_entropy": (entropy_BQ / num_seen_BQ.log(), torch.ones_like(entropy_BQ))}
 
 
 @torch.no_grad()
@@ -67,20 +73,24 @@ def measure(model: Transformer, evaluator: Evaluator) -> pd.DataFrame:
     model.eval()
     parts: dict[tuple[int, str], list[Tensor]] = {}
     for _, batch, _, _ in evaluator.batches:
-        for layer, weight_BHTT in enumerate(attention_weights(model, batch.inputs_BT)):
-            for name, pair in signatures(weight_BHTT, batch).items():
-                parts.setdefault((layer, name), []).append(torch.stack([column.double() for column in pair]))
-    means = {key: torch.cat(columns, dim=1).mean(dim=1).tolist() for key, columns in parts.items()}
+        places = places_of(batch)
+        weights = attention_weights(model, batch.inputs_BT, torch.cat(list(places.values()), dim=1))
+        for layer, weight_BHQT in enumerate(weights):
+            each = weight_BHQT.split([at_BQ.shape[1] for at_BQ in places.values()], dim=2)
+            for (row, at_BQ), part_BHQT in zip(places.items(), each, strict=True):
+                for name, pair in signatures(row, part_BHQT, at_BQ, batch).items():
+                    parts.setdefault((layer, name), []).append(torch.stack([column.double() for column in pair]))
+    means = {key: torch.cat(columns, dim=1).mean(dim=(1, 2)).tolist() for key, columns in parts.items()}
     rows = [(layer, name, value, reference) for (layer, name), (value, reference) in means.items()]
     return pd.DataFrame(rows, columns=list(COLUMNS[1:]))
 
 
-def attention_weights(model: Transformer, token_BT: Tensor) -> list[Tensor]:
-    """The attention of every layer, shape (B, H, T, T); rows of padding mean nothing."""
+def attention_weights(model: Transformer, token_BT: Tensor, at_BQ: Tensor) -> list[Tensor]:
+    """The attention of every layer from positions ``at_BQ``, each of shape (B, H, Q, T), in fp32."""
     weights: list[Tensor] = []
 
     def keep(module, given) -> None:
-        weights.append(module.weights(*given[:3]))
+        weights.append(module.weights(*given[:3], at_BQ).float())
 
     attentions = [layer.attention for layer in model.layers if isinstance(layer, DecoderLayer) and layer.attention]
     hooks = [attention.register_forward_pre_hook(keep) for attention in attentions]

@@ -14,7 +14,7 @@ from moefacts.experiments.probe import probe_run
 from moefacts.experiments.run import execute, load_run
 from moefacts.models.rotary import rotary_angles
 from moefacts.models.transformer import build_model
-from moefacts.probes.attention import COLUMNS, attention_weights, measure, signatures, write_attention
+from moefacts.probes.attention import COLUMNS, attention_weights, measure, places_of, signatures, write_attention
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.biography import Role
 from moefacts.synthetic_data.population import build_population
@@ -36,22 +36,34 @@ def test_the_weights_are_what_the_forward_pass_mixes_by(model):
     attention = model.layers[0].attention
     x = torch.randn(3, 9, 32)
     angles = rotary_angles(9, attention.out.in_features // 2, 1e4, x.device)
-    weights = attention.weights(x, *angles)
+    weights = attention.weights(x, *angles, torch.arange(9).expand(3, 9))
     values = attention.qkv(x).unflatten(2, (3, 2, -1))[:, :, 2]
     mixed = torch.einsum("bhts,bshk->bthk", weights, values).flatten(2)
     assert torch.allclose(attention.out(mixed), attention(x, *angles), atol=1e-5)
     assert weights.triu(1).abs().max() == 0
+    at = torch.tensor([[8, 2], [0, 7], [3, 3]])
+    rows = torch.stack([weight[:, places] for weight, places in zip(weights, at, strict=True)])
+    assert torch.allclose(attention.weights(x, *angles, at), rows, atol=1e-6)
 
 
 def test_attention_is_collected_from_every_layer_and_the_model_left_as_it_was(model, batcher):
     batch = batch_of(batcher)
     before = model(batch.inputs_BT).logits
-    weights = attention_weights(model, batch.inputs_BT)
+    weights = attention_weights(model, batch.inputs_BT, places_of(batch)["name"])
     assert len(weights) == 2
     assert all(torch.allclose(weight.sum(dim=3), torch.ones(())) for weight in weights)
     assert not torch.equal(weights[0], weights[1])
     assert torch.equal(model(batch.inputs_BT).logits, before)
     assert not any(layer.attention._forward_pre_hooks for layer in model.layers)
+
+
+def all_signatures(weight_BHTT, batch):
+    """Of both kinds of rows, picked from the attention from everywhere."""
+    found = {}
+    for row, at_BQ in places_of(batch).items():
+        weight_BHQT = weight_BHTT.take_along_dim(at_BQ[:, None, :, None], dim=2)
+        found |= signatures(row, weight_BHQT, at_BQ, batch)
+    return found
 
 
 def by_hand(weights, batch):
@@ -80,19 +92,21 @@ def by_hand(weights, batch):
 
 def test_signatures_are_those_of_the_definition(model, batcher):
     batch = batch_of(batcher)
-    weights = attention_weights(model, batch.inputs_BT)[1].detach()
-    found, expected = signatures(weights, batch), by_hand(weights, batch)
+    everywhere = torch.arange(batch.inputs_BT.shape[1]).expand(batch.inputs_BT.shape)
+    weights = attention_weights(model, batch.inputs_BT, everywhere)[1].detach()
+    found = all_signatures(weights, batch)
+    expected = by_hand(weights, batch)
     assert found.keys() == expected.keys()
     for name, (value, reference) in found.items():
-        assert value.numpy() == pytest.approx(expected[name][0], abs=1e-5), name
-        assert reference.numpy() == pytest.approx(expected[name][1], abs=1e-6), name
+        assert value.flatten().numpy() == pytest.approx(expected[name][0], abs=1e-5), name
+        assert reference.flatten().numpy() == pytest.approx(expected[name][1], abs=1e-6), name
 
 
 def test_attention_without_preference_has_the_value_of_its_reference(batcher):
     batch = batch_of(batcher)
     length = batch.inputs_BT.shape[1]
     even = torch.ones(length, length).tril_() / torch.arange(1, length + 1)[:, None]
-    for value, reference in signatures(even.expand(6, 2, -1, -1), batch).values():
+    for value, reference in all_signatures(even.expand(6, 2, -1, -1), batch).values():
         assert torch.allclose(value, reference.float(), atol=1e-5)
 
 
@@ -102,8 +116,8 @@ def test_names_of_several_tokens_are_asked_at_their_last():
     batch = batch_of(Batcher(population, tokenizer, torch.device("cpu")))
     assert (batch.role_BT == Role.LAST_NAME).sum() > 36  # some last name has more than one
     length = batch.inputs_BT.shape[1]
-    found = signatures(torch.eye(length).expand(6, 2, -1, -1), batch)
-    assert all(len(value) == 36 for value, _ in found.values())
+    found = all_signatures(torch.eye(length).expand(6, 2, -1, -1), batch)
+    assert all(value.shape == (6, 6) for value, _ in found.values())
     assert found["name_to_name"][0].abs().max() == 0  # all on itself
     assert found["name_entropy"][0].abs().max() == 0
 
