@@ -18,7 +18,7 @@ from moefacts.models.config import ModelConfig
 from moefacts.synthetic_data.distribution import SamplingConfig
 from moefacts.synthetic_data.population import PopulationConfig
 from moefacts.synthetic_data.tokenizer import TOKENIZERS
-from moefacts.training.config import CheckpointConfig, EvaluationConfig, TrainingConfig, WandbConfig
+from moefacts.training.config import CheckpointConfig, EvaluationConfig, PatchingConfig, TrainingConfig, WandbConfig
 
 DEVICES = ("auto", "cpu", "cuda")
 PARALLEL = ("ddp", "fsdp")
@@ -70,6 +70,7 @@ class RunConfig:
     dataset: DatasetConfig
     wandb: WandbConfig
     run: RunLocation
+    patching: PatchingConfig = dataclasses.field(default_factory=PatchingConfig)
 
     def check(self) -> None:
         """Raise ``UserError`` when a value makes no sense."""
@@ -86,13 +87,23 @@ class RunConfig:
             value = getattr(self.run, key)
             if value is not None and (value in ("", ".", "..") or "/" in value):
                 raise UserError(f"run.{key}={value} must be the name of one folder; run.dir takes a path")
-        for part in (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb):
+        parts = (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb)
+        for part in (*parts, self.patching):
             part.check()
+        self._check_patching()
         self.sampling.check(self.population.size, self.training.steps)
         try:
             self.model.check()
         except ValueError as error:
             raise UserError(str(error)) from None
+
+    def _check_patching(self) -> None:
+        if not self.patching.is_on:
+            return
+        if self.model.mixer != "attention":
+            raise UserError(f"patching needs attention to patch; model.mixer={self.model.mixer} has none")
+        if self.training.compile:
+            raise UserError("patching does not go with training.compile=true; set training.compile=false")
 
 
 def load_config(values: Any) -> RunConfig:
@@ -164,7 +175,8 @@ def config_yaml(config: RunConfig) -> str:
 def identity(config: RunConfig) -> dict[str, Any]:
     """The part of the config that determines what a run computes."""
     values = dataclasses.asdict(config)
-    return {key: value for key, value in values.items() if key not in _NOT_IDENTITY}
+    left_out = _NOT_IDENTITY if config.patching.is_on else (*_NOT_IDENTITY, "patching")
+    return {key: value for key, value in values.items() if key not in left_out}
 
 
 def run_directory(config: RunConfig) -> Path:

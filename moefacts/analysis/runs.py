@@ -87,8 +87,14 @@ class Run:
 
     @property
     def missing_probes(self) -> list[str]:
-        """Which of "routing" and "attention" suit the model and have not been probed; none before training ends."""
-        if self.manifest["state"] != "finished":
+        """Which of "routing" and "attention" suit the model and have not been probed.
+
+        None before training ends, and none of patched runs, whose weights are not all of the model.
+        """
+        if (
+            self.manifest["state"] != "finished"
+            or (self.config.get("patching") or {}).get("reference_step") is not None
+        ):
             return []
         model = self.config["model"]
         tables = {"routing": [run_files.routing_table(self.path, name) for name in run_files.ROUTING_TABLES]}

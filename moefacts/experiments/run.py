@@ -24,6 +24,7 @@ from moefacts.training.distributed import check_processes, from_main, is_main, w
 from moefacts.training.interrupt import StopRequest
 from moefacts.training.logger import open_mirror
 from moefacts.training.loop import Trainer
+from moefacts.training.patching import Patch, load_patch
 from moefacts.training.progress import ProgressDisplay
 from moefacts.training.run_directory import RunDirectory, counts_as_dict, provenance, shared_run_directory
 
@@ -76,6 +77,8 @@ def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]
     steps = run_files.checkpoint_steps(path)
     if not steps or (step is not None and step not in steps):
         raise UserError(f"{path} has no checkpoint" + (f" of step {step}; there are {steps}" if steps else " yet"))
+    if config.patching.is_on:
+        raise UserError(f"{path} is patched: without the attention of another checkpoint its weights mean nothing")
     config.device = "auto"
     materials = prepare(config)
     load_weights(path, steps[-1] if step is None else step, materials.model)
@@ -92,17 +95,18 @@ def execute(config: RunConfig) -> Path:
     check_processes(config.training)
     with StopRequest() as stop:
         materials = prepare(config)  # whatever is wrong with the settings shows before anything is written
+        patch = load_patch(config, materials.model)
         with shared_run_directory(run_directory(config), config) as run:
             if run.is_finished:
                 _say(f"{run.path} is finished already")
             else:
-                _train(config, materials, run, stop)
+                _train(config, materials, run, stop, patch)
     return run.path
 
 
-def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: StopRequest) -> None:
+def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: StopRequest, patch: Patch | None) -> None:
     path, population = run.path, materials.batcher.population
-    trainer = Trainer(config, materials.model, materials.batcher, run)
+    trainer = Trainer(config, materials.model, materials.batcher, run, patch)
     steps = from_main(run_files.checkpoint_steps(path))
     if steps:
         trainer.resume(steps[-1])

@@ -32,12 +32,17 @@ class CausalSelfAttention(nn.Module):
         packing: Packing | None = None,
         at_M: Tensor | None = None,
         token_N: Tensor | None = None,
+        pattern_BHTT: Tensor | None = None,
     ) -> Tensor:
         """Mix over earlier positions, of shape (B, T, D) or, with ``packing``, (N, D); same shape out.
 
         With ``at_M`` only these rows of the flattened result, shape (M, D). With ``token_N``, for packed tokens on a
         plain CPU only, ``x`` has a row a word of the vocabulary, shape (V, D), and ``token_N`` says which a token is.
+        ``pattern_BHTT`` takes the place of the attention that queries and keys would make.
         """
+        if pattern_BHTT is not None:
+            mixed = self._with_pattern(x, pattern_BHTT, packing)
+            return self.out(mixed if at_M is None else mixed.flatten(0, -2).index_select(0, at_M))
         assert token_N is None or (packing is not None and is_plain_cpu(x))
         if packing is not None and is_plain_cpu(x):
             order_X = pairs_together(self.num_heads, self.out.in_features // self.num_heads)
@@ -52,6 +57,13 @@ class CausalSelfAttention(nn.Module):
         else:
             mixed = self._padded(self.qkv(x), cos_TK, sin_TK)
         return self.out(mixed if at_M is None else mixed.flatten(0, -2).index_select(0, at_M))
+
+    def _with_pattern(self, x: Tensor, pattern_BHTT: Tensor, packing: Packing | None) -> Tensor:
+        value = F.linear(x, self.qkv.weight[-self.out.in_features :])
+        value_BTX = value if packing is None else packing.pad(value)
+        value_BHTK = value_BTX.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        mixed_BTX = (pattern_BHTT.to(value.dtype) @ value_BHTK).transpose(1, 2).flatten(2)
+        return mixed_BTX if packing is None else packing.unpad(mixed_BTX)
 
     def weights(self, x_BTD: Tensor, cos_TK: Tensor, sin_TK: Tensor, at_BQ: Tensor) -> Tensor:
         """The attention that the forward pass mixes by, from the positions ``at_BQ`` only, shape (B, H, Q, T)."""

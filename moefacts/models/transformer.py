@@ -4,6 +4,7 @@ Shape legend: B batch, T position, D model width, V vocabulary, N real tokens or
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,17 +68,18 @@ class DecoderLayer(nn.Module):
         packing: Packing | None,
         at_M: Tensor | None = None,
         words: Words | None = None,
+        pattern_BHTT: Tensor | None = None,
     ) -> Tensor:
         """The first half of the layer; positions see earlier ones. Of all, or of M rows of the flattened result.
 
-        ``words`` is what ``x`` was looked up in, where attention is faster with it.
+        ``words`` is what ``x`` was looked up in, where attention is faster with it; ``pattern_BHTT`` is attention to
+        take in place of the layer's own.
         """
         normed = self.attention_norm(x if words is None else words.embedding_VD)
         before = x if at_M is None else x.flatten(0, -2).index_select(0, at_M)
         if self.attention is not None:
-            return before + self.attention(
-                normed, cos_TK, sin_TK, packing, at_M, None if words is None else words.token_N
-            )
+            token_N = None if words is None else words.token_N
+            return before + self.attention(normed, cos_TK, sin_TK, packing, at_M, token_N, pattern_BHTT)
         assert self.recurrence is not None
         change = self.recurrence(normed) if packing is None else packing.unpad(self.recurrence(packing.pad(normed)))
         return before + (change if at_M is None else change.flatten(0, -2).index_select(0, at_M))
@@ -109,9 +111,15 @@ class Transformer(nn.Module):
         """What turns the last hidden state into logits."""
         return self.embedding.weight if self.unembedding is None else self.unembedding.weight
 
-    def forward(self, token_BT: Tensor, at_N: Tensor | None = None, packing: Packing | None = None) -> ModelOutput:
+    def forward(
+        self,
+        token_BT: Tensor,
+        at_N: Tensor | None = None,
+        packing: Packing | None = None,
+        patterns: Sequence[Tensor] | None = None,
+    ) -> ModelOutput:
         """Next-token logits; arguments are those of ``hidden``."""
-        hidden, routings = self.hidden(token_BT, at_N, packing)
+        hidden, routings = self.hidden(token_BT, at_N, packing, patterns)
         return ModelOutput(F.linear(hidden, self.unembedding_VD), routings)
 
     def losses(self, token_BT: Tensor, target_BT: Tensor) -> Tensor:
@@ -119,7 +127,11 @@ class Transformer(nn.Module):
         return token_losses(self(token_BT).logits, target_BT)
 
     def hidden(
-        self, token_BT: Tensor, at_N: Tensor | None = None, packing: Packing | None = None
+        self,
+        token_BT: Tensor,
+        at_N: Tensor | None = None,
+        packing: Packing | None = None,
+        patterns: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, dict[int, Routing]]:
         """The normalised last hidden state and the routing of every mixture-of-experts layer.
 
@@ -128,6 +140,7 @@ class Transformer(nn.Module):
             at_N: positions, as indices into the flattened B * T, that are wanted; all when None.
             packing: which positions are real, all when None. With it padding costs nothing and meets no router, and
                 the result has a row for each real token, in order.
+            patterns: attention to use in place of the model's own, for every layer, shape (B, H, T, T).
 
         Returns:
             Shape (B, T, D), or (N, D) with ``packing`` or ``at_N``; and routings by layer number.
@@ -139,11 +152,12 @@ class Transformer(nn.Module):
         routings: dict[int, Routing] = {}
         token_N = token_BT if packing is None else token_BT.flatten().index_select(0, packing.real_N)
         x = self.embedding(token_N)
-        words = self._words(token_N, packing)
+        words = self._words(token_N, packing) if patterns is None else None
         for number, layer in enumerate(self.layers):
             assert isinstance(layer, DecoderLayer)
-            is_last = number == len(self.layers) - 1
-            x = layer.attend(x, cos_TK, sin_TK, packing, at_M if is_last else None, words if number == 0 else None)
+            chosen_M = at_M if number == len(self.layers) - 1 else None
+            pattern_BHTT = None if patterns is None else patterns[number]
+            x = layer.attend(x, cos_TK, sin_TK, packing, chosen_M, words if number == 0 else None, pattern_BHTT)
             change, routing = layer.transform(x)
             x = x + change
             if routing is not None:

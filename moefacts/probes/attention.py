@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from moefacts import run_files
-from moefacts.models.transformer import DecoderLayer, Transformer
+from moefacts.models.attention_weights import attention_weights
+from moefacts.models.transformer import Transformer
 from moefacts.synthetic_data.batches import Batch, Batcher
 from moefacts.synthetic_data.biography import Role
 from moefacts.training.checkpoint import load_weights
@@ -83,23 +84,6 @@ def measure(model: Transformer, evaluator: Evaluator) -> pd.DataFrame:
     means = {key: torch.cat(columns, dim=1).mean(dim=(1, 2)).tolist() for key, columns in parts.items()}
     rows = [(layer, name, value, reference) for (layer, name), (value, reference) in means.items()]
     return pd.DataFrame(rows, columns=list(COLUMNS[1:]))
-
-
-def attention_weights(model: Transformer, token_BT: Tensor, at_BQ: Tensor) -> list[Tensor]:
-    """The attention of every layer from positions ``at_BQ``, each of shape (B, H, Q, T), in fp32."""
-    weights: list[Tensor] = []
-
-    def keep(module, given) -> None:
-        weights.append(module.weights(*given[:3], at_BQ).float())
-
-    attentions = [layer.attention for layer in model.layers if isinstance(layer, DecoderLayer) and layer.attention]
-    hooks = [attention.register_forward_pre_hook(keep) for attention in attentions]
-    try:
-        model.hidden(token_BT)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return weights
 
 
 def write_attention(run: Path, model: Transformer, batcher: Batcher) -> None:

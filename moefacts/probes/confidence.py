@@ -23,7 +23,7 @@ def write_confidence(run: Path, trainer: Trainer) -> None:
     tables = []
     for cohort in EVALUATED_COHORTS:
         evaluator = Evaluator(trainer.batcher, cohort, evaluation.biographies, evaluation.batch_size)
-        measures = evaluator.measure(trainer.model, trainer.step.autocast())
+        measures = evaluator.measure(trainer.predictor, trainer.step.autocast())
         num_rows = len(evaluator.plan) * len(ATTRIBUTES)
         columns = {
             "cohort": pa.array([cohort] * num_rows),

@@ -106,6 +106,28 @@ class CheckpointConfig:
 
 
 @dataclass
+class PatchingConfig:
+    """Attention patching (study, section 4): off when ``reference_step`` is null, as in configurations from before it.
+
+    From step ``start`` on the softmax attention of the reference, a checkpoint of the same run without patching, takes
+    the place of the model's own.
+    """
+
+    reference_step: int | None = None
+    start: int = 0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any attention is patched."""
+        return self.reference_step is not None
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        check_at_least("patching.reference_step", self.reference_step, 0)
+        check_at_least("patching.start", self.start, 0)
+
+
+@dataclass
 class WandbConfig:
     """Weights & Biases mirrors the metrics file; it is never the record."""
 

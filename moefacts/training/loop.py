@@ -2,12 +2,13 @@
 
 import math
 import time
+from collections.abc import Callable
 
 import torch
 
 from moefacts.config import RunConfig
 from moefacts.errors import UserError
-from moefacts.models.transformer import Transformer
+from moefacts.models.transformer import ModelOutput, Transformer
 from moefacts.run_files import PLATEAU_CEILING
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.training.balancing import gathered, summarize_routings
@@ -24,6 +25,7 @@ from moefacts.training.evaluation import Evaluator, summarize, summarize_buckets
 from moefacts.training.interrupt import Interrupted, StopRequest
 from moefacts.training.logger import Sink, open_record
 from moefacts.training.packing import pack
+from moefacts.training.patching import Patch
 from moefacts.training.progress import ProgressDisplay, Status
 from moefacts.training.run_directory import RunDirectory
 from moefacts.training.step import TrainingStep
@@ -40,14 +42,16 @@ _SHARE_OF_NEWEST = 0.25
 class Trainer:
     """Trains one model on one population and writes into one run directory."""
 
-    def __init__(self, config: RunConfig, model: Transformer, batcher: Batcher, run: RunDirectory):
+    def __init__(
+        self, config: RunConfig, model: Transformer, batcher: Batcher, run: RunDirectory, patch: Patch | None = None
+    ):
         self.config = config
         self.model = model
         self.batcher = batcher
         self.run = run
         self.device = batcher.device
         self.baseline = batcher.population.no_knowledge_baseline
-        self.step = TrainingStep(config, model, self.device)
+        self.step = TrainingStep(config, model, self.device, patch)
         self.curriculum = Curriculum(config, batcher)
         self.buckets = batcher.distribution.buckets() if batcher.distribution else {}
         self.schedule = checkpoint_schedule(config.checkpoints, config.training.steps)
@@ -103,6 +107,11 @@ class Trainer:
             self.state.wall_seconds = time.monotonic() - started
             metrics.close()
 
+    @property
+    def predictor(self) -> Callable[..., ModelOutput]:
+        """What is evaluated now: the model, with another checkpoint's attention where it is patched."""
+        return self.step.predictor(self.state.step)
+
     def _evaluation_is_due(self, step: int) -> bool:
         evaluation, state = self.config.evaluation, self.state
         if state.plateau_end is not None and step > state.plateau_end:
@@ -126,7 +135,7 @@ class Trainer:
     def _evaluate(self, evaluators: dict[str, Evaluator], sinks: list[Sink]) -> None:
         state, threshold = self.state, self.config.evaluation.plateau_threshold * self.baseline
         self.model.eval()
-        measures = evaluators["seen"].measure(self.model, self.step.autocast())
+        measures = evaluators["seen"].measure(self.predictor, self.step.autocast())
         record: dict[str, float] = {"step": state.step} | summarize(measures, "eval/seen")
         record |= summarize_buckets(measures, evaluators["seen"].plan.individual_B, self.buckets, "eval/seen")
         state.last_attribute_loss = record["eval/seen/attribute_loss"]
@@ -134,8 +143,8 @@ class Trainer:
         if state.plateau_end is None and state.last_attribute_loss < threshold:
             state.plateau_end = state.step
         if state.step % (self.config.evaluation.interval_unseen or 1) == 0 or self._is_done(state.step):
-            record |= summarize(evaluators["unseen"].measure(self.model, self.step.autocast()), "eval/unseen")
-        record |= self.curriculum.measure(self._num_active, self.model, self.step.autocast())
+            record |= summarize(evaluators["unseen"].measure(self.predictor, self.step.autocast()), "eval/unseen")
+        record |= self.curriculum.measure(self._num_active, self.predictor, self.step.autocast())
         record |= self._routing_measures()
         self.model.train()
         self._log(record, sinks)
@@ -171,7 +180,8 @@ class Trainer:
         batch = self.batcher.training_batch(self.state.step, self.config.training.batch_size, self._num_active)
         mine = own_rows(batch)
         with self.step.autocast():
-            _, routings = self.model.hidden(mine.inputs_BT, packing=pack(mine))
+            patterns = self.step.patterns(self.state.step, mine.inputs_BT)
+            _, routings = self.model.hidden(mine.inputs_BT, packing=pack(mine), patterns=patterns)
         return summarize_routings({number: gathered(routing) for number, routing in routings.items()})
 
     def _phase(self, attribute_loss: float) -> str:

@@ -5,6 +5,7 @@ V vocabulary.
 """
 
 import math
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ from torch import Tensor
 from moefacts.config import RunConfig
 from moefacts.models.head_loss import scaled_token_losses
 from moefacts.models.moe import Routing
-from moefacts.models.transformer import Transformer
+from moefacts.models.packing import Packing
+from moefacts.models.transformer import ModelOutput, Transformer
 from moefacts.synthetic_data.batches import Batch
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.randomness import stream_key
@@ -22,6 +24,7 @@ from moefacts.training.balancing import Balancing
 from moefacts.training.distributed import own_rows, process_rank, share, total, whole, world_size
 from moefacts.training.optimizer import build_optimizer, learning_rate
 from moefacts.training.packing import pack
+from moefacts.training.patching import Patch
 
 
 def precision_context(precision: str, device: torch.device) -> AbstractContextManager:
@@ -62,9 +65,10 @@ class TrainingStep:
     of the whole.
     """
 
-    def __init__(self, config: RunConfig, model: Transformer, device: torch.device):
+    def __init__(self, config: RunConfig, model: Transformer, device: torch.device, patch: Patch | None = None):
         self.config = config
         self.model = model
+        self.patch = patch
         self.device = device
         self._shared = share(model, config.parallel, config.training.compile)
         self.optimizer = build_optimizer(model, config.training)
@@ -73,6 +77,20 @@ class TrainingStep:
     def autocast(self) -> AbstractContextManager:
         """The precision that forward passes run in."""
         return precision_context(self.config.training.precision, self.device)
+
+    def patterns(self, step: int, token_BT: Tensor) -> list[Tensor] | None:
+        """Another checkpoint's attention, where the model is patched after ``step`` updates; None: its own."""
+        return None if self.patch is None else self.patch.patterns(step, token_BT)
+
+    def predictor(self, step: int) -> Callable[..., ModelOutput]:
+        """What evaluations after ``step`` updates call as they would call the model."""
+        if self.patch is None:
+            return self.model
+
+        def predict(token_BT: Tensor, at_N: Tensor, packing: Packing) -> ModelOutput:
+            return self.model(token_BT, at_N, packing, self.patterns(step, token_BT))
+
+        return predict
 
     def __call__(self, step: int, batch: Batch) -> StepMeasures:
         """The update that leads from ``step`` to ``step + 1``."""
@@ -84,14 +102,16 @@ class TrainingStep:
         # must not repeat each other's noise.
         purpose = ("step", step) if world_size() == 1 else ("step", step, process_rank(), world_size())
         torch.manual_seed(stream_key(self.config.seed, *purpose))
+        if self.patch is not None and step == self.patch.start:
+            self.optimizer.state.clear()  # what it knows of gradients is of another network
         self.optimizer.zero_grad(set_to_none=True)
-        loss, attribute_loss, balance_loss = self._backward(batch)
+        loss, attribute_loss, balance_loss = self._backward(step, batch)
         limit = math.inf if training.clip_norm is None else training.clip_norm
         norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
         self.optimizer.step()
         return StepMeasures(loss, attribute_loss, balance_loss, norm, rate)
 
-    def _backward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+    def _backward(self, step: int, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Accumulate the gradients; return the loss, the attribute loss and the balancing loss."""
         size = len(batch.token_BT) // self.config.training.gradient_accumulation
         loss, value_loss, balance_loss = (torch.zeros((), device=self.device) for _ in range(3))
@@ -100,7 +120,7 @@ class TrainingStep:
             part = batch.rows(slice(start, start + size))
             is_last = start + size == len(batch.token_BT)
             with nullcontext() if is_last else self._shared.gradients_kept():
-                objective, loss_N, is_value_N, routings = self._losses(own_rows(part), 1 / batch.num_targets)
+                objective, loss_N, is_value_N, routings = self._losses(step, own_rows(part), 1 / batch.num_targets)
                 balance = self.balancing.loss(routings) * (part.num_targets / batch.num_targets)
                 # Gradients of processes are averaged, and what is wanted is their sum.
                 (objective + balance if world_size() == 1 else world_size() * (objective + balance)).backward()
@@ -113,7 +133,7 @@ class TrainingStep:
         attribute_loss = total(value_loss) / (len(batch.token_BT) * len(ATTRIBUTES))
         return total(loss), attribute_loss, balance_loss if loads else None
 
-    def _losses(self, batch: Batch, scale: float) -> tuple[Tensor, Tensor, Tensor, dict[int, Routing]]:
+    def _losses(self, step: int, batch: Batch, scale: float) -> tuple[Tensor, Tensor, Tensor, dict[int, Routing]]:
         """The objective, ``scale`` times the summed token losses; these losses; which are of values; the routings."""
         target_N, is_value_N = batch.targets_BT.flatten(), batch.attribute_BT[:, 1:].flatten() >= 0
         if self.config.training.compile and self.config.model.moe is None:  # padding is masked: graphs of few shapes
@@ -123,7 +143,9 @@ class TrainingStep:
             return loss_N.sum() * scale, loss_N.detach(), is_value_N, {}
         packing = pack(batch)  # padding costs nothing and meets no router
         with self.autocast():
-            hidden_ND, routings = self._shared.hidden(batch.inputs_BT, packing=packing)
+            hidden_ND, routings = self._shared.hidden(
+                batch.inputs_BT, packing=packing, patterns=self.patterns(step, batch.inputs_BT)
+            )
             objective, loss_N = scaled_token_losses(
                 hidden_ND, self.model.unembedding_VD, target_N[packing.real_N], scale
             )

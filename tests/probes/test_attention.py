@@ -12,9 +12,10 @@ from moefacts.analysis.runs import read_run
 from moefacts.cli import app as cli
 from moefacts.experiments.probe import probe_run
 from moefacts.experiments.run import execute, load_run
+from moefacts.models.attention_weights import attention_weights
 from moefacts.models.rotary import rotary_angles
 from moefacts.models.transformer import build_model
-from moefacts.probes.attention import COLUMNS, attention_weights, measure, places_of, signatures, write_attention
+from moefacts.probes.attention import COLUMNS, measure, places_of, signatures, write_attention
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.biography import Role
 from moefacts.synthetic_data.population import build_population
@@ -92,8 +93,7 @@ def by_hand(weights, batch):
 
 def test_signatures_are_those_of_the_definition(model, batcher):
     batch = batch_of(batcher)
-    everywhere = torch.arange(batch.inputs_BT.shape[1]).expand(batch.inputs_BT.shape)
-    weights = attention_weights(model, batch.inputs_BT, everywhere)[1].detach()
+    weights = attention_weights(model, batch.inputs_BT)[1]
     found = all_signatures(weights, batch)
     expected = by_hand(weights, batch)
     assert found.keys() == expected.keys()

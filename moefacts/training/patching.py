@@ -1,0 +1,55 @@
+"""Attention patching: a twin of a run is trained with the attention of one of its checkpoints (study, Figures 3, D).
+
+The twin has the run's initial weights and sees the same samples, because both are functions of the same settings.
+"""
+
+import copy
+import dataclasses
+
+from torch import Tensor
+
+from moefacts import run_files
+from moefacts.config import RunConfig, run_directory
+from moefacts.errors import UserError
+from moefacts.models.attention_weights import attention_weights
+from moefacts.models.transformer import Transformer
+from moefacts.training.checkpoint import load_weights
+from moefacts.training.config import PatchingConfig
+
+
+def reference_config(config: RunConfig) -> RunConfig:
+    """The run whose checkpoint lends its attention: the same settings without patching, in the same study."""
+    location = dataclasses.replace(config.run, name=None, dir=None)
+    return dataclasses.replace(config, patching=PatchingConfig(), run=location)
+
+
+class Patch:
+    """A checkpoint whose attention takes the place of a model's own from step ``start`` on."""
+
+    def __init__(self, reference: Transformer, start: int):
+        self.reference = reference.eval().requires_grad_(False)
+        self.start = start
+
+    def patterns(self, step: int, token_BT: Tensor) -> list[Tensor] | None:
+        """The reference's attention of every layer, shape (B, H, T, T); None before ``start``."""
+        return attention_weights(self.reference, token_BT) if step >= self.start else None
+
+
+def load_patch(config: RunConfig, model: Transformer) -> Patch | None:
+    """The patch that ``config`` asks for, or None; ``model`` gives shape and device.
+
+    Raises:
+        UserError: the reference has not been trained, or has no checkpoint of the step.
+    """
+    step = config.patching.reference_step
+    if step is None:
+        return None
+    run = run_directory(reference_config(config))
+    if not (run / run_files.MANIFEST).exists():
+        raise UserError(f"patching needs the run {run}, which is not there; train it first: the same without patching")
+    steps = run_files.checkpoint_steps(run)
+    if step not in steps:
+        raise UserError(f"patching.reference_step={step}: {run} has no such checkpoint; there are {steps}")
+    reference = copy.deepcopy(model)
+    load_weights(run, step, reference)
+    return Patch(reference, config.patching.start)
