@@ -37,10 +37,19 @@ def launch_runs(plan: Plan, estimate: Estimate, launch: Launch, longest_first: b
     if runs:
         for run in runs:
             run.log.parent.mkdir(parents=True, exist_ok=True)
-        task = functools.partial(train_run, tuple(run.config for run in runs), tuple(str(run.log) for run in runs))
         with GridProgress(plan, estimate):
-            launch(range(len(runs)), task)
+            for stage in _stages(runs):
+                task = functools.partial(
+                    train_run, tuple(run.config for run in stage), tuple(str(run.log) for run in stage)
+                )
+                launch(range(len(stage)), task)
     return plan.refreshed()
+
+
+def _stages(runs: Sequence[PlannedRun]) -> list[list[PlannedRun]]:
+    """First the runs that others may take attention from, then those that do."""
+    stages = [[run for run in runs if run.config.patching.is_on == is_patched] for is_patched in (False, True)]
+    return [stage for stage in stages if stage]
 
 
 def train_run(configs: Sequence[RunConfig], logs: Sequence[str], index: int) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from moefacts import run_files
 from moefacts.config import RunConfig
 from moefacts.experiments.grid import FINISHED, Plan, PlannedRun
+from moefacts.training.config import PatchingConfig
 
 # Steps, biographies a step, biographies an evaluation: a first look at any model, and a better one at a quick model.
 _FIRST_LOOK = (2, 4, 8)
@@ -142,6 +143,7 @@ def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tu
     training.steps, training.batch_size, training.gradient_accumulation, training.log_interval = steps, batch_size, 1, 1
     training.stop_after_plateau = training.stop_at_accuracy = None
     training.learning_rate = training.final_learning_rate = 0.0  # a trial must not diverge
+    trial.patching = PatchingConfig()  # what it needs may not be there yet; with it a step takes longer
     trial.evaluation.interval_early = trial.evaluation.interval_unseen = None
     trial.evaluation.interval = trial.evaluation.interval_after_plateau = steps  # one before, one after
     with tempfile.TemporaryDirectory() as folder:
