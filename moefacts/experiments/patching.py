@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from moefacts.analysis.plateau_end import CANNOT_TELL as END_CANNOT_BE_TOLD
+from moefacts.analysis.plateau_end import REACHED
 from moefacts.experiments.arms import END, LOSS, Arms, arm_findings, arm_runs, difference_claim
 from moefacts.experiments.phases import PLATEAU_SHARE, three_phases
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
@@ -66,9 +67,9 @@ def _no_plateau(arm: str, arms: Arms) -> Verdict:
     members = arms.members(arm)
     if not members:
         return cannot_tell(f"no run of “{arm}” is there")
-    answers = [three_phases(run) for run in members]
     ends = [run.measures["plateau_end_status"] for run in members]
-    gone, unknown = answers.count(False), ends.count(END_CANNOT_BE_TOLD)
+    gone = sum(end == REACHED and not three_phases(run) for run, end in zip(members, ends, strict=True))
+    unknown = ends.count(END_CANNOT_BE_TOLD)
     text = f"in {gone} of {len(members)} seeds" + (f", {unknown} cannot be told" if unknown else "")
     if gone == len(members):
         return Verdict(HOLDS, text)
@@ -79,8 +80,8 @@ def _claims(scale: str) -> tuple[Claim, ...]:
     after, early = from_step(_REFERENCES[scale][-1]), [from_step(step) for step in _REFERENCES[scale][1:3]]
     untrained = from_step(0)
     gone = (
-        f"“{after}”: holds if in every seed the plateau lasts less than {PLATEAU_SHARE:.0%} of the steps up to its "
-        "end, cannot tell if some seed's end cannot be told"
+        f"“{after}”: holds if in every seed the plateau ends and lasts less than {PLATEAU_SHARE:.0%} of the steps up "
+        "to its end, cannot tell if some seed's end cannot be told"
     )
     return (
         difference_claim("With attention from after the plateau, it ends earlier", "none published", END, after, OWN),
