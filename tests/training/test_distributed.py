@@ -106,6 +106,14 @@ def test_two_processes_go_on_with_what_others_began(runs, tmp_path, before, afte
     assert_same(runs["one"], trained_by_two(run, *MIXED, f"parallel={after}"))
 
 
+def test_a_patched_twin_in_shards_follows_the_curve_of_one_process(tmp_path):
+    settings = [*MIXED, f"run.root={tmp_path}"]
+    execute(tiny_config(*settings))
+    settings += ["patching.reference_step=8", "patching.start=4"]
+    one = execute(tiny_config(*settings, f"run.dir={tmp_path / 'one'}"))
+    assert_same(one, trained_by_two(tmp_path / "two", *settings, "parallel=fsdp"))
+
+
 def running(tmp_path, *arguments):
     """A long run by two processes, some checkpoints in; the process ids of the two, main first."""
     run = tmp_path / "run"
