@@ -46,7 +46,8 @@ def _device() -> str:
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"cpu: {names[0] if names else 'unknown'}, {torch.get_num_threads()} thread"
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"cpu: {names[0] if names else 'unknown'}, {capability}, {torch.get_num_threads()} thread"
 
 
 def main(arguments: list[str] | None = None) -> int:
