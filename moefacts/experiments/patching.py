@@ -21,7 +21,6 @@ _COMMON = {
     "laptop": (
         "evaluation.biographies=1024",
         "evaluation.interval=20",
-        "evaluation.interval_early=100",
         "evaluation.interval_unseen=10000",
         "checkpoints.interval=20",
         "checkpoints.interval_until=1000",
