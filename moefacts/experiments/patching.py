@@ -1,10 +1,14 @@
 """Figures 3, left, and D: what attention from another moment of training does to the plateau."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
+from moefacts.analysis.curve_figures import losses_in_order
+from moefacts.analysis.figures import DrawFigure
 from moefacts.analysis.plateau_end import CANNOT_TELL as END_CANNOT_BE_TOLD
 from moefacts.analysis.plateau_end import REACHED
+from moefacts.analysis.runs import Group
 from moefacts.experiments.arms import END, LOSS, Arms, arm_findings, arm_runs, difference_claim
 from moefacts.experiments.phases import PLATEAU_SHARE, three_phases
 from moefacts.experiments.study import Findings, FinishedRun, GridRun, Study
@@ -58,7 +62,22 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         "Twins of the run with its own attention: the same first weights and samples, and from the first step on the "
         "attention that this run had at one moment. Frozen: with their own attention until that step."
     )
-    return arm_findings(runs, OWN, "Patched attention", note)
+    findings = arm_findings(runs, OWN, "Patched attention", note)
+    return replace(findings, figures=_figures(findings.evidence))
+
+
+def _figures(arms: Arms) -> dict[str, tuple[str, DrawFigure]]:
+    """The loss of every arm, in the order of the steps that their attention is from; none without the run itself."""
+    groups = {arm: Group(arm, [run.run for run in arms.members(arm)]) for arm in arms.names}
+    is_frozen = {arm: any(arm == frozen_at(step) for steps in _FROZEN.values() for step in steps) for arm in groups}
+    panels = {
+        "attention of one moment throughout": [groups[arm] for arm in groups if arm != OWN and not is_frozen[arm]],
+        "own attention until then": [groups[arm] for arm in groups if is_frozen[arm]],
+    }
+    if OWN not in groups:
+        return {}
+    caption = "Attribute loss in held-out templates of twins with patched attention. Thin lines are single seeds."
+    return {"patching": (caption, partial(losses_in_order, panels, groups[OWN]))}
 
 
 def _no_plateau(arm: str, arms: Arms) -> Verdict:

@@ -19,17 +19,31 @@ SHOWN |= {from_step(step): (200, leaves) for step, leaves in ((60, 800), (120, 9
 SHOWN |= {frozen_at(step): (200, 380) for step in (120, 240, 500)}
 
 
-def verdicts(curves):
+def made_up_runs(curves):
     runs = []
     for grid_run in STUDY.grids["laptop"]:
         start, leaves = curves[grid_run.labels["arm"]]
         leaves += 5 * int(grid_run.overrides[-1].removeprefix("seed="))
         runs.append(made_up_run(grid_run, leaves, start=start, slope=0.005, last=LAST))
-    return [claim.decide(examine(runs).evidence).answer for claim in STUDY.claims["laptop"]]
+    return runs
+
+
+def verdicts(curves):
+    evidence = examine(made_up_runs(curves)).evidence
+    return [claim.decide(evidence).answer for claim in STUDY.claims["laptop"]]
 
 
 def test_what_the_study_describes_holds():
     assert verdicts(SHOWN) == [HOLDS] * 4
+
+
+def test_the_figure_has_the_arms_in_order_and_needs_the_run_itself():
+    runs = made_up_runs(SHOWN)
+    _, draw = examine(runs).figures["patching"]
+    labels = [[line.get_label() for line in axes.lines if line.get_linewidth() > 1.5] for axes in draw().axes]
+    throughout = ["untrained attention", *(from_step(step) for step in (60, 120, 240, 500, 1000)), OWN]
+    assert labels == [throughout, [*(frozen_at(step) for step in (120, 240, 500)), OWN]]
+    assert examine([run for run in runs if run.labels["arm"] != OWN]).figures == {}
 
 
 @pytest.mark.parametrize(
