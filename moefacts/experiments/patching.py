@@ -74,7 +74,8 @@ def _figures(arms: Arms) -> dict[str, tuple[str, DrawFigure]]:
         "attention of one moment throughout": [groups[arm] for arm in groups if arm != OWN and not is_frozen[arm]],
         "own attention until then": [groups[arm] for arm in groups if is_frozen[arm]],
     }
-    if OWN not in groups:
+    panels = {title: members for title, members in panels.items() if members}
+    if OWN not in groups or not panels:
         return {}
     caption = "Attribute loss in held-out templates of twins with patched attention. Thin lines are single seeds."
     return {"patching": (caption, partial(losses_in_order, panels, groups[OWN]))}

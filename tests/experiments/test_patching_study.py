@@ -44,6 +44,9 @@ def test_the_figure_has_the_arms_in_order_and_needs_the_run_itself():
     throughout = ["untrained attention", *(from_step(step) for step in (60, 120, 240, 500, 1000)), OWN]
     assert labels == [throughout, [*(frozen_at(step) for step in (120, 240, 500)), OWN]]
     assert examine([run for run in runs if run.labels["arm"] != OWN]).figures == {}
+    assert examine([run for run in runs if run.labels["arm"] == OWN]).figures == {}
+    _, draw = examine([run for run in runs if run.labels["arm"] in (OWN, from_step(60))]).figures["patching"]
+    assert len(draw().axes) == 1
 
 
 @pytest.mark.parametrize(
