@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import torch
 
-from moefacts.config import RunConfig
+from moefacts.config.presets import compose
+from moefacts.config.schema import RunConfig
 from moefacts.models.config import parameter_counts
-from moefacts.presets import compose
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.population import build_population
 from moefacts.synthetic_data.tokenizer import build_tokenizer

@@ -8,8 +8,8 @@ from unittest.mock import patch
 
 from benchmarks.setting import Result, Row, Setting, TrainingCase
 from benchmarks.timing import clock, time_side_by_side
-from moefacts.experiments import plateau_law
-from moefacts.experiments.run import execute
+from moefacts.experiments.studies import plateau_law
+from moefacts.experiments.tasks.train import execute
 from moefacts.training.loop import Trainer
 
 ASSEMBLY_GOAL, EVALUATION_GOAL = 0.02, 0.15

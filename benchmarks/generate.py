@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from benchmarks.setting import Result, Row, Setting
-from moefacts.experiments.dataset import generate_dataset
+from moefacts.experiments.tasks.dataset import generate_dataset
 
 GOAL = 200_000
 

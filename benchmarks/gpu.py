@@ -17,13 +17,12 @@ import torch
 
 from benchmarks.setting import Result, Row, Setting
 from benchmarks.timing import Spread, clock
-from moefacts.config import RunConfig
+from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
-from moefacts.experiments.run import Materials, pick_device, prepare
+from moefacts.experiments.tasks.materials import Materials, pick_device, prepare
 from moefacts.models.config import parameter_counts
 from moefacts.models.moe import MixtureOfExperts
-from moefacts.training.evaluation import Evaluator
-from moefacts.training.loop import EVALUATED_COHORTS
+from moefacts.training.evaluators import cohort_evaluators
 from moefacts.training.step import TrainingStep
 
 MODELS = {"dense": "dense_44m", "moe": "moe_44m"}
@@ -101,10 +100,7 @@ def measure_training(config: RunConfig, materials: Materials, rounds: int, peak:
 
 def evaluation_seconds(config: RunConfig, materials: Materials, step: TrainingStep) -> float:
     """One evaluation of every cohort, after a first one that nobody times."""
-    evaluators = [
-        Evaluator(materials.batcher, cohort, config.evaluation.biographies, config.evaluation.batch_size)
-        for cohort in EVALUATED_COHORTS
-    ]
+    evaluators = cohort_evaluators(config, materials.batcher).values()
     materials.model.eval()
     seconds = 0.0
     for _ in range(2):

@@ -11,8 +11,8 @@ import torch.nn.functional as F
 
 from benchmarks.setting import Result, Row, Setting, TrainingCase, comparison_rows
 from benchmarks.timing import compare
+from moefacts.config.presets import compose
 from moefacts.models.moe import MixtureOfExperts, dispatch
-from moefacts.presets import compose
 
 TOKENS = 8192
 STEP_GOAL, LAYER_GOAL = 1.35, 1.0

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from moefacts.config import RunConfig
-from moefacts.experiments.run import Materials, prepare
-from moefacts.presets import compose
+from moefacts.config.presets import compose
+from moefacts.config.schema import RunConfig
+from moefacts.experiments.tasks.materials import Materials, prepare
 from moefacts.synthetic_data.batches import Batch
 from moefacts.training.step import TrainingStep
 

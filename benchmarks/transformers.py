@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from benchmarks.setting import Result, Row, Setting, TrainingCase, ratio_text
 from benchmarks.timing import time_side_by_side
 from moefacts.errors import UserError
-from moefacts.experiments.export import architecture_config, choose_architecture, exported_weights
-from moefacts.run_files import write_durably
+from moefacts.experiments.tasks.export import architecture_config, choose_architecture, exported_weights
+from moefacts.runs.durable import write_durably
 from moefacts.synthetic_data.batches import Batch
 
 GOAL = 1.5

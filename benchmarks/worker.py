@@ -69,7 +69,7 @@ class Worker:
 def main() -> None:
     """The child's side."""
     from benchmarks.setting import TrainingCase
-    from moefacts.presets import compose
+    from moefacts.config.presets import compose
 
     request = json.loads(sys.stdin.readline())
     case = TrainingCase(compose(request["overrides"]), num_batches=4)

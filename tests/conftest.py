@@ -10,8 +10,8 @@ os.environ["WANDB_MODE"] = "offline"
 
 import torch
 
-from moefacts.config import RunConfig
-from moefacts.presets import compose
+from moefacts.config.presets import compose
+from moefacts.config.schema import RunConfig
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.population import Population, build_population
 from moefacts.synthetic_data.tokenizer import build_tokenizer
@@ -62,7 +62,7 @@ def batcher(population) -> Batcher:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory) -> Path:
     """A tiny run, trained once; read only."""
-    from moefacts.experiments.run import execute
+    from moefacts.experiments.tasks.train import execute
 
     path = tmp_path_factory.mktemp("runs") / "finished"
     return execute(tiny_config(f"run.dir={path}"))

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from moefacts.analysis.groups import Group
 from moefacts.analysis.phase_bands import shade_phases
-from moefacts.analysis.runs import Group
 
 # Signature -> title of its panel.
 PANELS = {

@@ -1,4 +1,4 @@
-"""Figures that compare runs over population sizes or another quantity, and show a router collapse."""
+"""Figures that compare runs over population sizes or another quantity."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,10 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from moefacts.analysis.runs import Run
 from moefacts.analysis.summary import estimate
 
-_LOAD = "routing/layer_{layer}/load_fraction/expert_{expert}"
 _DODGE = 0.025  # of a size, so that intervals of several models stand beside each other
 
 
@@ -100,33 +98,3 @@ def _fit_to_dots(panels, rows: Sequence[Sequence[Series]]) -> None:
         margin = 0.25 * (high - low) or 0.1 * abs(high) or 0.1
         for axes in panels:
             axes.set_ylim(max(low - margin, 0 if low >= 0 else low - margin), high + margin)
-
-
-def load_over_training_by_balancing(runs: Mapping[str, Run]) -> Figure:
-    """Which share of the tokens every expert takes over training: a column a way of balancing, a row a layer."""
-    layers = _layers(next(iter(runs.values())))
-    figure, panels = plt.subplots(
-        len(layers), len(runs), figsize=(1.9 * len(runs), 1.9 * len(layers)), squeeze=False, sharex=True, sharey=True
-    )
-    for column, (name, run) in enumerate(runs.items()):
-        num_experts = run.config["model"]["moe"]["num_experts"]
-        colors = plt.get_cmap("viridis")(np.linspace(0, 1, num_experts))
-        for row, layer in enumerate(layers):
-            axes = panels[row][column]
-            load = [run.evaluations[_LOAD.format(layer=layer, expert=expert)] for expert in range(num_experts)]
-            load = sorted(load, key=lambda one: -one.iloc[-1])  # those that end with most at the bottom
-            axes.stackplot(load[0].index, load, colors=colors, linewidth=0.2, edgecolor="white")
-            axes.set_xlim(load[0].index[0], load[0].index[-1])
-            axes.set_ylim(0, 1)
-            if row == 0:
-                axes.set_title(name, fontsize=8)
-            if row == len(layers) - 1:
-                axes.set_xlabel("training step")
-            if column == 0:
-                axes.set_ylabel(f"layer {layer}\nshare of assignments")
-    return figure
-
-
-def _layers(run: Run) -> list[int]:
-    columns = [name for name in run.evaluations.columns if name.endswith("/load_fraction/expert_0")]
-    return sorted(int(name.split("/")[1].removeprefix("layer_")) for name in columns)

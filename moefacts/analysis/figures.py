@@ -6,7 +6,7 @@ Thin lines are single runs (seeds), thick lines their mean.
 
 import io
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,17 +18,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
 from moefacts.analysis.attention_figures import ATTENTION_CAPTION, attention_signatures
+from moefacts.analysis.groups import Group
 from moefacts.analysis.phase_bands import shade_phases
 from moefacts.analysis.routing_figures import ROUTING_FIGURES, has_routing_tables
-from moefacts.analysis.runs import Group
+from moefacts.runs import keys
 
 matplotlib.use("Agg")
 STYLE = Path(__file__).with_name("moefacts.mplstyle")
 
 
-def _curves(axes: Axes, group: Group, column: str, label: str, color: str, style: str = "-") -> None:
+def _curves(axes: Axes, group: Group, measure: str, cohort: str, label: str, color: str, style: str = "-") -> None:
     """Every run thin, and the mean over the steps that all runs evaluated thick."""
-    series = [run.evaluations[column].dropna() for run in group.runs]
+    series = [run.curve(measure, cohort) for run in group.runs]
     if len(series) > 1:
         for one in series:
             axes.plot(one.index, one, color=color, linewidth=0.7, alpha=0.45, linestyle=style)
@@ -82,23 +83,32 @@ def _compare(
     groups: list[Group],
     measure: str,
     threshold: float | None,
-    cohorts: tuple[str, ...] = ("seen", "unseen"),
+    cohorts: Sequence[str] = (),
 ) -> None:
-    """The curves of ``cohorts``: with one group in their own colours over its phases, else by the group's colour."""
+    """The curves of ``cohorts``, or of all that were evaluated when none is given.
+
+    With one group they have their own colours, over its phases; with several they have the group's colour.
+    """
     single = len(groups) == 1
     for index, group in enumerate(groups):
-        for place, cohort in enumerate(cohorts):
-            label = f"{cohort} people" if single else group.label + (f", {cohort}" if len(cohorts) > 1 else "")
-            style = "-" if single or cohort == "seen" else ":"
-            _curves(axes, group, f"eval/{cohort}/{measure}", label, _color(place if single else index), style)
+        cohorts_here = cohorts or group.runs[0].cohorts
+        for place, cohort in enumerate(cohorts_here):
+            label = f"{cohort} people" if single else group.label + (f", {cohort}" if len(cohorts_here) > 1 else "")
+            style = "-" if single or not place else ":"
+            _curves(axes, group, measure, cohort, label, _color(place if single else index), style)
     if single:
         shade_phases(axes, groups[0], threshold)
+
+
+def _main(groups: list[Group]) -> list[str]:
+    """The cohort whose plateau the runs follow."""
+    return groups[0].runs[0].cohorts[:1]
 
 
 def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figure:
     """Attribute loss of seen people in held-out templates, on a log scale, against the baseline."""
     figure, axes = plt.subplots()
-    _compare(axes, groups, "attribute_loss", threshold, cohorts=("seen",))
+    _compare(axes, groups, keys.ATTRIBUTE_LOSS, threshold, _main(groups))
     _baseline(axes, groups)
     _readable_log_axis(axes)
     _finish(axes, "attribute loss (nats)", groups)
@@ -110,7 +120,7 @@ def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figur
 def attribute_accuracy(groups: list[Group], threshold: float | None = None) -> Figure:
     """Share of attribute values whose every token is the model's first choice."""
     figure, axes = plt.subplots()
-    _compare(axes, groups, "attribute_accuracy", threshold, ("seen", "unseen") if len(groups) == 1 else ("seen",))
+    _compare(axes, groups, keys.ATTRIBUTE_ACCURACY, threshold, () if len(groups) == 1 else _main(groups))
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     _finish(axes, "attribute accuracy", groups)
@@ -120,7 +130,7 @@ def attribute_accuracy(groups: list[Group], threshold: float | None = None) -> F
 def seen_and_unseen_loss(groups: list[Group], threshold: float | None = None) -> Figure:
     """Loss on seen and on unseen people: above the baseline the model is confidently wrong."""
     figure, axes = plt.subplots()
-    _compare(axes, groups, "attribute_loss", threshold)
+    _compare(axes, groups, keys.ATTRIBUTE_LOSS, threshold)
     _baseline(axes, groups)
     axes.set_ylim(bottom=0)
     _finish(axes, "attribute loss (nats)", groups)
@@ -132,7 +142,7 @@ def confidence_and_entropy(groups: list[Group], threshold: float | None = None) 
     width, height = plt.rcParams["figure.figsize"]
     figure, panels = plt.subplots(1, 2, figsize=(1.5 * width, height))
     for axes, measure, ylabel in zip(
-        panels, ("max_probability", "entropy"), ("maximum probability", "entropy (nats)"), strict=True
+        panels, (keys.MAX_PROBABILITY, keys.ENTROPY), ("maximum probability", "entropy (nats)"), strict=True
     ):
         _compare(axes, groups, measure, threshold)
         axes.set_ylim(bottom=0)
@@ -150,7 +160,7 @@ def loss_by_attribute(groups: list[Group], threshold: float | None = None) -> Fi
     for axes, group in zip(panels[0], groups, strict=True):
         for index, attribute in enumerate(group.runs[0].attributes):
             curves = [
-                run.evaluations[f"eval/seen/attribute_loss/{attribute}"]
+                run.curve(keys.ATTRIBUTE_LOSS, attribute=attribute)
                 / run.manifest["no_knowledge_baseline_by_attribute"][index]
                 for run in group.runs
             ]
@@ -207,7 +217,7 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
                 drawings.append(save_figure(figure, folder, f"attention{suffix}", ATTENTION_CAPTION + of_group + note))
             if not has_routing_tables(run):
                 continue
-            of_run = f" {group.label}, seed {run.config['seed']}." if len(groups) > 1 else ""
+            of_run = f" {group.label}, seed {run.seed}." if len(groups) > 1 else ""
             for name, (caption, draw_run) in ROUTING_FIGURES.items():
                 drawings.append(save_figure(draw_run(run), folder, name + suffix, caption + of_run))
     return drawings

@@ -4,10 +4,16 @@ import numpy as np
 import pandas as pd
 from scipy.stats import mannwhitneyu
 
-from moefacts.analysis.runs import Run, crossing
-from moefacts.run_files import PLATEAU_CEILING
+from moefacts.runs import keys
+from moefacts.runs.reader import Run
+from moefacts.runs.thresholds import PLATEAU_CEILING, crossing
 
 NUM_BINS = 15
+PROBED = ("unseen_auroc", "seen_calibration_error", "unseen_calibration_error")  # from the table written at the end
+HALLUCINATION = (
+    "unseen_final_attribute_loss", "unseen_final_loss_over_baseline", "unseen_departure", "seen_max_probability",
+    "seen_entropy", "unseen_max_probability", "unseen_entropy",
+)  # fmt: skip
 
 
 def departure(step: np.ndarray, unseen_loss: np.ndarray, baseline: float) -> float | None:
@@ -43,28 +49,30 @@ def hallucination_measures(run: Run) -> dict[str, float | None]:
     tells seen people from unseen ones; calibration errors compare the confidence in a whole value with whether
     it is right. They need the confidence probe, which is written when training ends, and are None before.
     """
-    table = run.evaluations.dropna(subset="eval/unseen/attribute_loss")  # unseen people may be evaluated more rarely
-    last = table.iloc[-1]
-    unseen_loss = table["eval/unseen/attribute_loss"].to_numpy()
-    measures: dict[str, float | None] = {
-        "unseen_final_attribute_loss": float(unseen_loss[-1]),
-        "unseen_final_loss_over_baseline": float(unseen_loss[-1] / run.baseline),
-        "unseen_departure": departure(table.index.to_numpy(), unseen_loss, run.baseline),
-    }
-    for cohort in ("seen", "unseen"):
-        measures[f"{cohort}_max_probability"] = float(last[f"eval/{cohort}/max_probability"])
-        measures[f"{cohort}_entropy"] = float(last[f"eval/{cohort}/entropy"])
+    measures: dict[str, float | None] = dict.fromkeys(HALLUCINATION)
+    if keys.UNSEEN in run.cohorts:
+        unseen = run.curve(keys.ATTRIBUTE_LOSS, keys.UNSEEN)
+        measures["unseen_final_attribute_loss"] = float(unseen.iloc[-1])
+        measures["unseen_final_loss_over_baseline"] = float(unseen.iloc[-1] / run.baseline)
+        measures["unseen_departure"] = departure(unseen.index.to_numpy(), unseen.to_numpy(), run.baseline)
+    cohorts = [cohort for cohort in (keys.SEEN, keys.UNSEEN) if cohort in run.cohorts]
+    last = min((run.curve(keys.ATTRIBUTE_LOSS, cohort).index[-1] for cohort in cohorts), default=0)  # that all have
+    for cohort in cohorts:
+        for measure in (keys.MAX_PROBABILITY, keys.ENTROPY):
+            measures[f"{cohort}_{measure}"] = float(run.curve(measure, cohort)[last])
     return measures | _confidence_measures(run.confidence)
 
 
 def _confidence_measures(table: pd.DataFrame | None) -> dict[str, float | None]:
+    measures: dict[str, float | None] = dict.fromkeys(PROBED)
     if table is None:
-        return dict.fromkeys(("unseen_auroc", "seen_calibration_error", "unseen_calibration_error"))
-    by_biography = table.groupby(["cohort", "biography"])["max_probability"].mean()
-    measures: dict[str, float | None] = {
-        "unseen_auroc": auroc(by_biography["seen"].to_numpy(), by_biography["unseen"].to_numpy())
-    }
-    for cohort, rows in table.groupby("cohort"):
+        return measures
+    by_biography = table.groupby(["cohort", "biography"])[keys.MAX_PROBABILITY].mean()
+    cohorts = set(table["cohort"])
+    if {keys.SEEN, keys.UNSEEN} <= cohorts:
+        seen, unseen = (by_biography[cohort].to_numpy() for cohort in (keys.SEEN, keys.UNSEEN))
+        measures["unseen_auroc"] = auroc(seen, unseen)
+    for cohort, rows in table[table["cohort"].isin((keys.SEEN, keys.UNSEEN))].groupby("cohort"):
         measures[f"{cohort}_calibration_error"] = expected_calibration_error(
             rows["value_confidence"].to_numpy(np.float64), rows["attribute_accuracy"].to_numpy(np.float64)
         )

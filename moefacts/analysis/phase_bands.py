@@ -2,8 +2,8 @@
 
 from matplotlib.axes import Axes
 
+from moefacts.analysis.groups import Group
 from moefacts.analysis.phases import phase_measures
-from moefacts.analysis.runs import Group
 from moefacts.analysis.summary import estimate
 
 _PHASES = (

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from moefacts.analysis.plateau_end import find_plateau_end
-from moefacts.analysis.runs import Run, crossing
-from moefacts.run_files import PLATEAU_CEILING
+from moefacts.runs import keys
+from moefacts.runs.reader import Run
+from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR, crossing, first_below, first_true
 
 ACCURACIES = (10, 50, 90)
 
@@ -32,7 +32,9 @@ class Phases:
     plateau_length: int | None
 
 
-def find_phases(step: np.ndarray, attribute_loss: np.ndarray, baseline: float, threshold: float = 0.99) -> Phases:
+def find_phases(
+    step: np.ndarray, attribute_loss: np.ndarray, baseline: float, threshold: float = PLATEAU_FLOOR
+) -> Phases:
     """Find the phases of a curve of attribute losses on seen people in held-out templates.
 
     Args:
@@ -41,8 +43,8 @@ def find_phases(step: np.ndarray, attribute_loss: np.ndarray, baseline: float, t
         baseline: no-knowledge baseline in nats.
         threshold: the plateau has ended below this fraction of the baseline.
     """
-    start = _first(attribute_loss < PLATEAU_CEILING * baseline)
-    end = _first(attribute_loss < threshold * baseline)
+    start = first_below(attribute_loss, PLATEAU_CEILING * baseline)
+    end = first_below(attribute_loss, threshold * baseline)
     return Phases(
         plateau_start=None if start is None else int(step[start]),
         plateau_end=None if end is None else int(step[end]),
@@ -53,12 +55,8 @@ def find_phases(step: np.ndarray, attribute_loss: np.ndarray, baseline: float, t
 
 def steps_to_accuracy(step: np.ndarray, accuracy: np.ndarray, level: float) -> float | None:
     """Where attribute accuracy first reaches ``level``, interpolated between evaluations; None when it never does."""
-    first = _first(accuracy >= level)
+    first = first_true(accuracy >= level)
     return None if first is None else crossing(step, accuracy, level, first)
-
-
-def _first(condition: np.ndarray) -> int | None:
-    return int(np.argmax(condition)) if condition.any() else None
 
 
 def phase_measures(run: Run, threshold: float | None = None) -> dict[str, Any]:
@@ -67,13 +65,11 @@ def phase_measures(run: Run, threshold: float | None = None) -> dict[str, Any]:
     ``plateau_end_status`` says whether the plateau's end can be told, ``plateau_end_low`` and ``_high`` how well.
     """
     if threshold is None:
-        threshold = run.config["evaluation"]["plateau_threshold"]
-    table = run.evaluations
-    step = table.index.to_numpy()
-    loss = table["eval/seen/attribute_loss"].to_numpy()
-    accuracy = table["eval/seen/attribute_accuracy"].to_numpy()
+        threshold = run.settings.evaluation.plateau_threshold
+    step = run.evaluations.index.to_numpy()
+    loss, accuracy = run.curve(keys.ATTRIBUTE_LOSS).to_numpy(), run.curve(keys.ATTRIBUTE_ACCURACY).to_numpy()
     phases = find_phases(step, loss, run.baseline, threshold)
-    end = find_plateau_end(step, loss, _standard_errors(table), run.baseline, threshold)
+    end = find_plateau_end(step, loss, _standard_errors(run), run.baseline, threshold)
     measures: dict[str, Any] = {"baseline": run.baseline, "plateau_threshold": threshold, **vars(phases)}
     measures |= {
         "plateau_end_status": end.status,
@@ -91,6 +87,6 @@ def phase_measures(run: Run, threshold: float | None = None) -> dict[str, Any]:
     return measures
 
 
-def _standard_errors(table: pd.DataFrame) -> np.ndarray:
-    column = "eval/seen/attribute_loss_standard_error"
-    return table[column].to_numpy() if column in table else np.zeros(len(table))
+def _standard_errors(run: Run) -> np.ndarray:
+    has_errors = run.has_curve(keys.LOSS_STANDARD_ERROR)
+    return run.curve(keys.LOSS_STANDARD_ERROR).to_numpy() if has_errors else np.zeros(len(run.evaluations))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from moefacts.analysis.runs import crossing
+from moefacts.runs.thresholds import crossing, first_below
 
 REACHED, NOT_REACHED, CANNOT_TELL = "reached", "not reached", "cannot tell"
 SPARSE_SHARE = 0.25  # more than this share of the plateau's end between two evaluations: too sparse
@@ -55,27 +55,26 @@ def find_plateau_end(
         threshold: the plateau has ended below this fraction of the baseline.
     """
     level, margin = threshold * baseline, _NORMAL_95 * standard_error
-    below = np.flatnonzero(loss < level)
-    first = int(below[0]) if len(below) else None
-    first_below = None if first is None else int(step[first])
-    earliest = np.flatnonzero(loss - margin < level)
-    if not len(earliest):
-        return PlateauEnd(NOT_REACHED, "the loss never fell below the threshold", first_below)
-    if earliest[0] == 0:
-        return PlateauEnd(CANNOT_TELL, "the curve begins below the threshold, or within its noise", first_below)
+    first = first_below(loss, level)
+    first_step = None if first is None else int(step[first])
+    earliest = first_below(loss - margin, level)
+    if earliest is None:
+        return PlateauEnd(NOT_REACHED, "the loss never fell below the threshold", first_step)
+    if earliest == 0:
+        return PlateauEnd(CANNOT_TELL, "the curve begins below the threshold, or within its noise", first_step)
     latest = _stays_below(loss + margin, level)
     if first is None or latest is None:
-        return PlateauEnd(CANNOT_TELL, "the loss ends within noise of the threshold", first_below)
+        return PlateauEnd(CANNOT_TELL, "the loss ends within noise of the threshold", first_step)
     end = crossing(step, loss, level, first)
     gap = step[first] - step[first - 1]
     if gap > SPARSE_SHARE * end:
-        return PlateauEnd(CANNOT_TELL, f"evaluations too sparse: {gap} steps apart where it ends", first_below)
-    low = min(end, crossing(step, loss - margin, level, int(earliest[0])))
+        return PlateauEnd(CANNOT_TELL, f"evaluations too sparse: {gap} steps apart where it ends", first_step)
+    low = min(end, crossing(step, loss - margin, level, earliest))
     high = max(end, crossing(step, loss + margin, level, latest))
     if high - low > WIDE_SHARE * end:
         reason = f"the loss hovers within noise of the threshold between steps {low:.0f} and {high:.0f}"
-        return PlateauEnd(CANNOT_TELL, reason, first_below)
-    return PlateauEnd(REACHED, "", first_below, end, low, high)
+        return PlateauEnd(CANNOT_TELL, reason, first_step)
+    return PlateauEnd(REACHED, "", first_step, end, low, high)
 
 
 def _stays_below(curve: np.ndarray, level: float) -> int | None:

@@ -6,12 +6,13 @@ from typing import Any
 import jinja2
 import yaml
 
-from moefacts import run_files
 from moefacts.analysis.figures import Drawing
+from moefacts.analysis.groups import Group
 from moefacts.analysis.phases import phase_measures
 from moefacts.analysis.plateau_end import CANNOT_TELL
-from moefacts.analysis.runs import Group, Run
-from moefacts.analysis.summary import MEANINGS, Estimate, cell, format_number, summarize_group
+from moefacts.analysis.summary import Estimate, cell, format_number, meanings, summarize_group
+from moefacts.runs.durable import write_durably
+from moefacts.runs.reader import Run
 
 
 def write_report(groups: list[Group], drawings: list[Drawing], path: Path, threshold: float | None) -> None:
@@ -26,7 +27,7 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         ],
         drawings=drawings,
         labels=[group.label for group in groups],
-        measures=[(key, [cell(key, s[key]) for s in summaries], meaning) for key, meaning in MEANINGS.items()],
+        measures=[(key, [cell(key, s.get(key)) for s in summaries], text) for key, text in meanings(groups).items()],
         runs=[_run_row(run) for run in runs],
         several_seeds=any(len(group.runs) > 1 for group in groups),
         commands=[run.manifest["command"] for run in runs]
@@ -34,7 +35,7 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         versions=", ".join(f"{name} {version}" for name, version in runs[0].manifest["versions"].items()),
         configs=[(group.label, yaml.safe_dump(group.runs[0].config, sort_keys=False)) for group in groups],
     )
-    run_files.write_durably(path, page.encode())
+    write_durably(path, page.encode())
 
 
 def page_template(name: str) -> jinja2.Template:
@@ -72,7 +73,7 @@ def _findings(
     else:
         plateau = f"The plateau began at step {format_number(start.mean)} and ended at step {format_number(end.mean)}."
     unsure = [
-        f"seed {run.config['seed']}: {found['plateau_end_reason']}"
+        f"seed {run.seed}: {found['plateau_end_reason']}"
         for run in group.runs
         if (found := phase_measures(run, threshold))["plateau_end_status"] == CANNOT_TELL
     ]
@@ -80,13 +81,14 @@ def _findings(
         plateau += f" When it ended cannot be told in {len(unsure)} of {len(group.runs)} runs ({'; '.join(unsure)})."
     accuracy, loss = measures["final_attribute_accuracy"], measures["unseen_final_loss_over_baseline"]
     assert accuracy is not None
-    assert loss is not None
     knowledge = f"At the end the model knew {100 * accuracy.mean:.1f}% of the attribute values of the people it saw."
-    unseen = f"On people it never saw, its loss was {format_number(loss.mean)} times the baseline"
-    if start is not None and measures["unseen_departure"] is not None:
-        unseen += ", having left it for good: it hallucinates."
-    else:
-        unseen += "; it has not left the baseline for good, so this is no hallucination."
+    unseen = ""
+    if loss is not None:
+        unseen = f"On people it never saw, its loss was {format_number(loss.mean)} times the baseline"
+        if start is not None and measures["unseen_departure"] is not None:
+            unseen += ", having left it for good: it hallucinates."
+        else:
+            unseen += "; it has not left the baseline for good, so this is no hallucination."
     auroc = measures["unseen_auroc"]
     confidence = (
         f"Its confidence told seen from unseen people with an AUROC of {format_number(auroc.mean)} (0.5 is chance)."
@@ -101,7 +103,7 @@ def _run_row(run: Run) -> dict[str, Any]:
     steps = run.evaluations.index[-1]
     return {
         "path": run.path,
-        "seed": run.config["seed"],
+        "seed": run.seed,
         "state": manifest["state"],
         "parameters": f"{counts['total']:,} / {counts['non_embedding']:,} / {counts['active']:,}",
         "biographies": f"{steps * run.config['training']['batch_size']:,}",

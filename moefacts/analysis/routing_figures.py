@@ -8,25 +8,22 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from moefacts import run_files
-from moefacts.analysis.runs import Run
-from moefacts.errors import UserError
+from moefacts.runs import tables
+from moefacts.runs.reader import Run
+from moefacts.runs.tables import ProbeTable
 
-_LOAD = "routing/layer_{layer}/load_fraction/expert_{expert}"
 _TOKENS_PER_LINE = 22
 
 
 def has_routing_tables(run: Run) -> bool:
     """True when the routing probe has been run."""
-    return all(run_files.routing_table(run.path, name).exists() for name in run_files.ROUTING_TABLES)
+    return all(table.path(run.path).exists() for table in tables.ROUTING)
 
 
-def _table(run: Run, name: str) -> pd.DataFrame:
-    path = run_files.routing_table(run.path, name)
-    try:
-        return pd.read_parquet(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged and cannot be read: {str(error).splitlines()[0]}") from None
+def _table(run: Run, table: ProbeTable) -> pd.DataFrame:
+    rows = table.read(run.path)
+    assert rows is not None  # ``has_routing_tables`` was asked first
+    return rows
 
 
 def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -47,13 +44,12 @@ def _heat_map(axes: Axes, table: pd.DataFrame, layer: int, colors: str, limits: 
 
 def load_over_training(run: Run) -> Figure:
     """Load fraction of every expert at every evaluation."""
-    layers = _layers(run)
-    num_experts = run.config["model"]["moe"]["num_experts"]
+    layers, num_experts = run.routed_layers, run.num_experts
     figure, panels = _panels(len(layers), 3.6, 2.6)
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.95, num_experts))
     for axes, layer in zip(panels, layers, strict=True):
         for expert in range(num_experts):
-            column = run.evaluations[_LOAD.format(layer=layer, expert=expert)]
+            column = run.load_fraction(layer, expert)
             axes.plot(column.index, column, color=colors[expert], linewidth=1)
         axes.axhline(1 / num_experts, color="black", linestyle="--", linewidth=0.8, label="equal load")
         axes.set_ylim(bottom=0)
@@ -64,13 +60,8 @@ def load_over_training(run: Run) -> Figure:
     return figure
 
 
-def _layers(run: Run) -> list[int]:
-    columns = [name for name in run.evaluations.columns if name.endswith("/importance_cv")]
-    return sorted(int(name.split("/")[1].removeprefix("layer_")) for name in columns)
-
-
 def _use(run: Run, kind: str) -> Figure:
-    table = _table(run, "use")
+    table = _table(run, tables.EXPERT_USE)
     table = table[table["kind"] == kind]
     layers = sorted(table["layer"].unique())
     figure, panels = _panels(len(layers), 4.2, 2.7)
@@ -93,7 +84,7 @@ def use_by_attribute(run: Run) -> Figure:
 
 def information(run: Run) -> Figure:
     """What the choice of experts tells about a token, against the same with permuted labels."""
-    table = _table(run, "information")
+    table = _table(run, tables.INFORMATION)
     layers = sorted(table["layer"].unique())
     figure, panels = _panels(len(layers), 3.2, 2.6)
     for axes, layer in zip(panels, layers, strict=True):
@@ -112,7 +103,7 @@ def information(run: Run) -> Figure:
 def saturation(run: Run) -> Figure:
     """How much of the final choice of experts stood at each checkpoint."""
     figure, axes = plt.subplots()
-    for layer, part in _table(run, "saturation").groupby("layer"):
+    for layer, part in _table(run, tables.SATURATION).groupby("layer"):
         axes.plot(part["step"], part["saturation"], marker="o", markersize=2.5, label=f"layer {layer}")
     moe = run.config["model"]["moe"]
     chance = moe["experts_per_token"] / moe["num_experts"]
@@ -126,7 +117,7 @@ def saturation(run: Run) -> Figure:
 
 def coactivation(run: Run) -> Figure:
     """Of the tokens with one expert, the share that also has another."""
-    table = _table(run, "coactivation")
+    table = _table(run, tables.COACTIVATION)
     layers = sorted(table["layer"].unique())
     figure, panels = _panels(max(1, len(layers)), 3.6, 3.0)
     for axes, layer in zip(panels, layers, strict=False):
@@ -139,7 +130,7 @@ def coactivation(run: Run) -> Figure:
 
 def ablation(run: Run) -> Figure:
     """What leaving out one expert does to the attribute loss."""
-    table = _table(run, "ablation")
+    table = _table(run, tables.ABLATION)
     layers = sorted(table["layer"].unique())
     bound = max(1e-9, float(table["loss_change"].abs().max()))
     figure, panels = _panels(len(layers), 4.2, 2.5)
@@ -152,9 +143,9 @@ def ablation(run: Run) -> Figure:
 
 def colored_biography(run: Run) -> Figure:
     """A biography, each token on the colour of its first-choice expert; one block of lines a layer."""
-    table = _table(run, "biography")
+    table = _table(run, tables.BIOGRAPHY)
     layers = sorted(table["layer"].unique())
-    num_experts = run.config["model"]["moe"]["num_experts"]
+    num_experts = run.num_experts
     colors = plt.get_cmap("tab20" if num_experts > 10 else "tab10")
     lines_per_layer = -(-int(table["position"].max() + 1) // _TOKENS_PER_LINE) + 1.2
     figure, axes = plt.subplots(figsize=(9.5, 0.21 * lines_per_layer * len(layers)))

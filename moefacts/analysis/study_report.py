@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from moefacts import run_files
 from moefacts.analysis.figures import Drawing
 from moefacts.analysis.report import page_template
+from moefacts.runs.durable import write_durably
 
 
 @dataclass(frozen=True)
@@ -33,4 +33,4 @@ def write_study_report(pages: Sequence[StudyPage], path: Path) -> None:
     """Write the page of one study or several."""
     title = pages[0].result["title"] if len(pages) == 1 else f"{len(pages)} studies and their verdicts"
     page = page_template("study.html").render(title=title, pages=pages)
-    run_files.write_durably(path, page.encode())
+    write_durably(path, page.encode())

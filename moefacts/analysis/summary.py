@@ -1,15 +1,18 @@
 """All measures of runs, and their mean and interval over seeds."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from moefacts.analysis.hallucination import hallucination_measures
+from moefacts.analysis.groups import Group
+from moefacts.analysis.hallucination import PROBED, hallucination_measures
 from moefacts.analysis.phases import phase_measures
-from moefacts.analysis.runs import Group, Run
+from moefacts.runs import keys
+from moefacts.runs.reader import Run
 
 # Key -> what it means, in the order of the tables.
 MEANINGS = {
@@ -34,9 +37,6 @@ MEANINGS = {
     "seen_calibration_error": "expected calibration error of whole values, seen people",
     "unseen_calibration_error": "the same, unseen people",
 }
-
-
-PROBED = ("unseen_auroc", "seen_calibration_error", "unseen_calibration_error")  # when training has ended
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,27 @@ def cell(key: str, estimate: Estimate | None) -> str:
 
 def measure_run(run: Run, threshold: float | None = None) -> dict[str, Any]:
     """Every measure of one run; None where it was not reached."""
-    return phase_measures(run, threshold) | hallucination_measures(run)
+    measures = phase_measures(run, threshold) | hallucination_measures(run)
+    for cohort in _other_cohorts(run):
+        for measure in (keys.ATTRIBUTE_LOSS, keys.ATTRIBUTE_ACCURACY):
+            measures[f"{cohort}_final_{measure}"] = float(run.curve(measure, cohort).iloc[-1])
+    return measures
+
+
+def _other_cohorts(run: Run) -> list[str]:
+    """The evaluated cohorts that ``MEANINGS`` has nothing of."""
+    standard = (keys.SEEN, keys.UNSEEN) if run.cohort == keys.SEEN else (keys.UNSEEN,)
+    return [cohort for cohort in run.cohorts if cohort not in standard]
+
+
+def meanings(groups: Sequence[Group]) -> dict[str, str]:
+    """Every measure of the runs, in the order of the tables, with what it means."""
+    cohorts = dict.fromkeys(cohort for group in groups for run in group.runs for cohort in _other_cohorts(run))
+    return MEANINGS | {
+        f"{cohort}_final_{measure}": f"{measure.replace('_', ' ')} of the cohort {cohort} at its last evaluation"
+        for cohort in cohorts
+        for measure in (keys.ATTRIBUTE_LOSS, keys.ATTRIBUTE_ACCURACY)
+    }
 
 
 def estimate(values: list[float | None]) -> Estimate | None:
@@ -99,13 +119,13 @@ def estimate(values: list[float | None]) -> Estimate | None:
 def summarize_group(group: Group, threshold: float | None = None) -> dict[str, Estimate | None]:
     """Every measure over the runs of a group."""
     measured = [measure_run(run, threshold) for run in group.runs]
-    return {key: estimate([measures[key] for measures in measured]) for key in MEANINGS}
+    return {key: estimate([measures.get(key) for measures in measured]) for key in meanings([group])}
 
 
 def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, Any]:
     """Everything for machines: ``runs`` and ``groups``; with one run its measures also stand at the top."""
     runs = [
-        {"path": str(run.path), "seed": run.config["seed"], "state": run.manifest["state"]}
+        {"path": str(run.path), "seed": run.seed, "state": run.manifest["state"]}
         | {"parameters": run.manifest["parameters"]}
         | measure_run(run, threshold)
         for group in groups

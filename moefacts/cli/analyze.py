@@ -24,8 +24,9 @@ def analyze(
 
     Runs that differ only in their seed are taken together, with intervals.
     """
-    from moefacts.analysis.runs import choose_runs, group_by_seed, read_run
+    from moefacts.analysis.groups import choose_runs, group_by_seed
     from moefacts.analysis.summary import as_json as measures_as_json
+    from moefacts.runs.reader import read_run
 
     if threshold is not None and not 0 < threshold < 1:
         raise UserError(f"--threshold {threshold} must lie between 0 and 1")
@@ -40,19 +41,19 @@ def analyze(
     groups = group_by_seed(read)
     folder = out or (_shown(paths[0]) if len(paths) == 1 else _shown(paths[0].parent) / ANALYSIS_FOLDER)
     if report:
-        from moefacts import run_files
         from moefacts.analysis.figures import draw_figures
         from moefacts.analysis.report import write_report
+        from moefacts.runs import layout
 
-        drawings = draw_figures(groups, folder / run_files.FIGURES, threshold)
-        write_report(groups, drawings, folder / run_files.REPORT, threshold)
+        drawings = draw_figures(groups, folder / layout.FIGURES, threshold)
+        write_report(groups, drawings, folder / layout.REPORT, threshold)
     _say_what_cannot_be_told(groups, threshold)
     if as_json:
         typer.echo(json.dumps(measures_as_json(groups, threshold), indent=2))
     else:
         _print_table(groups, threshold)
     if report:
-        typer.echo(f"report: {folder / run_files.REPORT}", err=as_json)
+        typer.echo(f"report: {folder / layout.REPORT}", err=as_json)
 
 
 def _is_analysis(path: Path) -> bool:
@@ -64,7 +65,7 @@ def _run_probes(runs) -> None:
     """Write what the report says about attention and experts, where it is missing. The command's only use of torch."""
     for run in runs:
         if run.missing_probes:
-            from moefacts.experiments.probe import probe_run
+            from moefacts.experiments.tasks.probe import probe_run
 
             try:
                 written = " and ".join(probe_run(run))
@@ -93,7 +94,7 @@ def _say_what_cannot_be_told(groups, threshold: float | None) -> None:
 def _print_table(groups, threshold: float | None) -> None:
     from rich.table import Table
 
-    from moefacts.analysis.summary import MEANINGS, cell, summarize_group
+    from moefacts.analysis.summary import cell, meanings, summarize_group
     from moefacts.cli.output import console
 
     summaries = [summarize_group(group, threshold) for group in groups]
@@ -101,6 +102,6 @@ def _print_table(groups, threshold: float | None) -> None:
     table.add_column("measure", no_wrap=True)
     for group in groups:
         table.add_column(f"{group.label} ({len(group.runs)} run{'s' if len(group.runs) > 1 else ''})", overflow="fold")
-    for key in MEANINGS:
-        table.add_row(key, *(cell(key, summary[key]) for summary in summaries))
+    for key in meanings(groups):
+        table.add_row(key, *(cell(key, summary.get(key)) for summary in summaries))
     console().print(table)

@@ -6,11 +6,7 @@ from typing import Annotated
 
 import typer
 
-_COHORTS = {
-    "seen": "was seen in training",
-    "unseen": "exists in the population but was never seen in training",
-    "new": "exists in the population but is kept for fine-tuning; not seen in training",
-}
+_NOBODY = "is nobody in the population; whatever the model says is made up"
 
 
 def ask(
@@ -21,12 +17,13 @@ def ask(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Ask a trained model about people: its top answers, their probabilities, the truth, and whether it saw them."""
-    from moefacts.experiments.run import load_run
+    from moefacts.experiments.tasks.materials import load_run
     from moefacts.probes.ask import ask as ask_model
     from moefacts.probes.ask import check_name
 
     _, materials = load_run(run, step)
     population = materials.batcher.population
+    trained_on = population.cohort(materials.batcher.cohort)
     for name in names:
         check_name(name, materials.batcher)
     replies = []
@@ -37,10 +34,21 @@ def ask(
         if as_json:
             replies.append({"name": name, "cohort": cohort, "answers": {a.attribute: vars(a) for a in answers}})
         else:
-            status = _COHORTS[cohort] if cohort else "is nobody in the population; whatever the model says is made up"
-            _print_answers(f"{name} {status}", answers, top)
+            _print_answers(f"{name} {_status(cohort, individual in trained_on)}", answers, top)
     if as_json:
         typer.echo(json.dumps(replies, indent=2))
+
+
+def _status(cohort: str | None, is_trained_on: bool) -> str:
+    """Who a person is to the model."""
+    from moefacts.runs.keys import NEW
+
+    if cohort is None:
+        return _NOBODY
+    if is_trained_on:
+        return "was seen in training"
+    purpose = " but is kept for fine-tuning; not" if cohort == NEW else " but was never"
+    return f"exists in the population{purpose} seen in training"
 
 
 def _print_answers(title: str, answers, top: int) -> None:

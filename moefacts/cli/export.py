@@ -12,7 +12,7 @@ def export(
     step: Annotated[int | None, typer.Option(help="Export the checkpoint of this step (default: the last).")] = None,
 ) -> None:
     """Write a trained model and its tokenizer as a folder that transformers' AutoModelForCausalLM loads."""
-    from moefacts.experiments.export import export_run
+    from moefacts.experiments.tasks.export import export_run
 
     architecture = export_run(run, out, step)
     typer.echo(f"{out}: {architecture}")

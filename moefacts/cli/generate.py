@@ -37,8 +37,8 @@ def _write(config, out: Path) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from moefacts.experiments.dataset import generate_dataset
-    from moefacts.presets import overrides_of
+    from moefacts.config.presets import overrides_of
+    from moefacts.experiments.tasks.dataset import generate_dataset
     from moefacts.training.interrupt import StopRequest
 
     overrides = overrides_of(config) or ["…"]  # settings from files of the user's own have no command of ours
@@ -65,7 +65,7 @@ def _print_preview(config, count: int) -> None:
     from rich.text import Text
 
     from moefacts.cli.output import console
-    from moefacts.experiments.dataset import preview
+    from moefacts.experiments.tasks.dataset import preview
 
     name_style, value_style = "bold cyan", "bold yellow"
     styles = {"FIRST_NAME": name_style, "MIDDLE_NAME": name_style, "LAST_NAME": name_style, "FIRST_VALUE": value_style}

@@ -8,9 +8,9 @@ from contextlib import nullcontext
 from typing import Any, NoReturn, TypeVar
 
 from moefacts.cli.signals import signals_passed_on
-from moefacts.config import load_config
+from moefacts.config.loader import load_config
+from moefacts.config.presets import CONFIG_MODULE, CONFIG_NAME, explain
 from moefacts.errors import UserError
-from moefacts.presets import CONFIG_MODULE, CONFIG_NAME, explain
 
 Loaded = TypeVar("Loaded")
 

@@ -13,8 +13,8 @@ def list_everything(
     from rich.table import Table
 
     from moefacts.cli.output import console
-    from moefacts.experiments.catalog import STUDIES
-    from moefacts.presets import GROUPS, preset_names
+    from moefacts.config.presets import GROUPS, preset_names
+    from moefacts.experiments.studies.catalog import STUDIES
 
     screen = console()
     for group in GROUPS:
@@ -38,18 +38,19 @@ def list_everything(
 
 
 def _describe(run: Path) -> tuple[str, ...]:
-    from moefacts import run_files
-    from moefacts.config import read_config
+    from moefacts.config.loader import read_config
     from moefacts.errors import UserError
+    from moefacts.runs import layout
+    from moefacts.runs.manifest import current_state, read_manifest
 
     try:
-        config = read_config(run / run_files.CONFIG)
-        manifest = run_files.read_manifest(run)
+        config = read_config(run / layout.CONFIG)
+        manifest = read_manifest(run)
     except UserError as error:
         return ("damaged", "", "", "", "", str(error))
-    steps = run_files.checkpoint_steps(run)
+    steps = layout.checkpoint_steps(run)
     return (
-        run_files.current_state(run, manifest),
+        current_state(run, manifest),
         f"{steps[-1] if steps else 0}/{config.training.steps}",
         f"{config.population.size:,}",
         config.model.preset,

@@ -9,7 +9,7 @@ import typer
 from moefacts.errors import UserError, check_choice
 
 if TYPE_CHECKING:
-    from moefacts.experiments.grid import Plan
+    from moefacts.experiments.engine.grid import Plan
 
 _ROOT = Path("runs")
 _HOURS_TO_REFUSE = 24
@@ -37,11 +37,11 @@ def reproduce(
     Further arguments are Hydra overrides for every run:  moefacts reproduce plateau-law model=moe_laptop
     """
     from moefacts.cli.launchers import find_launcher, launch_with_hydra, num_cores
-    from moefacts.experiments.catalog import find_studies
-    from moefacts.experiments.engine import launch_runs, runs_to_launch
-    from moefacts.experiments.estimates import estimate
-    from moefacts.experiments.grid import make_plan
-    from moefacts.experiments.study import SCALES
+    from moefacts.experiments.engine.estimates import estimate
+    from moefacts.experiments.engine.grid import make_plan
+    from moefacts.experiments.engine.launch import launch_runs, runs_to_launch
+    from moefacts.experiments.engine.study import SCALES
+    from moefacts.experiments.studies.catalog import find_studies
     from moefacts.training.interrupt import Interrupted
 
     check_choice("--scale", scale, SCALES)
@@ -83,7 +83,7 @@ def reproduce(
 def _write_pages(plans: Iterable["Plan"], num_studies: int, out: Path | None) -> None:
     """Results and verdicts of every study as it comes, and of several one page; incomplete ones end in exit code 1."""
     from moefacts.analysis.study_report import write_study_report
-    from moefacts.experiments.results import write_results
+    from moefacts.experiments.engine.results import write_results
 
     pages = []
     for plan in plans:
@@ -119,8 +119,8 @@ def _refuse_endless(seconds: float, estimates, scale: str) -> None:
 
 
 def _announce(plan, expected, retry_failed: bool) -> None:
-    from moefacts.experiments.grid import FAILED, FINISHED
-    from moefacts.experiments.grid_progress import clock
+    from moefacts.experiments.engine.grid_progress import clock
+    from moefacts.runs.manifest import FAILED, FINISHED
 
     runs = plan.distinct()
     parts = [f"{len(runs)} runs", f"{len(plan.distinct(FINISHED))} finished", f"{len(expected.seconds)} to train"]
@@ -136,7 +136,7 @@ def _print_plan(plan, expected) -> None:
     from rich.table import Table
 
     from moefacts.cli.output import console
-    from moefacts.experiments.grid_progress import clock
+    from moefacts.experiments.engine.grid_progress import clock
 
     seconds, tokens = dict(_by_path(expected.seconds)), dict(_by_path(expected.tokens))
     table = Table(box=None, pad_edge=False, header_style="bold", title=f"{plan.study.name}, scale {plan.scale}")
@@ -148,7 +148,7 @@ def _print_plan(plan, expected) -> None:
         most, expected_steps = run.config.training.steps, run.expected_steps
         steps = f"{most:,}" if expected_steps == most else f"about {expected_steps:,}, at most {most:,}"
         left = (steps, f"{tokens[run.path]:,.0f}", clock(seconds[run.path])) if run.path in seconds else ()
-        differs = (escape(varied[run.path]),) if "what differs" in texts else ()
+        differs = (escape(varied.get(run.path, "needed first")),) if "what differs" in texts else ()
         table.add_row(run.path.name, *differs, run.state, *left)
     screen = console()
     screen.print(table)
@@ -164,7 +164,7 @@ def _print_total(plans, estimates) -> None:
     from rich.table import Table
 
     from moefacts.cli.output import console
-    from moefacts.experiments.grid_progress import clock
+    from moefacts.experiments.engine.grid_progress import clock
 
     table = Table(box=None, pad_edge=False, header_style="bold", title="all of them")
     for column in ("study", "in the paper", "runs to train", "steps", "time"):
@@ -187,8 +187,8 @@ def _by_path(pairs):
 def _print_verdicts(page, plan) -> None:
     from rich.table import Table
 
-    from moefacts import run_files
     from moefacts.cli.output import console
+    from moefacts.runs import layout
 
     colors = {"holds": "green", "does not hold": "red"}
     screen = console()
@@ -214,4 +214,4 @@ def _print_verdicts(page, plan) -> None:
     for run in result["missing"]:
         log = f"; its log: {plan.out / 'logs' / run['run']}.log" if run["log"] else ""
         screen.print(f"missing: {run['run']}: {run['state']}{log}", markup=False)
-    screen.print(f"report: {plan.out / run_files.REPORT}", markup=False)
+    screen.print(f"report: {plan.out / layout.REPORT}", markup=False)

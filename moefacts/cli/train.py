@@ -9,7 +9,7 @@ import typer
 from moefacts.errors import UserError
 
 if TYPE_CHECKING:
-    from moefacts.config import RunConfig
+    from moefacts.config.schema import RunConfig
 
 _HYDRA_WRITES_NOTHING = [
     "hydra.output_subdir=null",
@@ -57,12 +57,12 @@ def _train(arguments: list[str], resume: Path | None) -> None:
         return
     if arguments:
         raise UserError(f"--resume goes on with the run's own configuration; drop {' '.join(arguments)}")
-    from moefacts import run_files
-    from moefacts.config import read_config
+    from moefacts.config.loader import read_config
+    from moefacts.runs import layout
 
     if not resume.is_dir():
         raise UserError(f"there is no run directory {resume}")
-    config = read_config(resume / run_files.CONFIG)
+    config = read_config(resume / layout.CONFIG)
     config.run.dir = str(resume)
     _train_one(config)
 
@@ -70,7 +70,7 @@ def _train(arguments: list[str], resume: Path | None) -> None:
 def _check_every_job(arguments: list[str]) -> None:
     """Compose and check all runs of a sweep, so that a wrong value is found before the first one has trained."""
     from moefacts.cli.hydra_bridge import run_with_hydra
-    from moefacts.config import load_config
+    from moefacts.config.loader import load_config
 
     if not {"-m", "--multirun"} & set(arguments):
         return
@@ -102,7 +102,7 @@ def _writing_nothing(arguments: list[str]) -> list[str]:
 
 
 def _train_one(config: "RunConfig") -> None:
-    from moefacts.experiments.run import execute
+    from moefacts.experiments.tasks.train import execute
     from moefacts.training.distributed import is_main
 
     run = execute(config)

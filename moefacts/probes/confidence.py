@@ -1,41 +1,34 @@
 """How sure a trained model is, person by person and attribute by attribute: a table for the analysis."""
 
-from dataclasses import fields
-from pathlib import Path
-
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
+import pandas as pd
 
-from moefacts import run_files
+from moefacts.runs.tables import CONFIDENCE, VALUE_MEASURES
 from moefacts.synthetic_data.pools import ATTRIBUTES
-from moefacts.training.distributed import is_main
-from moefacts.training.evaluation import Evaluator, ValueMeasures
-from moefacts.training.loop import EVALUATED_COHORTS, Trainer
+from moefacts.training.evaluation import Evaluator, Measure
 
 
-def write_confidence(run: Path, trainer: Trainer) -> None:
-    """Write ``probes/confidence.parquet``: a row for every evaluated biography and attribute. All processes call it.
+def confidence_table(measure: Measure, evaluators: dict[str, Evaluator], step: int) -> pd.DataFrame:
+    """One row for every evaluated biography and attribute. Every process of a run must call it.
 
-    Columns: cohort, biography, individual, attribute, step, and every field of ``ValueMeasures``.
+    Args:
+        measure: applies an evaluator to the model after training.
+        evaluators: cohort -> its evaluation biographies.
+        step: of the model.
+
+    Returns:
+        The columns of ``runs.tables.CONFIDENCE``.
     """
-    evaluation = trainer.config.evaluation
     tables = []
-    for cohort in EVALUATED_COHORTS:
-        evaluator = Evaluator(trainer.batcher, cohort, evaluation.biographies, evaluation.batch_size)
-        measures = evaluator.measure(trainer.predictor, trainer.step.autocast())
-        num_rows = len(evaluator.plan) * len(ATTRIBUTES)
+    for cohort, evaluator in evaluators.items():
+        measures = measure(evaluator)
+        num_biographies = len(evaluator.plan)
         columns = {
-            "cohort": pa.array([cohort] * num_rows),
-            "biography": pa.array(np.repeat(np.arange(len(evaluator.plan)), len(ATTRIBUTES))),
-            "individual": pa.array(np.repeat(evaluator.plan.individual_B, len(ATTRIBUTES))),
-            "attribute": pa.array(list(ATTRIBUTES) * len(evaluator.plan)),
-            "step": pa.array(np.full(num_rows, trainer.state.step)),
+            "cohort": cohort,
+            "biography": np.repeat(np.arange(num_biographies), len(ATTRIBUTES)),
+            "individual": np.repeat(evaluator.plan.individual_B, len(ATTRIBUTES)),
+            "attribute": list(ATTRIBUTES) * num_biographies,
+            "step": step,
         }
-        columns |= {field.name: pa.array(getattr(measures, field.name).ravel()) for field in fields(ValueMeasures)}
-        tables.append(pa.table(columns))
-    if not is_main():
-        return
-    target = run / run_files.PROBES / run_files.CONFIDENCE
-    target.parent.mkdir(exist_ok=True)
-    run_files.write_durably(target, lambda temporary: pq.write_table(pa.concat_tables(tables), temporary))
+        tables.append(pd.DataFrame(columns | {name: getattr(measures, name).ravel() for name in VALUE_MEASURES}))
+    return pd.concat(tables, ignore_index=True)[list(CONFIDENCE.columns)]

@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import torch
 
-from moefacts import run_files
 from moefacts.models.moe import MixtureOfExperts
 from moefacts.models.transformer import DecoderLayer, Transformer
+from moefacts.runs import layout, tables
+from moefacts.runs.tables import ProbeTable
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.biography import Role
 from moefacts.synthetic_data.pools import ATTRIBUTES
@@ -147,7 +148,7 @@ def coactivation_table(choices: dict[int, LayerChoices]) -> pd.DataFrame:
             rows += [
                 {"layer": layer, "expert": i, "other": j, "share": share_EE[i, j]} for j in range(num_experts) if i != j
             ]
-    return pd.DataFrame(rows, columns=["layer", "expert", "other", "share"])
+    return pd.DataFrame(rows, columns=list(tables.COACTIVATION.columns))
 
 
 def overlap(first: LayerChoices, second: LayerChoices) -> float:
@@ -161,7 +162,7 @@ def saturation_table(
 ) -> pd.DataFrame:
     """Overlap of every checkpoint's choices with those of the last, whose weights ``model`` holds in the end."""
     rows = []
-    for step in run_files.checkpoint_steps(run):
+    for step in layout.checkpoint_steps(run):
         load_weights(run, step, model)
         _, choices = collect(model, evaluator)
         rows += [{"step": step, "layer": layer, "saturation": overlap(choices[layer], last[layer])} for layer in last]
@@ -220,21 +221,17 @@ def _mixtures(model: Transformer) -> Iterator[tuple[int, MixtureOfExperts]]:
             yield number, layer.feed_forward
 
 
-def write_routing(run: Path, model: Transformer, batcher: Batcher) -> None:
-    """Write all tables of a trained mixture into ``probes/routing_*.parquet``."""
-    evaluator = Evaluator(batcher, "seen", NUM_BIOGRAPHIES, _BATCH_SIZE)
+def routing_tables(run: Path, model: Transformer, batcher: Batcher) -> dict[ProbeTable, pd.DataFrame]:
+    """All tables of a trained mixture, whose last weights ``model`` holds before and after."""
+    evaluator = Evaluator(batcher, batcher.cohort, NUM_BIOGRAPHIES, _BATCH_SIZE)
     tokens, choices = collect(model, evaluator)
     vocabulary = [{"layer": n, "specialisation": vocabulary_specialisation(tokens, c)} for n, c in choices.items()]
-    tables = {
-        "use": use_table(tokens, choices),
-        "information": information_table(tokens, choices),
-        "vocabulary": pd.DataFrame(vocabulary),
-        "coactivation": coactivation_table(choices),
-        "ablation": ablation_table(model, evaluator),
-        "biography": biography_table(model, batcher),
-        "saturation": saturation_table(run, model, evaluator, choices),
+    return {
+        tables.EXPERT_USE: use_table(tokens, choices),
+        tables.INFORMATION: information_table(tokens, choices),
+        tables.VOCABULARY: pd.DataFrame(vocabulary),
+        tables.COACTIVATION: coactivation_table(choices),
+        tables.ABLATION: ablation_table(model, evaluator),
+        tables.BIOGRAPHY: biography_table(model, batcher),
+        tables.SATURATION: saturation_table(run, model, evaluator, choices),
     }
-    assert set(tables) == set(run_files.ROUTING_TABLES)
-    (run / run_files.PROBES).mkdir(exist_ok=True)
-    for name, table in tables.items():
-        run_files.write_durably(run_files.routing_table(run, name), table.to_parquet)

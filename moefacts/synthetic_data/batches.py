@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from moefacts.synthetic_data.biography import BiographyPlan, PieceCatalog, Role, tokenize_pieces
+from moefacts.synthetic_data.cohorts import SEEN
 from moefacts.synthetic_data.distribution import Distribution
 from moefacts.synthetic_data.population import Population
 from moefacts.synthetic_data.sampling import training_plan
@@ -94,6 +95,17 @@ class Batcher:
         self._start_Q = torch.from_numpy(table.start_Q).to(device)
         padding = np.array([[tokenizer.padding_id, Role.PADDING, -1, -1]])
         self._field_F4 = torch.from_numpy(np.concatenate([table.field_F4, padding])).to(device)
+
+    @property
+    def cohort(self) -> str:
+        """The cohort that training draws from."""
+        return SEEN if self.distribution is None else self.distribution.config.cohort
+
+    def buckets(self) -> dict[str, range]:
+        """The individuals of that cohort by how often they are shown; nothing when that is equally often."""
+        start = self.population.cohort(self.cohort).start
+        ranks = {} if self.distribution is None else self.distribution.buckets()
+        return {name: range(start + part.start, start + part.stop) for name, part in ranks.items()}
 
     @property
     def longest(self) -> int:

@@ -1,6 +1,6 @@
 """Who training shows how often: every distribution of the study (section 1), and an adaptive curriculum.
 
-People are numbered by rank within the cohort *seen*, from 0, the likeliest first.
+People are numbered by rank within the cohort that is trained on, from 0, the likeliest first.
 
 Shape legend: P people, B biographies.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from moefacts.errors import UserError, check_at_least, check_choice
+from moefacts.synthetic_data.cohorts import SEEN
 from moefacts.synthetic_data.randomness import random_below, random_bits
 
 # Every kind with the settings it needs; ``growth`` may be null.
@@ -29,23 +30,25 @@ _TABLE_TOTAL = 1 << 62
 class SamplingConfig:
     """Who training shows (``kind`` and the settings of that kind, null for the others), and in how many ways.
 
+    ``cohort`` names the people that training draws from; an epoch is one biography for each of them.
     ``templates_per_individual`` limits each person's and attribute's training templates. Without ``shuffle_sentences``
     a person's sentences always come in the same order, which differs from person to person: one order for everybody
     would let a model read the attribute off the place of its sentence.
     """
 
-    kind: str
-    exponent: float | None
-    num_celebrities: int | None
-    celebrity_weight: float | None
-    warmup_individuals: int | None
-    warmup_epochs: float | None
-    num_groups: int | None
-    num_repeats: int | None
-    initial_individuals: int | None
-    growth: float | None
-    templates_per_individual: int | None
-    shuffle_sentences: bool
+    kind: str = "uniform"
+    exponent: float | None = None
+    num_celebrities: int | None = None
+    celebrity_weight: float | None = None
+    warmup_individuals: int | None = None
+    warmup_epochs: float | None = None
+    num_groups: int | None = None
+    num_repeats: int | None = None
+    initial_individuals: int | None = None
+    growth: float | None = None
+    templates_per_individual: int | None = None
+    shuffle_sentences: bool = True
+    cohort: str = SEEN
 
     def check(self, num_people: int, steps: int) -> None:
         """Raise ``UserError`` when a value makes no sense for ``num_people`` people and ``steps`` steps."""
@@ -66,7 +69,8 @@ class SamplingConfig:
             value, limit = getattr(self, key), most.get(key, num_people)
             if value is not None and value > limit:
                 raise UserError(
-                    f"sampling.{key}={value} is too large for population.size={num_people}; it must be at most {limit}"
+                    f"sampling.{key}={value} is too large for the {num_people} people of the cohort {self.cohort}; "
+                    f"it must be at most {limit}"
                 )
         if self.num_groups is not None and self.num_repeats is not None and self.num_groups * self.num_repeats > steps:
             raise UserError(
@@ -94,6 +98,8 @@ class SamplingConfig:
             settings["templates_per_individual"] = self.templates_per_individual
         if not self.shuffle_sentences:
             settings["shuffle_sentences"] = "false"
+        if self.cohort != SEEN:
+            settings["cohort"] = self.cohort
         return " ".join(f"sampling.{key}={value}" for key, value in settings.items() if value is not None)
 
 
@@ -101,7 +107,7 @@ class Distribution:
     """Who is shown: a pure function of the settings, the step and, if adaptive, how many people are active."""
 
     def __init__(self, config: SamplingConfig, num_people: int, steps: int):
-        """``num_people`` is the size of the cohort *seen*, ``steps`` the length of training."""
+        """``num_people`` is the size of the cohort that is trained on, ``steps`` the length of training."""
         self.config = config
         self.num_people = num_people
         self.steps = steps
@@ -165,7 +171,7 @@ class Distribution:
         return size
 
     def buckets(self) -> dict[str, range]:
-        """People by how often they are shown; nothing when that is equally often."""
+        """Ranks by how often they are shown; nothing when that is equally often."""
         config, everyone = self.config, range(self.num_people)
         if config.kind == "power_law":
             return {name: _part(self.num_people, part, 3) for part, name in enumerate(("head", "middle", "tail"))}

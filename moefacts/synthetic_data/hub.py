@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from moefacts.errors import UserError
-from moefacts.folders import new_folder
+from moefacts.runs.durable import new_folder
 from moefacts.synthetic_data.biography import PIECES_PER_SENTENCE, BiographyPlan, PieceCatalog
 from moefacts.synthetic_data.distribution import Distribution
 from moefacts.synthetic_data.pools import ATTRIBUTES
@@ -247,7 +247,7 @@ def _card_text(population: Population, splits: list[Split], cohorts: list[str], 
         size_category=next((name for bound, name in bounds if num_rows < bound), "1M<n<10M"),
         biography_files=listing("biographies", [split.name for split in splits]),
         population_files=listing("population", cohorts),
-        cohorts=" / ".join(f"{population.cohort_sizes[cohort]:,}" for cohort in COHORTS),
+        cohorts=" / ".join(f"{len(population.cohort(cohort)):,}" for cohort in COHORTS),
         baseline=population.no_knowledge_baseline,
         fingerprint=population.fingerprint,
         **card,

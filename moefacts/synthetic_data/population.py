@@ -8,24 +8,45 @@ from functools import cached_property
 
 import numpy as np
 
-from moefacts.errors import UserError, check_at_least
+from moefacts.errors import UserError, check_at_least, check_choice
+from moefacts.synthetic_data.cohorts import COHORTS, NEW, SEEN, UNSEEN, CohortConfig, check_cohorts, cohort_ranges
 from moefacts.synthetic_data.pools import ATTRIBUTES, Pools, PoolSizes, load_pools
 from moefacts.synthetic_data.randomness import random_below, random_permutation, stream_key
 from moefacts.synthetic_data.templates import Templates, load_templates
 
-COHORTS = ("seen", "unseen", "new")
 _MAX_SPLITS = 1 << 16
 
 
 @dataclass
 class PopulationConfig:
-    """Sizes of a population: ``size`` people are trained on, ``unseen`` never, ``new`` are kept for fine-tuning."""
+    """Sizes of a population: ``size`` people are trained on, ``unseen`` never, ``new`` are kept for fine-tuning.
+
+    ``cohorts`` names parts of these three, to be trained on or evaluated by themselves.
+    """
 
     size: int
     unseen: int
     new: int
     held_out_templates: int
     pools: PoolSizes
+    cohorts: dict[str, CohortConfig] | None = None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many people each built-in cohort has."""
+        return {SEEN: self.size, UNSEEN: self.unseen, NEW: self.new}
+
+    def cohort_size(self, name: str) -> int:
+        """How many people a cohort has.
+
+        Raises:
+            UserError: there is no such cohort, or nobody is in it.
+        """
+        ranges = cohort_ranges(self.cohorts or {}, self.sizes)
+        check_choice("cohort", name, ranges)
+        if not len(ranges[name]):
+            raise UserError(f"nobody is in the cohort {name}; raise population.{name}")
+        return len(ranges[name])
 
     def check(self) -> None:
         """Raise ``UserError`` when a size makes no sense by itself."""
@@ -33,6 +54,7 @@ class PopulationConfig:
         check_at_least("population.unseen", self.unseen, 1)
         check_at_least("population.new", self.new, 0)
         check_at_least("population.held_out_templates", self.held_out_templates, 1)
+        check_cohorts(self.cohorts or {}, self.sizes)
 
 
 class TemplateSplits:
@@ -72,7 +94,7 @@ class Population:
     pools: Pools
     templates: Templates
     splits: TemplateSplits
-    cohort_sizes: dict[str, int]
+    cohorts: dict[str, range]
     name_P3: np.ndarray
     value_PA: np.ndarray
     split_PA: np.ndarray
@@ -81,17 +103,12 @@ class Population:
         return len(self.name_P3)
 
     def cohort(self, name: str) -> range:
-        """The individuals of the cohort ``seen``, ``unseen`` or ``new``; the three are disjoint."""
-        start = 0
-        for cohort in COHORTS:
-            if cohort == name:
-                return range(start, start + self.cohort_sizes[cohort])
-            start += self.cohort_sizes[cohort]
-        raise KeyError(name)
+        """The individuals of a cohort: ``seen``, ``unseen``, ``new``, which are disjoint, or a named part of them."""
+        return self.cohorts[name]
 
     def cohort_of(self, individual: int) -> str:
-        """The cohort that ``individual`` belongs to."""
-        return next(cohort for cohort in COHORTS if individual in self.cohort(cohort))
+        """Which of ``seen``, ``unseen`` and ``new`` has ``individual``."""
+        return next(name for name in COHORTS if individual in self.cohorts[name])
 
     def full_name(self, individual: int) -> str:
         """First, middle and last name, separated by spaces."""
@@ -131,7 +148,7 @@ class Population:
         texts += [tuple(t.fill("[name]", "[value]") for t in self.templates[attribute]) for attribute in ATTRIBUTES]
         for entries in texts:
             digest.update("\n".join(entries).encode() + b"\0")
-        digest.update(repr([self.cohort_sizes[cohort] for cohort in COHORTS]).encode())
+        digest.update(repr([len(self.cohorts[cohort]) for cohort in COHORTS]).encode())
         for table, dtype in ((self.name_P3, "<i2"), (self.value_PA, "<i4"), (self.split_PA, "<u2")):
             digest.update(np.ascontiguousarray(table, dtype=dtype).data)
         return digest.hexdigest()
@@ -147,8 +164,7 @@ def build_population(config: PopulationConfig, seed: int) -> Population:
     pools = load_pools(config.pools)
     templates = load_templates(pools)
     splits = TemplateSplits(len(templates[ATTRIBUTES[0]]), config.held_out_templates)
-    sizes = {"seen": config.size, "unseen": config.unseen, "new": config.new}
-    num_people = sum(sizes.values())
+    num_people = sum(config.sizes.values())
     if num_people > pools.num_names:
         raise UserError(
             f"population.size={config.size} with {config.unseen} unseen and {config.new} new people needs {num_people} "
@@ -164,4 +180,5 @@ def build_population(config: PopulationConfig, seed: int) -> Population:
     for a, attribute in enumerate(ATTRIBUTES):
         value_PA[:, a] = random_below(stream_key(seed, "value", attribute), person_P, len(pools.values(attribute)))
         split_PA[:, a] = random_below(stream_key(seed, "split", attribute), person_P, len(splits))
-    return Population(seed, pools, templates, splits, sizes, name_P3, value_PA, split_PA)
+    cohorts = cohort_ranges(config.cohorts or {}, config.sizes)
+    return Population(seed, pools, templates, splits, cohorts, name_P3, value_PA, split_PA)

@@ -10,6 +10,7 @@ import numpy as np
 
 from moefacts.errors import UserError
 from moefacts.synthetic_data.biography import BiographyPlan
+from moefacts.synthetic_data.cohorts import SEEN
 from moefacts.synthetic_data.distribution import Distribution, SamplingConfig
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.population import Population
@@ -21,7 +22,7 @@ _NUM_TEMPLATE_ORDERS = 4096
 
 
 def training_distribution(config: SamplingConfig, population: Population, steps: int) -> Distribution:
-    """The distribution that ``config`` asks for, over the cohort *seen* of ``population``.
+    """The distribution that ``config`` asks for, over the cohort of ``population`` that it names.
 
     Raises:
         UserError: there are fewer training templates than each individual is to have.
@@ -32,7 +33,7 @@ def training_distribution(config: SamplingConfig, population: Population, steps:
             f"sampling.templates_per_individual={config.templates_per_individual} is too large; "
             f"each individual has {num_trained} training templates per attribute"
         )
-    return Distribution(config, len(population.cohort("seen")), steps)
+    return Distribution(config, len(population.cohort(config.cohort)), steps)
 
 
 def training_plan(
@@ -42,19 +43,21 @@ def training_plan(
     distribution: Distribution | None = None,
     num_active: int | None = None,
 ) -> BiographyPlan:
-    """The batch of ``step``: people of the cohort *seen*, with replacement, in their training templates.
+    """The batch of ``step``: people of the cohort that is trained on, with replacement, in their training templates.
 
     Args:
-        distribution: who is drawn how often, and in how many ways; None means uniform, in all ways.
+        distribution: who is drawn how often, and in how many ways; None means all *seen* people uniformly, in all ways.
         num_active: how many people an adaptive curriculum trains on; None means as many as it begins with.
     """
-    seen, key = population.cohort("seen"), ("train", step)
+    key = ("train", step)
     individual_key = stream_key(population.seed, *key, "individual")
     if distribution is None:
-        rank_B = random_below(individual_key, np.arange(batch_size), len(seen))
-        return _plan(population, key, seen.start + rank_B, population.splits.trained_SJ)
+        people = population.cohort(SEEN)
+        rank_B = random_below(individual_key, np.arange(batch_size), len(people))
+        return _plan(population, key, people.start + rank_B, population.splits.trained_SJ)
+    people = population.cohort(distribution.config.cohort)
     rank_B = distribution.draw(individual_key, step, batch_size, num_active)
-    return _plan(population, key, seen.start + rank_B, population.splits.trained_SJ, distribution.config)
+    return _plan(population, key, people.start + rank_B, population.splits.trained_SJ, distribution.config)
 
 
 def evaluation_plan(

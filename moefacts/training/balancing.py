@@ -6,6 +6,7 @@ from torch import Tensor
 from moefacts.models import routing_losses
 from moefacts.models.moe import MixtureOfExperts, Router, Routing
 from moefacts.models.transformer import DecoderLayer, Transformer
+from moefacts.runs import keys
 from moefacts.training.distributed import from_all, total, world_size
 
 _LOSSES = {
@@ -57,13 +58,13 @@ def gathered(routing: Routing) -> Routing:
 
 
 def summarize_routings(routings: dict[int, Routing]) -> dict[str, float]:
-    """Metrics of every layer: ``routing/layer_1/importance_cv``, …, ``routing/layer_1/load_fraction/expert_0``, …"""
+    """Metrics of every layer and expert, under ``keys.routing_key``."""
     record: dict[str, float] = {}
     for number, routing in routings.items():
         for name, value in routing_losses.load_measures(routing).items():
-            key = f"routing/layer_{number}/{name.removesuffix('_E')}"
             if name.endswith("_E"):
-                record |= {f"{key}/expert_{expert}": share for expert, share in enumerate(value.tolist())}
+                measure = name.removesuffix("_E")
+                record |= {keys.routing_key(number, measure, e): share for e, share in enumerate(value.tolist())}
             else:
-                record[key] = value.item()
+                record[keys.routing_key(number, name)] = value.item()
     return record

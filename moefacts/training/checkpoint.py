@@ -12,9 +12,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from moefacts import run_files
+from moefacts.config.sections import CheckpointConfig
 from moefacts.errors import UserError
-from moefacts.training.config import CheckpointConfig
+from moefacts.runs import layout
+from moefacts.runs.durable import sync_folder, write_durably
+from moefacts.runs.manifest import read_json
 from moefacts.training.distributed import is_main, sharded_like, whole
 from moefacts.training.optimizer import load_optimizer_tensors, optimizer_tensors
 
@@ -23,7 +25,10 @@ MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.j
 
 @dataclass
 class LoopState:
-    """What the loop knows besides weights and optimizer; everything random is a function of the step."""
+    """What the loop knows besides weights and optimizer; everything random is a function of the step.
+
+    A default is what a checkpoint of an earlier version, which does not have the entry, stands for.
+    """
 
     step: int = 0
     tokens: int = 0
@@ -52,7 +57,7 @@ def save_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimize
     """
     weights = _whole_tensors(model.state_dict())  # first: it returns a sharded model to its shards
     moments = _whole_tensors(optimizer_tensors(model, optimizer))
-    target = run_files.checkpoint_folder(run, state.step)
+    target = layout.checkpoint_folder(run, state.step)
     if target.exists() or not is_main():
         return
     temporary = target.with_name(f".{target.name}.tmp")
@@ -61,12 +66,12 @@ def save_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimize
     try:
         _save_tensors(temporary / MODEL, weights)
         _save_tensors(temporary / OPTIMIZER, moments)
-        run_files.write_durably(temporary / STATE, json.dumps(dataclasses.asdict(state)).encode())
+        write_durably(temporary / STATE, json.dumps(dataclasses.asdict(state)).encode())
         os.rename(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    run_files.sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
 def _whole_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -84,7 +89,7 @@ def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
         except SafetensorError as error:
             raise disk_error(error, path) from error
 
-    run_files.write_durably(path, write)
+    write_durably(path, write)
 
 
 def disk_error(error: Exception, path: Path) -> OSError:
@@ -96,12 +101,12 @@ def disk_error(error: Exception, path: Path) -> OSError:
 
 def prune_checkpoints(run: Path, schedule: set[int], keep_optimizer: int) -> None:
     """Drop checkpoints outside the schedule, but not the newest; drop optimizer states but for the newest few."""
-    steps = run_files.checkpoint_steps(run)
+    steps = layout.checkpoint_steps(run)
     for step in steps[:-1]:
         if step not in schedule:
-            shutil.rmtree(run_files.checkpoint_folder(run, step))
+            shutil.rmtree(layout.checkpoint_folder(run, step))
     for step in [step for step in steps if step in schedule or step == steps[-1]][:-keep_optimizer]:
-        (run_files.checkpoint_folder(run, step) / OPTIMIZER).unlink(missing_ok=True)
+        (layout.checkpoint_folder(run, step) / OPTIMIZER).unlink(missing_ok=True)
 
 
 def load_weights(run: Path, step: int, model: nn.Module) -> None:
@@ -110,7 +115,7 @@ def load_weights(run: Path, step: int, model: nn.Module) -> None:
     Raises:
         UserError: the checkpoint is damaged or does not fit the model.
     """
-    tensors = _load_tensors(run_files.checkpoint_folder(run, step) / MODEL)
+    tensors = _load_tensors(layout.checkpoint_folder(run, step) / MODEL)
     try:
         own = model.state_dict()
         model.load_state_dict({name: sharded_like(tensor, own.get(name)) for name, tensor in tensors.items()})
@@ -124,26 +129,26 @@ def load_checkpoint(run: Path, step: int, model: nn.Module, optimizer: torch.opt
     Raises:
         UserError: the checkpoint is damaged, saying which folder to remove to fall back on the one before.
     """
-    folder = run_files.checkpoint_folder(run, step)
+    folder = layout.checkpoint_folder(run, step)
     try:
         load_weights(run, step, model)
         load_optimizer_tensors(model, optimizer, _load_tensors(folder / OPTIMIZER))
         return _load_state(folder / STATE, step)
     except (UserError, KeyError, TypeError) as error:
-        earlier = [s for s in run_files.checkpoint_steps(run) if s < step and _has_optimizer(run, s)]
+        earlier = [s for s in layout.checkpoint_steps(run) if s < step and _has_optimizer(run, s)]
         way_out = f"remove {folder} to resume from step {earlier[-1]}" if earlier else "the run must be trained anew"
         raise UserError(f"cannot resume from step {step}: {error}; {way_out}") from None
 
 
 def _load_state(path: Path, step: int) -> LoopState:
-    values = run_files.read_json(path, "checkpoint")
-    if values.keys() != vars(LoopState()).keys() or values["step"] != step:
+    values = read_json(path, "checkpoint")
+    if not values.keys() <= vars(LoopState()).keys() or values.get("step") != step:
         raise UserError(f"{path} is damaged: it is not the state of step {step}")
     return LoopState(**values)
 
 
 def _has_optimizer(run: Path, step: int) -> bool:
-    return (run_files.checkpoint_folder(run, step) / OPTIMIZER).exists()
+    return (layout.checkpoint_folder(run, step) / OPTIMIZER).exists()
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:

@@ -1,14 +1,17 @@
 """The adaptive curriculum: train on some people until their plateau is over, then on more. Not in the study."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
-from moefacts.config import RunConfig
-from moefacts.models.transformer import ModelOutput
+from moefacts.config.schema import RunConfig
+from moefacts.runs import keys
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.training.evaluation import Evaluator
 
-ACTIVE_LOSS = "eval/active/attribute_loss"
+if TYPE_CHECKING:
+    from moefacts.training.evaluators import Moment
+
+_LOSS = keys.evaluation_key(keys.ACTIVE, keys.ATTRIBUTE_LOSS)
+_ACCURACY = keys.evaluation_key(keys.ACTIVE, keys.ATTRIBUTE_ACCURACY)
 
 
 class Curriculum:
@@ -23,7 +26,7 @@ class Curriculum:
     def __init__(self, config: RunConfig, batcher: Batcher):
         self._evaluation = config.evaluation
         self._batcher = batcher
-        self._num_people = len(batcher.population.cohort("seen"))
+        self._num_people = len(batcher.population.cohort(batcher.cohort))
         self._ready_below = config.evaluation.plateau_threshold * batcher.population.no_knowledge_baseline
         self._evaluators: dict[int, Evaluator] = {}  # only ever the newest
 
@@ -32,26 +35,24 @@ class Curriculum:
         distribution = self._batcher.distribution
         return None if distribution is None else distribution.num_active(len(widening_steps))
 
-    def measure(
-        self, num_active: int | None, model: Callable[..., ModelOutput], autocast: AbstractContextManager
-    ) -> dict[str, float]:
+    def measure(self, moment: "Moment") -> dict[str, float]:
         """Metrics for the record: how many people were active until now and, while it is not everybody, their loss."""
-        if num_active is None:
+        if moment.num_active is None:
             return {}
-        record: dict[str, float] = {"curriculum/active_individuals": num_active}
-        if num_active == self._num_people:
+        record: dict[str, float] = {keys.ACTIVE_INDIVIDUALS: moment.num_active}
+        if moment.num_active == self._num_people:
             return record
-        measures = self._evaluator(num_active).measure(model, autocast)
-        accuracy = float(measures.attribute_accuracy.mean(dtype="float64"))
-        record[ACTIVE_LOSS] = float(measures.attribute_loss.mean(dtype="float64"))
-        return record | {"eval/active/attribute_accuracy": accuracy}
+        measures = moment.measure(self._evaluator(moment.num_active))
+        record[_LOSS] = float(measures.attribute_loss.mean(dtype="float64"))
+        return record | {_ACCURACY: float(measures.attribute_accuracy.mean(dtype="float64"))}
 
     def is_ready(self, record: dict[str, float]) -> bool:
         """Whether the record of an evaluation says that the plateau of the active people is over."""
-        return ACTIVE_LOSS in record and record[ACTIVE_LOSS] < self._ready_below
+        return _LOSS in record and record[_LOSS] < self._ready_below
 
     def _evaluator(self, num_active: int) -> Evaluator:
         if num_active not in self._evaluators:
-            size, batch_size = self._evaluation.biographies, self._evaluation.batch_size
-            self._evaluators = {num_active: Evaluator(self._batcher, "seen", size, batch_size, num_active)}
+            batcher, config = self._batcher, self._evaluation
+            evaluator = Evaluator(batcher, batcher.cohort, config.biographies, config.batch_size, num_active)
+            self._evaluators = {num_active: evaluator}
         return self._evaluators[num_active]

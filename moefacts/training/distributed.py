@@ -20,12 +20,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from moefacts.config.sections import TrainingConfig
 from moefacts.errors import UserError
 from moefacts.models.moe import Routing
 from moefacts.models.norm import RMSNorm
 from moefacts.models.transformer import Transformer
 from moefacts.synthetic_data.batches import Batch
-from moefacts.training.config import TrainingConfig
 from moefacts.training.interrupt import Interrupted
 
 Value = TypeVar("Value")

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from moefacts.models.transformer import ModelOutput
+from moefacts.runs import keys
 from moefacts.synthetic_data.batches import Batch, Batcher
 from moefacts.synthetic_data.biography import BiographyPlan
 from moefacts.synthetic_data.pools import ATTRIBUTES
@@ -38,9 +39,6 @@ class ValueMeasures:
     max_probability: np.ndarray
     entropy: np.ndarray
     value_confidence: np.ndarray
-
-
-LOGGED_MEASURES = ("attribute_loss", "attribute_accuracy", "max_probability", "entropy")
 
 
 def sum_by_value(amount_N: Tensor, batch: Batch, at_N: Tensor) -> Tensor:
@@ -76,6 +74,7 @@ class Evaluator:
     def __init__(
         self, batcher: Batcher, cohort: str, num_biographies: int, batch_size: int, num_people: int | None = None
     ):
+        self.cohort = cohort
         self.plan: BiographyPlan = evaluation_plan(batcher.population, cohort, num_biographies, num_people)
         self.batches = []
         for rows, batch in batcher.batches_by_length(self.plan, batch_size):
@@ -99,29 +98,32 @@ class Evaluator:
         return ValueMeasures(**{name: total(torch.from_numpy(column)).numpy() for name, column in columns.items()})
 
 
-def summarize(measures: ValueMeasures, prefix: str) -> dict[str, float]:
+Measure = Callable[[Evaluator], ValueMeasures]  # applies an evaluator to a model as it is now
+
+
+def summarize(measures: ValueMeasures, cohort: str) -> dict[str, float]:
     """Metrics for the record: means over biographies and attributes, and per attribute; the loss with its error."""
     record: dict[str, float] = {}
-    for name in LOGGED_MEASURES:
+    for name in keys.EVALUATED:
         value_BA = getattr(measures, name).astype(np.float64)
-        record[f"{prefix}/{name}"] = float(value_BA.mean())
+        record[keys.evaluation_key(cohort, name)] = float(value_BA.mean())
         for attribute, mean in zip(ATTRIBUTES, value_BA.mean(axis=0), strict=True):
-            record[f"{prefix}/{name}/{attribute}"] = float(mean)
+            record[keys.evaluation_key(cohort, name, attribute)] = float(mean)
     loss_B = measures.attribute_loss.astype(np.float64).mean(axis=1)
     error = float(loss_B.std(ddof=1) / math.sqrt(len(loss_B))) if len(loss_B) > 1 else 0.0
-    record[f"{prefix}/attribute_loss_standard_error"] = error
+    record[keys.evaluation_key(cohort, keys.LOSS_STANDARD_ERROR)] = error
     return record
 
 
 def summarize_buckets(
-    measures: ValueMeasures, individual_B: np.ndarray, buckets: dict[str, range], prefix: str
+    measures: ValueMeasures, individual_B: np.ndarray, buckets: dict[str, range], cohort: str
 ) -> dict[str, float]:
     """Attribute loss and accuracy of the people of every bucket; a bucket that nobody evaluated is in has none."""
     record: dict[str, float] = {}
     for bucket, people in buckets.items():
         inside_B = (individual_B >= people.start) & (individual_B < people.stop)
         if inside_B.any():
-            for name in ("attribute_loss", "attribute_accuracy"):
+            for name in (keys.ATTRIBUTE_LOSS, keys.ATTRIBUTE_ACCURACY):
                 mean = getattr(measures, name)[inside_B].mean(dtype=np.float64)
-                record[f"{prefix}/bucket/{bucket}/{name}"] = float(mean)
+                record[keys.evaluation_key(cohort, name, bucket=bucket)] = float(mean)
     return record

@@ -8,8 +8,8 @@ import threading
 from pathlib import Path
 from typing import Any, Protocol
 
-from moefacts import run_files
-from moefacts.training.config import WandbConfig
+from moefacts.config.sections import WandbConfig
+from moefacts.runs import layout
 from moefacts.training.distributed import is_main
 
 
@@ -27,7 +27,7 @@ class MetricsFile:
     """Appends one JSON object a line; each line is in the operating system's hands before ``log`` returns."""
 
     def __init__(self, run: Path):
-        self._file = (run / run_files.METRICS).open("a", encoding="utf-8")
+        self._file = (run / layout.METRICS).open("a", encoding="utf-8")
 
     def log(self, record: dict[str, Any]) -> None:
         self._file.write(json.dumps(record) + "\n")

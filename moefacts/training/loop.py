@@ -2,16 +2,19 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 
-from moefacts.config import RunConfig
+from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
-from moefacts.models.transformer import ModelOutput, Transformer
-from moefacts.run_files import PLATEAU_CEILING
-from moefacts.synthetic_data.batches import Batcher
-from moefacts.training.balancing import gathered, summarize_routings
+from moefacts.models.moe import Routing
+from moefacts.models.transformer import Transformer
+from moefacts.runs import keys
+from moefacts.runs.thresholds import PLATEAU_CEILING
+from moefacts.synthetic_data.batches import Batch, Batcher
 from moefacts.training.checkpoint import (
     LoopState,
     checkpoint_schedule,
@@ -20,17 +23,16 @@ from moefacts.training.checkpoint import (
     save_checkpoint,
 )
 from moefacts.training.curriculum import Curriculum
-from moefacts.training.distributed import agreed_signal, is_main, own_rows
-from moefacts.training.evaluation import Evaluator, summarize, summarize_buckets
+from moefacts.training.distributed import agreed_signal, is_main
+from moefacts.training.evaluation import Evaluator, ValueMeasures
+from moefacts.training.evaluators import Moment, cohort_evaluators, evaluations_of, plateau_key
 from moefacts.training.interrupt import Interrupted, StopRequest
 from moefacts.training.logger import Sink, open_record
-from moefacts.training.packing import pack
 from moefacts.training.patching import Patch
 from moefacts.training.progress import ProgressDisplay, Status
 from moefacts.training.run_directory import RunDirectory
 from moefacts.training.step import TrainingStep
 
-EVALUATED_COHORTS = ("seen", "unseen")
 # Two places must not be missed: the plateau's start, where the loss comes within 10% of the baseline, and its end. The
 # plateau is 2 to 5% above the baseline (study, section 2), so 3 to 6% above a threshold of 0.99: once its start was
 # evaluated, its end may be near when training batches are within 2% of the threshold. Their losses are averaged over
@@ -53,7 +55,8 @@ class Trainer:
         self.baseline = batcher.population.no_knowledge_baseline
         self.step = TrainingStep(config, model, self.device, patch)
         self.curriculum = Curriculum(config, batcher)
-        self.buckets = batcher.distribution.buckets() if batcher.distribution else {}
+        self.evaluators = cohort_evaluators(config, batcher)
+        self.evaluations = evaluations_of(config, batcher, self.evaluators, self.curriculum)
         self.schedule = checkpoint_schedule(config.checkpoints, config.training.steps)
         self.state = LoopState()
         self.resumed_at: int | None = None
@@ -72,11 +75,6 @@ class Trainer:
         Raises:
             Interrupted: a signal came; the state is saved.
         """
-        evaluation = self.config.evaluation
-        evaluators = {
-            cohort: Evaluator(self.batcher, cohort, evaluation.biographies, evaluation.batch_size)
-            for cohort in EVALUATED_COHORTS
-        }
         metrics = open_record(self.run.path)
         sinks: list[Sink] = [metrics, mirror]
         started = time.monotonic() - self.state.wall_seconds
@@ -85,7 +83,7 @@ class Trainer:
             while True:
                 step = self.state.step
                 if step != self.resumed_at and (self._evaluation_is_due(step) or self._is_done(step)):
-                    self._evaluate(evaluators, sinks)
+                    self._evaluate(sinks)
                     clock.restart()
                 self.status.step = step
                 display.show(self.status, force=step == 0)
@@ -107,10 +105,24 @@ class Trainer:
             self.state.wall_seconds = time.monotonic() - started
             metrics.close()
 
-    @property
-    def predictor(self) -> Callable[..., ModelOutput]:
-        """What is evaluated now: the model, with another checkpoint's attention where it is patched."""
-        return self.step.predictor(self.state.step)
+    @contextmanager
+    def moment(self) -> Iterator[Moment]:
+        """The model as it is now, in evaluation mode, with another checkpoint's attention where it is patched."""
+        step, predict, autocast = self.state.step, self.step.predictor(self.state.step), self.step.autocast
+
+        def measure(evaluator: Evaluator) -> ValueMeasures:
+            return evaluator.measure(predict, autocast())
+
+        @torch.no_grad()
+        def routings(batch: Batch) -> dict[int, Routing]:
+            with autocast():
+                return self.step.routings(step, batch)
+
+        self.model.eval()
+        try:
+            yield Moment(step, self._is_done(step), self._num_active, measure, routings)
+        finally:
+            self.model.train()
 
     def _evaluation_is_due(self, step: int) -> bool:
         evaluation, state = self.config.evaluation, self.state
@@ -132,21 +144,19 @@ class Trainer:
         margin = training.stop_after_plateau
         return margin is not None and state.plateau_end is not None and step >= state.plateau_end + margin
 
-    def _evaluate(self, evaluators: dict[str, Evaluator], sinks: list[Sink]) -> None:
-        state, threshold = self.state, self.config.evaluation.plateau_threshold * self.baseline
-        self.model.eval()
-        measures = evaluators["seen"].measure(self.predictor, self.step.autocast())
-        record: dict[str, float] = {"step": state.step} | summarize(measures, "eval/seen")
-        record |= summarize_buckets(measures, evaluators["seen"].plan.individual_B, self.buckets, "eval/seen")
-        state.last_attribute_loss = record["eval/seen/attribute_loss"]
-        state.last_accuracy = record["eval/seen/attribute_accuracy"]
-        if state.plateau_end is None and state.last_attribute_loss < threshold:
-            state.plateau_end = state.step
-        if state.step % (self.config.evaluation.interval_unseen or 1) == 0 or self._is_done(state.step):
-            record |= summarize(evaluators["unseen"].measure(self.predictor, self.step.autocast()), "eval/unseen")
-        record |= self.curriculum.measure(self._num_active, self.predictor, self.step.autocast())
-        record |= self._routing_measures()
-        self.model.train()
+    def _evaluate(self, sinks: list[Sink]) -> None:
+        state = self.state
+        with self.moment() as moment:
+            first, *rest = self.evaluations
+            record: dict[str, float] = {keys.STEP: state.step} | first(moment)
+            state.last_attribute_loss = record[plateau_key(self.config, keys.ATTRIBUTE_LOSS)]
+            state.last_accuracy = record[plateau_key(self.config, keys.ATTRIBUTE_ACCURACY)]
+            has_ended = state.last_attribute_loss < self.config.evaluation.plateau_threshold * self.baseline
+            if state.plateau_end is None and has_ended:
+                state.plateau_end = state.step
+            moment = replace(moment, is_last=self._is_done(state.step))  # which the plateau's end may have decided
+            for evaluation in rest:
+                record |= evaluation(moment)
         self._log(record, sinks)
         if self.curriculum.is_ready(record):
             state.widening_steps.append(state.step)
@@ -172,18 +182,6 @@ class Trainer:
         self.status.attribute_loss = loss
         self.status.phase = "start" if loss is None else self._phase(loss)
 
-    @torch.no_grad()
-    def _routing_measures(self) -> dict[str, float]:
-        """How the routers treat the batch that comes next; nothing for a dense model."""
-        if self.config.model.moe is None:
-            return {}
-        batch = self.batcher.training_batch(self.state.step, self.config.training.batch_size, self._num_active)
-        mine = own_rows(batch)
-        with self.step.autocast():
-            patterns = self.step.patterns(self.state.step, mine.inputs_BT)
-            _, routings = self.model.hidden(mine.inputs_BT, packing=pack(mine), patterns=patterns)
-        return summarize_routings({number: gathered(routing) for number, routing in routings.items()})
-
     def _phase(self, attribute_loss: float) -> str:
         if self.state.plateau_end is not None:
             return "emergence"
@@ -199,11 +197,11 @@ class Trainer:
         if state.step % training.log_interval == 0:
             values = measures.record()  # waits for the device, so that the clock is right
             self.status.tokens_per_second = clock.tokens_per_second()
-            self.status.loss = values["train/loss"]
-            self._follow(values["train/attribute_loss"])
-            throughput = {"throughput/tokens_per_second": self.status.tokens_per_second}
-            counts = {"train/padding_share": batch.padding_share, "train/tokens": state.tokens}
-            self._log({"step": state.step} | values | counts | throughput, sinks)
+            self.status.loss = values[keys.TRAIN_LOSS]
+            self._follow(values[keys.TRAIN_ATTRIBUTE_LOSS])
+            throughput = {keys.TOKENS_PER_SECOND: self.status.tokens_per_second}
+            counts = {keys.TRAIN_PADDING_SHARE: batch.padding_share, keys.TRAIN_TOKENS: state.tokens}
+            self._log({keys.STEP: state.step} | values | counts | throughput, sinks)
 
     def _follow(self, attribute_loss: float) -> None:
         """Average the losses of training batches, newest first, so that noise does not hide the plateau's end."""

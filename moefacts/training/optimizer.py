@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from moefacts.training.config import TrainingConfig
+from moefacts.config.sections import TrainingConfig
 from moefacts.training.distributed import sharded_like
 
 

@@ -8,13 +8,14 @@ import dataclasses
 
 from torch import Tensor
 
-from moefacts import run_files
-from moefacts.config import RunConfig, run_directory
+from moefacts.config.schema import RunConfig
+from moefacts.config.sections import PatchingConfig
 from moefacts.errors import UserError
 from moefacts.models.attention_weights import attention_weights
 from moefacts.models.transformer import Transformer
+from moefacts.runs import layout
+from moefacts.runs.location import run_directory
 from moefacts.training.checkpoint import load_weights
-from moefacts.training.config import PatchingConfig
 
 
 def reference_config(config: RunConfig) -> RunConfig:
@@ -45,9 +46,9 @@ def load_patch(config: RunConfig, model: Transformer) -> Patch | None:
     if step is None:
         return None
     run = run_directory(reference_config(config))
-    if not (run / run_files.MANIFEST).exists():
+    if not (run / layout.MANIFEST).exists():
         raise UserError(f"patching needs the run {run}, which is not there; train it first: the same without patching")
-    steps = run_files.checkpoint_steps(run)
+    steps = layout.checkpoint_steps(run)
     if step not in steps:
         raise UserError(f"patching.reference_step={step}: {run} has no such checkpoint; there are {steps}")
     reference = copy.deepcopy(model)

@@ -13,9 +13,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from moefacts import __version__, run_files
-from moefacts.config import RunConfig, config_yaml, identity, read_config
+from moefacts import __version__
+from moefacts.config.identity import identity
+from moefacts.config.loader import config_yaml, read_config
+from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
+from moefacts.runs import layout
+from moefacts.runs.durable import write_durably
+from moefacts.runs.manifest import read_manifest
+from moefacts.runs.records import read_metrics
 from moefacts.training.distributed import from_main, is_main
 
 _RECORDED_PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "hydra-core", "sentencepiece", "mistral-common")
@@ -32,7 +38,7 @@ class RunDirectory:
     def __init__(self, path: Path, config: RunConfig):
         self.path = path
         self.config = config
-        self._lock = FileLock(path / run_files.LOCK, blocking=False)
+        self._lock = FileLock(path / layout.LOCK, blocking=False)
         self.manifest: dict[str, Any] = {}
 
     def __enter__(self) -> "RunDirectory":
@@ -55,12 +61,12 @@ class RunDirectory:
     def _refuse_foreign(self) -> None:
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"run.dir={self.path} is a file; it must be a folder")
-        ours = (self.path / run_files.CONFIG).exists() or (self.path / run_files.LOCK).exists()
+        ours = (self.path / layout.CONFIG).exists() or (self.path / layout.LOCK).exists()
         if self.path.is_dir() and not ours and any(self.path.iterdir()):
             raise UserError(f"{self.path} is not empty and not a run directory; give another run.dir")
 
     def _open(self) -> None:
-        config_path = self.path / run_files.CONFIG
+        config_path = self.path / layout.CONFIG
         if config_path.exists():
             stored, wanted = identity(read_config(config_path)), identity(self.config)
             if stored != wanted:
@@ -69,13 +75,13 @@ class RunDirectory:
                     f"{self.path} holds a run with another configuration (different: {differing}); give another run.dir"
                 )
         else:
-            run_files.write_durably(config_path, config_yaml(self.config).encode())
-        checkpoints = self.path / run_files.CHECKPOINTS
+            write_durably(config_path, config_yaml(self.config).encode())
+        checkpoints = self.path / layout.CHECKPOINTS
         checkpoints.mkdir(exist_ok=True)
         for left_over in [*self.path.glob(".*.tmp"), *checkpoints.glob(".*.tmp")]:  # by a process that was killed
             shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
-        if (self.path / run_files.MANIFEST).exists():
-            self.manifest = run_files.read_manifest(self.path)
+        if (self.path / layout.MANIFEST).exists():
+            self.manifest = read_manifest(self.path)
         else:
             self.update_manifest(state="running", versions=_versions())
 
@@ -88,7 +94,7 @@ class RunDirectory:
         """Add or replace entries of the manifest, durably."""
         self.manifest.update(entries)
         text = json.dumps(self.manifest, indent=2) + "\n"
-        run_files.write_durably(self.path / run_files.MANIFEST, text.encode())
+        write_durably(self.path / layout.MANIFEST, text.encode())
 
     def truncate_metrics(self, num_records: int) -> None:
         """Keep the first ``num_records`` records; a resumed run writes those that came after them again.
@@ -96,15 +102,15 @@ class RunDirectory:
         Raises:
             UserError: fewer are there and whole. Nothing is changed then.
         """
-        path = self.path / run_files.METRICS
-        records = run_files.read_metrics(path, torn_end="drop") if path.exists() else []
+        path = self.path / layout.METRICS
+        records = read_metrics(path, torn_end="drop") if path.exists() else []
         if len(records) < num_records:
             raise UserError(
                 f"{path} has lost records: {num_records} were written before the checkpoint to resume from, and "
                 f"{len(records)} are there; bring the file back, or train the run anew in another run.dir"
             )
         kept = "".join(json.dumps(record) + "\n" for record in records[:num_records])
-        run_files.write_durably(path, kept.encode())
+        write_durably(path, kept.encode())
 
 
 class FollowedRun(RunDirectory):

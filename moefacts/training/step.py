@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from moefacts.config import RunConfig
+from moefacts.config.schema import RunConfig
 from moefacts.models.head_loss import scaled_token_losses
 from moefacts.models.moe import Routing
 from moefacts.models.packing import Packing
 from moefacts.models.transformer import ModelOutput, Transformer
+from moefacts.runs import keys
 from moefacts.synthetic_data.batches import Batch
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.randomness import stream_key
@@ -54,8 +55,9 @@ class StepMeasures:
     def record(self) -> dict[str, float]:
         """Metrics for the record; waits for the device."""
         tensors = {"loss": self.loss, "attribute_loss": self.attribute_loss, "balance_loss": self.balance_loss}
-        values = {f"train/{name}": tensor.item() for name, tensor in tensors.items() if tensor is not None}
-        return values | {"train/learning_rate": self.learning_rate, "train/gradient_norm": self.gradient_norm.item()}
+        values = {f"{keys.TRAIN}/{name}": tensor.item() for name, tensor in tensors.items() if tensor is not None}
+        rest = {"learning_rate": self.learning_rate, "gradient_norm": self.gradient_norm.item()}
+        return values | {f"{keys.TRAIN}/{name}": value for name, value in rest.items()}
 
 
 class TrainingStep:
@@ -91,6 +93,11 @@ class TrainingStep:
             return self.model(token_BT, at_N, packing, self.patterns(step, token_BT))
 
         return predict
+
+    def routings(self, step: int, batch: Batch) -> dict[int, Routing]:
+        """What the routers decide for ``batch`` after ``step`` updates, by layer; nothing is updated."""
+        patterns = self.patterns(step, batch.inputs_BT)
+        return self.model.hidden(batch.inputs_BT, packing=pack(batch), patterns=patterns)[1]
 
     def __call__(self, step: int, batch: Batch) -> StepMeasures:
         """The update that leads from ``step`` to ``step + 1``."""

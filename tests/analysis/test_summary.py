@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from moefacts import run_files
 from moefacts.analysis.figures import FIGURES, draw_figures
+from moefacts.analysis.groups import group_by_seed
 from moefacts.analysis.report import write_report
-from moefacts.analysis.runs import Run, group_by_seed, read_run
 from moefacts.analysis.summary import MEANINGS, as_json, estimate, format_number, measure_run
 from moefacts.errors import UserError
+from moefacts.runs import layout, tables
+from moefacts.runs.reader import Run, read_run
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def with_curve(run, seed, shift=0, **settings):
                 record |= {f"eval/{cohort}/{name}": value}
                 record |= {f"eval/{cohort}/{name}/{attribute}": value for attribute in run.attributes}
         records.append(record)
-    return replace(run, records=records, config=run.config | {"seed": seed} | settings)
+    return replace(run, records=records, settings=replace(run.settings, seed=seed, **settings))
 
 
 def test_estimates_are_means_with_student_t_intervals():
@@ -65,10 +66,10 @@ def test_phases_of_a_made_up_curve_come_out_in_the_json(run):
 
 def test_runs_that_differ_only_in_seed_make_a_group_with_an_interval(run):
     runs = [with_curve(run, seed, shift=25 * seed) for seed in range(3)]
-    runs.append(with_curve(run, 0, scale="other"))
+    runs.append(with_curve(run, 0, tokenizer="sentencepiece_32k"))
     groups = group_by_seed(runs)
     assert sorted(len(group.runs) for group in groups) == [1, 3]
-    assert {group.label for group in groups} == {"scale=laptop", "scale=other"}
+    assert {group.label for group in groups} == {"tokenizer=word", "tokenizer=sentencepiece_32k"}
     result = as_json(groups)
     ends = [entry["plateau_end"] for entry in result["runs"]][:3]
     measure = next(g for g in result["groups"] if len(g["runs"]) == 3)["measures"]["plateau_end"]
@@ -81,7 +82,7 @@ def test_runs_that_differ_only_in_seed_make_a_group_with_an_interval(run):
 def test_figures_and_a_self_contained_report_are_written(run, tmp_path, several):
     runs = [with_curve(run, seed) for seed in range(2)]
     if several:
-        runs.append(with_curve(run, 0, shift=100, scale="other"))
+        runs.append(with_curve(run, 0, shift=100, tokenizer="sentencepiece_32k"))
     groups = group_by_seed(runs)
     drawings = draw_figures(groups, tmp_path / "figures")
     write_report(groups, drawings, tmp_path / "report.html", None)
@@ -101,15 +102,15 @@ def test_figures_and_a_self_contained_report_are_written(run, tmp_path, several)
 @pytest.mark.parametrize(
     ("damage", "complaint"),
     [
-        (lambda run: (run / run_files.MANIFEST).unlink(), "has no manifest.json"),
-        (lambda run: (run / run_files.MANIFEST).write_text("{"), "is damaged"),
-        (lambda run: (run / run_files.MANIFEST).write_text('{"state": "ok"}'), "not a run directory of moefacts"),
-        (lambda run: (run / run_files.CONFIG).unlink(), "config.yaml cannot be read"),
-        (lambda run: (run / run_files.METRICS).unlink(), "has no metrics.jsonl"),
-        (lambda run: (run / run_files.METRICS).write_text('{"step": 0}\n'), "has no evaluation yet"),
-        (lambda run: (run / run_files.METRICS).write_text('{"step": 0}\n{"st\n{"step": 2}\n'), "line 2 is damaged"),
-        (lambda run: (run / run_files.METRICS).write_text('{"step": 0}\n{"step": 1, "a'), "line 2 .* --resume"),
-        (lambda run: (run / run_files.METRICS).write_bytes(b"\xff\xfe\x00"), "line 1 is damaged"),
+        (lambda run: (run / layout.MANIFEST).unlink(), "has no manifest.json"),
+        (lambda run: (run / layout.MANIFEST).write_text("{"), "is damaged"),
+        (lambda run: (run / layout.MANIFEST).write_text('{"state": "ok"}'), "not a run directory of moefacts"),
+        (lambda run: (run / layout.CONFIG).unlink(), "it has no config.yaml"),
+        (lambda run: (run / layout.METRICS).unlink(), "has no metrics.jsonl"),
+        (lambda run: (run / layout.METRICS).write_text('{"step": 0}\n'), "has no evaluation yet"),
+        (lambda run: (run / layout.METRICS).write_text('{"step": 0}\n{"st\n{"step": 2}\n'), "line 2 is damaged"),
+        (lambda run: (run / layout.METRICS).write_text('{"step": 0}\n{"step": 1, "a'), "line 2 .* --resume"),
+        (lambda run: (run / layout.METRICS).write_bytes(b"\xff\xfe\x00"), "line 1 is damaged"),
     ],
 )
 def test_a_damaged_run_is_named_in_one_line(finished_run, tmp_path, damage, complaint):
@@ -123,8 +124,8 @@ def test_a_damaged_run_is_named_in_one_line(finished_run, tmp_path, damage, comp
 
 
 def test_a_damaged_probe_table_is_named(run, tmp_path):
-    (tmp_path / run_files.PROBES).mkdir()
-    (tmp_path / run_files.PROBES / run_files.CONFIDENCE).write_bytes(b"PAR1 nonsense")
+    (tmp_path / layout.PROBES).mkdir()
+    tables.CONFIDENCE.path(tmp_path).write_bytes(b"PAR1 nonsense")
     with pytest.raises(UserError, match=r"confidence.parquet is damaged"):
         _ = replace(run, path=tmp_path).confidence
 

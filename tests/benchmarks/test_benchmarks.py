@@ -159,6 +159,6 @@ def test_rounds_that_measure_nothing_are_refused(capsys):
 def test_training_needs_neither_datasets_nor_wandb_nor_transformers():
     code = (
         "import sys; sys.modules.update({name: None for name in ('datasets', 'wandb', 'transformers', 'typer')});"
-        "import moefacts.experiments.run, benchmarks.gpu"
+        "import moefacts.experiments.tasks.train, benchmarks.gpu"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -9,8 +9,10 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from moefacts import run_files
 from moefacts.cli import app as cli
+from moefacts.runs import layout
+from moefacts.runs.manifest import read_manifest
+from moefacts.runs.records import read_metrics
 from tests.conftest import TINY
 
 
@@ -114,7 +116,7 @@ def test_other_wrong_commands_get_one_line_too(fails, arguments):
 def test_training_that_diverges_says_so(fails, tmp_path):
     line = fails("train", *TINY, f"run.dir={tmp_path}/run", "training.learning_rate=1e30", "training.log_interval=1")
     assert "training diverged" in line
-    assert run_files.read_manifest(tmp_path / "run")["state"] == "failed"
+    assert read_manifest(tmp_path / "run")["state"] == "failed"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_one_damaged_run_does_not_hide_the_others(fails, finished_run, tmp_path,
     shutil.copytree(finished_run, tmp_path / "good")
     shutil.copytree(finished_run, tmp_path / "bad")
     (tmp_path / "bad" / "checkpoints" / "step_foo").mkdir()
-    (tmp_path / "bad" / run_files.MANIFEST).write_text(manifest)
+    (tmp_path / "bad" / layout.MANIFEST).write_text(manifest)
     listing = CliRunner().invoke(cli.app, ["list", "--root", str(tmp_path)])
     assert listing.exit_code == 0
     assert "12/12" in listing.stdout
@@ -134,7 +136,7 @@ def test_one_damaged_run_does_not_hide_the_others(fails, finished_run, tmp_path,
 def test_copies_and_unfinished_runs_stay_out_of_means(finished_run, tmp_path):
     shutil.copytree(finished_run, tmp_path / "copy")
     shutil.copytree(finished_run, tmp_path / "unfinished")
-    path = tmp_path / "unfinished" / run_files.MANIFEST
+    path = tmp_path / "unfinished" / layout.MANIFEST
     path.write_text(path.read_text().replace('"finished"', '"interrupted"'))
     folders = [str(finished_run), str(tmp_path / "copy"), str(tmp_path / "unfinished")]
     result = CliRunner().invoke(cli.app, ["analyze", *folders, "--json", "--out", str(tmp_path / "out")])
@@ -156,7 +158,7 @@ def test_an_earlier_analysis_among_the_runs_is_passed_over(finished_run, tmp_pat
 
 
 def test_the_recorded_command_survives_odd_values(tmp_path):
-    from moefacts.presets import compose, overrides_of
+    from moefacts.config.presets import compose, overrides_of
 
     config = compose([*TINY, "run.dir='a,b=c d'", "training.clip_norm=null", "run.study=x"])
     assert compose(overrides_of(config)) == config
@@ -175,8 +177,8 @@ def test_settings_of_the_users_own_work_resume_and_generate(tmp_path):
     result = moefacts("train", *own, *tiny, f"run.dir={run}")
     assert result.returncode == 0, result.stderr
     assert "learning_rate: 0.001" in (run / "config.yaml").read_text()
-    shutil.rmtree(run_files.checkpoint_folder(run, 12))
-    manifest = run / run_files.MANIFEST
+    shutil.rmtree(layout.checkpoint_folder(run, 12))
+    manifest = run / layout.MANIFEST
     manifest.write_text(manifest.read_text().replace('"finished"', '"running"'))
     assert moefacts("train", "--resume", str(run)).returncode == 0
     made = moefacts("generate", *own, *tiny, "dataset.train=10", "--out", str(tmp_path / "data"))
@@ -202,10 +204,10 @@ def damaged_copy(finished_run, tmp_path, step=8):
     """An unfinished copy of a run whose newest checkpoint is cut short."""
     copy = tmp_path / "run"
     shutil.copytree(finished_run, copy)
-    shutil.rmtree(run_files.checkpoint_folder(copy, 12))
-    manifest = run_files.read_manifest(copy) | {"state": "running"}
-    (copy / run_files.MANIFEST).write_text(json.dumps(manifest))
-    return copy, run_files.checkpoint_folder(copy, step)
+    shutil.rmtree(layout.checkpoint_folder(copy, 12))
+    manifest = read_manifest(copy) | {"state": "running"}
+    (copy / layout.MANIFEST).write_text(json.dumps(manifest))
+    return copy, layout.checkpoint_folder(copy, step)
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "optimizer.safetensors", "state.json"])
@@ -213,11 +215,11 @@ def test_a_truncated_checkpoint_is_named_and_nothing_is_lost(fails, finished_run
     copy, checkpoint = damaged_copy(finished_run, tmp_path)
     content = (checkpoint / file).read_bytes()
     (checkpoint / file).write_bytes(content[: len(content) // 2])
-    metrics = (copy / run_files.METRICS).read_bytes()
+    metrics = (copy / layout.METRICS).read_bytes()
     line = fails("train", "--resume", copy)
     assert "cannot resume from step 8" in line
     assert file in line
-    assert (copy / run_files.METRICS).read_bytes() == metrics
+    assert (copy / layout.METRICS).read_bytes() == metrics
     assert checkpoint.exists()
 
 
@@ -229,19 +231,19 @@ def test_asking_a_truncated_checkpoint_names_it(fails, finished_run, tmp_path):
 
 def test_a_damaged_metrics_line_is_named_and_the_file_kept(fails, finished_run, tmp_path):
     copy, _ = damaged_copy(finished_run, tmp_path)
-    lines = (copy / run_files.METRICS).read_text().splitlines()
+    lines = (copy / layout.METRICS).read_text().splitlines()
     lines[1] = lines[1][:20]
-    (copy / run_files.METRICS).write_text("\n".join(lines) + "\n")
+    (copy / layout.METRICS).write_text("\n".join(lines) + "\n")
     for command in (["analyze", copy], ["train", "--resume", copy]):
         assert "metrics.jsonl line 2 is damaged" in fails(*command)
-    assert (copy / run_files.METRICS).read_text().splitlines() == lines
+    assert (copy / layout.METRICS).read_text().splitlines() == lines
 
 
 def test_a_second_process_on_the_same_run_is_refused(fails, finished_run, tmp_path):
     from filelock import FileLock
 
     copy, _ = damaged_copy(finished_run, tmp_path)
-    with FileLock(copy / run_files.LOCK):
+    with FileLock(copy / layout.LOCK):
         assert "is being trained by another process" in fails("train", "--resume", copy)
 
 
@@ -262,14 +264,14 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_later(fails, tmp_path,
     monkeypatch.setattr(checkpoint, "save_file", full_disk)
     arguments = ("train", *TINY, f"run.dir={tmp_path}/run")
     assert "no space left on the device" in fails(*arguments)
-    assert run_files.read_manifest(tmp_path / "run")["state"] == "failed"
-    assert run_files.checkpoint_steps(tmp_path / "run") == [0]
+    assert read_manifest(tmp_path / "run")["state"] == "failed"
+    assert layout.checkpoint_steps(tmp_path / "run") == [0]
     monkeypatch.setattr(checkpoint, "save_file", save_file)
     monkeypatch.setattr(sys, "argv", ["moefacts", *arguments])
     with pytest.raises(SystemExit) as done:
         cli.main()
     assert done.value.code == 0
-    new, old = (run_files.read_metrics(run / run_files.METRICS) for run in (tmp_path / "run", finished_run))
+    new, old = (read_metrics(run / layout.METRICS) for run in (tmp_path / "run", finished_run))
     assert [r["eval/seen/attribute_loss"] for r in new if "eval/seen/attribute_loss" in r] == [
         r["eval/seen/attribute_loss"] for r in old if "eval/seen/attribute_loss" in r
     ]
@@ -348,7 +350,7 @@ def test_the_same_configuration_is_the_same_run_and_is_not_trained_twice(tmp_pat
 def test_multirun_with_joblib_trains_every_job(tmp_path):
     result = moefacts("train", *TINY, "-m", "seed=0,1", "hydra/launcher=joblib", f"run.root={tmp_path}", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    seeds = [run_files.read_manifest(path.parent) for path in tmp_path.glob("train/*/manifest.json")]
+    seeds = [read_manifest(path.parent) for path in tmp_path.glob("train/*/manifest.json")]
     assert [manifest["state"] for manifest in seeds] == ["finished"] * 2
     assert len({manifest["population_fingerprint"] for manifest in seeds}) == 2
 

@@ -11,8 +11,10 @@ import time
 
 import pytest
 
-from moefacts import run_files
-from moefacts.config import config_yaml
+from moefacts.config.loader import config_yaml
+from moefacts.runs import layout
+from moefacts.runs.manifest import current_state, read_manifest
+from moefacts.runs.records import read_metrics
 from tests.cli.test_commands import fails, moefacts  # noqa: F401
 from tests.conftest import TINY, tiny_config
 
@@ -36,19 +38,19 @@ def start(*arguments, **options):
 def test_a_stopped_run_can_go_on(tmp_path, number, exit_code):
     run = tmp_path / "run"
     process = start("train", *TINY, "training.steps=2000", "checkpoints.interval=50", f"run.dir={run}")
-    wait_for(lambda: (run / "checkpoints").exists() and len(run_files.checkpoint_steps(run)) >= 2)
+    wait_for(lambda: (run / "checkpoints").exists() and len(layout.checkpoint_steps(run)) >= 2)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == exit_code
     assert "Traceback" not in errors
     listing = moefacts("list", "--root", str(tmp_path)).stdout
     assert ("killed" if number == signal.SIGKILL else "interrupted") in listing
-    last = run_files.checkpoint_steps(run)[-1]
+    last = layout.checkpoint_steps(run)[-1]
     (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("steps: 2000", f"steps: {last + 10}"))
     resumed = moefacts("train", "--resume", str(run))
     assert resumed.returncode == 0, resumed.stderr
     assert f"resuming from step {last}" in resumed.stderr
-    steps = [record["step"] for record in run_files.read_metrics(run / run_files.METRICS)]
+    steps = [record["step"] for record in read_metrics(run / layout.METRICS)]
     assert steps == sorted(steps)
     assert steps[-1] == last + 10
 
@@ -69,7 +71,7 @@ def test_one_interrupt_stops_a_whole_sweep(tmp_path):
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode == 130
-    states = [run_files.read_manifest(path.parent)["state"] for path in tmp_path.glob("train/*/manifest.json")]
+    states = [read_manifest(path.parent)["state"] for path in tmp_path.glob("train/*/manifest.json")]
     assert states == ["interrupted"]
 
 
@@ -89,10 +91,10 @@ def test_runs_side_by_side_save_and_end_with_their_parent(tmp_path, number, whol
     )
     assert "Traceback" not in re.sub(of_tracker, "", errors), errors
     runs = [path.parent for path in tmp_path.glob("train/*/manifest.json")]
-    assert [run_files.current_state(run, run_files.read_manifest(run)) for run in runs] == ["interrupted"] * 2
+    assert [current_state(run, read_manifest(run)) for run in runs] == ["interrupted"] * 2
     for run in runs:
-        manifest = run_files.read_manifest(run)
-        assert run_files.checkpoint_steps(run)[-1] == manifest["last_step"]
+        manifest = read_manifest(run)
+        assert layout.checkpoint_steps(run)[-1] == manifest["last_step"]
 
 
 @pytest.mark.parametrize("kept", [[], [".lock"], [".lock", "config.yaml"], [".lock", "config.yaml", "checkpoints"]])
@@ -107,7 +109,7 @@ def test_a_run_killed_while_it_started_can_be_trained(tmp_path, finished_run, ke
     else:
         result = moefacts("train", *TINY, f"run.dir={run}")
     assert result.returncode == 0, result.stderr
-    assert run_files.read_manifest(run)["state"] == "finished"
+    assert read_manifest(run)["state"] == "finished"
 
 
 @pytest.fixture
@@ -115,25 +117,25 @@ def unfinished(finished_run, tmp_path):
     """A run that was killed after its checkpoint at step 8."""
     copy = tmp_path / "run"
     shutil.copytree(finished_run, copy)
-    shutil.rmtree(run_files.checkpoint_folder(copy, 12))
-    manifest = run_files.read_manifest(copy) | {"state": "running"}
-    (copy / run_files.MANIFEST).write_text(json.dumps(manifest))
+    shutil.rmtree(layout.checkpoint_folder(copy, 12))
+    manifest = read_manifest(copy) | {"state": "running"}
+    (copy / layout.MANIFEST).write_text(json.dumps(manifest))
     return copy
 
 
 @pytest.mark.parametrize("content", ["{}", '{"step": 4}', "[]", "nonsense"])
 def test_a_checkpoint_with_another_state_is_refused(fails, unfinished, content):  # noqa: F811
-    state = run_files.checkpoint_folder(unfinished, 8) / "state.json"
+    state = layout.checkpoint_folder(unfinished, 8) / "state.json"
     whole = json.loads(state.read_text())
     state.write_text(content if content != '{"step": 4}' else json.dumps(whole | {"step": 4}))
-    metrics = (unfinished / run_files.METRICS).read_bytes()
+    metrics = (unfinished / layout.METRICS).read_bytes()
     assert "cannot resume from step 8" in fails("train", "--resume", unfinished)
-    assert (unfinished / run_files.METRICS).read_bytes() == metrics
+    assert (unfinished / layout.METRICS).read_bytes() == metrics
 
 
 @pytest.mark.parametrize("keep", [None, 0, 40])
 def test_metrics_that_lost_what_a_checkpoint_counted_are_refused(fails, unfinished, keep):  # noqa: F811
-    path = unfinished / run_files.METRICS
+    path = unfinished / layout.METRICS
     if keep is None:
         path.unlink()
     else:
@@ -141,4 +143,4 @@ def test_metrics_that_lost_what_a_checkpoint_counted_are_refused(fails, unfinish
     before = path.read_bytes() if path.exists() else None
     assert "has lost records" in fails("train", "--resume", unfinished)
     assert (path.read_bytes() if path.exists() else None) == before
-    assert run_files.checkpoint_steps(unfinished)[-1] == 8
+    assert layout.checkpoint_steps(unfinished)[-1] == 8

@@ -6,12 +6,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from moefacts.config.presets import compose, preset_names
 from moefacts.models.config import BalanceConfig, ModelConfig, MoEConfig, parameter_counts
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.moe import Experts, MixtureOfExperts
 from moefacts.models.packing import Packing
 from moefacts.models.transformer import build_model, count_parameters
-from moefacts.presets import compose, preset_names
 
 D, F_WIDTH, E, N = 12, 8, 6, 40
 

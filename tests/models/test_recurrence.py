@@ -5,11 +5,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from moefacts.config.presets import compose
 from moefacts.models.config import parameter_counts
 from moefacts.models.packing import Packing
 from moefacts.models.recurrence import RGLRU, RecurrentBlock, causal_convolution, lambda_for, linear_recurrence
 from moefacts.models.transformer import build_model, count_parameters
-from moefacts.presets import compose
 from moefacts.training.optimizer import build_optimizer
 
 G, P = 3, 4

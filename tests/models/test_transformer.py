@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from moefacts.config.presets import compose, preset_names
 from moefacts.models import attention
 from moefacts.models.attention import CausalSelfAttention
 from moefacts.models.config import ModelConfig, parameter_counts
@@ -11,7 +12,6 @@ from moefacts.models.feed_forward import FeedForward
 from moefacts.models.packing import Packing
 from moefacts.models.rotary import rotary_angles, rotate
 from moefacts.models.transformer import build_model, count_parameters, token_losses
-from moefacts.presets import compose, preset_names
 
 VOCAB = 50
 

@@ -1,14 +1,11 @@
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from moefacts import run_files
-from moefacts.analysis.runs import read_run
 from moefacts.cli import app as cli
-from moefacts.experiments.probe import probe_run
-from moefacts.experiments.run import execute
+from moefacts.experiments.tasks.probe import probe_run
+from moefacts.experiments.tasks.train import execute
 from moefacts.models.transformer import build_model
 from moefacts.probes.routing import (
     LayerChoices,
@@ -22,6 +19,8 @@ from moefacts.probes.routing import (
     use_table,
     vocabulary_specialisation,
 )
+from moefacts.runs import tables
+from moefacts.runs.reader import read_run
 from moefacts.synthetic_data.biography import Role
 from moefacts.training.evaluation import Evaluator
 from tests.conftest import tiny_config
@@ -129,10 +128,10 @@ def test_what_is_collected_is_what_the_routers_chose_for_each_token(batcher, mix
 
 def test_analyze_probes_a_mixture_once_and_draws_what_it_found(make_config, tmp_path):
     run = execute(make_config(*MOE, f"run.dir={tmp_path}/run", "model.num_layers=2"))
-    assert not any(run_files.routing_table(run, name).exists() for name in run_files.ROUTING_TABLES)
+    assert not any(table.path(run).exists() for table in tables.ROUTING)
     result = CliRunner().invoke(cli.app, ["analyze", str(run)])
     assert result.exit_code == 0, result.output
-    saturation = pd.read_parquet(run_files.routing_table(run, "saturation"))
+    saturation = tables.SATURATION.read(run)
     assert saturation[saturation["step"] == 12]["saturation"].tolist() == [1, 1]
     assert (run / "report.html").read_text().count("<svg") == 14
     assert (run / "figures" / "colored_biography.png").exists()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from moefacts.presets import compose
+from moefacts.config.presets import compose
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.biography import Role
 from moefacts.synthetic_data.pools import ATTRIBUTES

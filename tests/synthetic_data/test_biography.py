@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from moefacts.presets import compose
+from moefacts.config.presets import compose
 from moefacts.synthetic_data.biography import PieceCatalog, Role, tokenize_pieces
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.population import build_population

@@ -150,7 +150,7 @@ def test_buckets_have_the_names_of_their_kind():
         ("kind=warmup warmup_individuals=49 warmup_epochs=2", "sampling.warmup_individuals=49 is too large"),
         ("kind=warmup warmup_individuals=16 warmup_epochs=-2", "sampling.warmup_epochs=-2.0 is too small"),
         ("kind=warmup warmup_epochs=2", "needs sampling.warmup_individuals"),
-        ("kind=sequential num_groups=49 num_repeats=1", "sampling.num_groups=49 is too large for population.size=48"),
+        ("kind=sequential num_groups=49 num_repeats=1", "sampling.num_groups=49 is too large for the 48 people"),
         ("kind=sequential num_groups=4 num_repeats=4", "makes 16 visits, more than training.steps=12"),
         ("kind=adaptive initial_individuals=49", "sampling.initial_individuals=49 is too large"),
         ("kind=adaptive initial_individuals=12 growth=1", "sampling.growth=1.0 is too small; it must be above 1"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from moefacts.errors import UserError
-from moefacts.experiments.dataset import generate_dataset
+from moefacts.experiments.tasks.dataset import generate_dataset
 from moefacts.synthetic_data.biography import PieceCatalog
 from moefacts.synthetic_data.hub import BiographyWriter
 from moefacts.synthetic_data.pools import ATTRIBUTES
@@ -36,7 +36,9 @@ def test_load_dataset_reads_the_folder(dataset, loaded):
     _, population, _ = dataset
     biographies, people = loaded
     assert {name: len(split) for name, split in biographies.items()} == {"train": 100, "validation": 40, "unseen": 32}
-    assert {name: len(split) for name, split in people.items()} == population.cohort_sizes
+    assert {name: len(split) for name, split in people.items()} == {
+        name: len(people) for name, people in population.cohorts.items()
+    }
     person = people["unseen"][3]
     assert person["name"] == population.full_name(person["individual"])
     assert {attribute: person[attribute] for attribute in ATTRIBUTES} == population.facts(person["individual"])
@@ -124,8 +126,8 @@ def test_a_failure_leaves_nothing_half_written(make_config, tmp_path):
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 def test_a_million_biographies_would_stream_in_bounded_memory(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from moefacts.presets import compose;"
-        "from moefacts.experiments.dataset import generate_dataset;"
+        "import sys; from pathlib import Path; from moefacts.config.presets import compose;"
+        "from moefacts.experiments.tasks.dataset import generate_dataset;"
         "config = compose(['scale=paper', 'population.size=64000', f'dataset.train={sys.argv[2]}']);"
         "generate_dataset(config, Path(sys.argv[1]), '', lambda rows: None);"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"

@@ -1,7 +1,7 @@
 import pytest
 
+from moefacts.config.presets import compose
 from moefacts.errors import UserError
-from moefacts.presets import compose
 from moefacts.synthetic_data.pools import ATTRIBUTES, full_pools, load_pools
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from moefacts.config.presets import compose
 from moefacts.errors import UserError
-from moefacts.presets import compose
+from moefacts.synthetic_data.cohorts import COHORTS
 from moefacts.synthetic_data.pools import ATTRIBUTES
-from moefacts.synthetic_data.population import COHORTS, TemplateSplits, build_population
+from moefacts.synthetic_data.population import TemplateSplits, build_population
 
 GOLDEN_FINGERPRINT = "9641c4474b4b04b0b7ab5c60137559aace66f937472b57bbc4d7121760627dce"
 
@@ -20,7 +21,7 @@ def test_the_no_knowledge_baseline_of_the_full_pools_is_that_of_the_study():
 
 def test_the_empirical_marginal_cross_entropy_equals_the_baseline():
     population = build_population(compose(["population.size=400000"]).population, seed=0)
-    values = population.value_PA[: population.cohort_sizes["seen"]]
+    values = population.value_PA[: len(population.cohort("seen"))]
     for index, attribute in enumerate(ATTRIBUTES):
         num_values = len(population.pools.values(attribute))
         share = np.bincount(values[:, index], minlength=num_values) / len(values)
@@ -86,7 +87,7 @@ def test_people_are_found_by_name(population):
 
 def test_fingerprint_is_golden_and_the_same_in_another_process():
     code = (
-        "from moefacts.presets import compose; from moefacts.synthetic_data.population import build_population;"
+        "from moefacts.config.presets import compose; from moefacts.synthetic_data.population import build_population;"
         "print(build_population(compose(['scale=paper', 'population.size=1000']).population, seed=0).fingerprint)"
     )
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
@@ -102,7 +103,7 @@ def test_fingerprint_changes_with_seed_and_size():
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 def test_a_million_people_fit_in_400_megabytes():
     code = (
-        "from moefacts.presets import compose;"
+        "from moefacts.config.presets import compose;"
         "from moefacts.synthetic_data.population import build_population;"
         "build_population(compose(['scale=paper', 'population.size=1000000']).population, seed=0);"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"

@@ -1,7 +1,7 @@
 import pytest
 
+from moefacts.config.presets import compose
 from moefacts.errors import UserError
-from moefacts.presets import compose
 from moefacts.synthetic_data.biography import PieceCatalog
 from moefacts.synthetic_data.population import build_population
 from moefacts.synthetic_data.sampling import training_plan

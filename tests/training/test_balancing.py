@@ -5,9 +5,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from moefacts import run_files
-from moefacts.experiments.run import execute
+from moefacts.experiments.tasks.train import execute
 from moefacts.models.transformer import build_model
+from moefacts.runs import layout
+from moefacts.runs.manifest import read_manifest
+from moefacts.runs.records import read_metrics
 from moefacts.training.balancing import Balancing, summarize_routings
 from moefacts.training.interrupt import Interrupted
 from moefacts.training.loop import Trainer
@@ -20,7 +22,7 @@ NOISY = ["model.moe.kind=keep_top_k", "model.moe.noise=true", "model.moe.renorma
 
 
 def records(run):
-    lines = run_files.read_metrics(run / run_files.METRICS)
+    lines = read_metrics(run / layout.METRICS)
     return [{k: v for k, v in record.items() if not k.startswith("throughput/")} for record in lines]
 
 
@@ -37,7 +39,7 @@ def test_every_evaluation_logs_load_importance_violation_entropy_and_drops(make_
             assert 0 <= record[f"{prefix}/router_entropy"] <= math.log(4) + 1e-6
             assert record[f"{prefix}/importance_cv"] >= 0
             assert 0.4 < record[f"{prefix}/dropped_fraction"] < 0.9
-    manifest = run_files.read_manifest(run)
+    manifest = read_manifest(run)
     assert manifest["parameters"]["active"] < manifest["parameters"]["total"]
 
 
@@ -74,8 +76,7 @@ def test_every_kind_trains_and_resumes_bit_for_bit(make_config, tmp_path, monkey
     execute(stopped)
     assert json.dumps(records(tmp_path / "stopped")) == json.dumps(records(straight))
     weights = [
-        load_file(run_files.checkpoint_folder(run, 12) / "model.safetensors")
-        for run in (straight, tmp_path / "stopped")
+        load_file(layout.checkpoint_folder(run, 12) / "model.safetensors") for run in (straight, tmp_path / "stopped")
     ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 

@@ -2,13 +2,16 @@ import itertools
 
 import pytest
 
-from moefacts import run_files
-from moefacts.experiments.run import execute, prepare
-from moefacts.training.curriculum import ACTIVE_LOSS
+from moefacts.experiments.tasks.materials import prepare
+from moefacts.experiments.tasks.train import execute
+from moefacts.runs import layout
+from moefacts.runs.manifest import read_json
 from moefacts.training.evaluation import Evaluator
 from moefacts.training.interrupt import Interrupted
 from moefacts.training.loop import Trainer
 from tests.training.test_loop import StopAt, records, same, weights
+
+ACTIVE_LOSS = "eval/active/attribute_loss"
 
 ADAPTIVE = [
     "population.size=8", "sampling.kind=adaptive", "sampling.initial_individuals=2", "sampling.growth=2",
@@ -29,10 +32,8 @@ def evaluations(run):
 
 
 def widening_steps(run):
-    steps = run_files.checkpoint_steps(run)
-    return run_files.read_json(run_files.checkpoint_folder(run, steps[-1]) / "state.json", "checkpoint")[
-        "widening_steps"
-    ]
+    steps = layout.checkpoint_steps(run)
+    return read_json(layout.checkpoint_folder(run, steps[-1]) / "state.json", "checkpoint")["widening_steps"]
 
 
 def test_people_are_added_when_and_only_when_the_active_ones_are_under_the_threshold(make_config, widened_run):

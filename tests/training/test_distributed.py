@@ -13,8 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from moefacts import run_files
-from moefacts.experiments.run import execute
+from moefacts.experiments.tasks.train import execute
+from moefacts.runs import layout
+from moefacts.runs.manifest import current_state, read_manifest
+from moefacts.runs.records import read_metrics
 from tests.conftest import TINY, tiny_config
 
 # One dense layer and one mixture, every balancing loss that needs no noise, and two parts a step.
@@ -41,7 +43,7 @@ def trained_by_two(run, *arguments):
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert output.split() == [str(run)]
-    assert run_files.read_manifest(run)["processes"] == 2
+    assert read_manifest(run)["processes"] == 2
     return run
 
 
@@ -51,17 +53,17 @@ def complaints(errors):
 
 
 def records(run):
-    lines = run_files.read_metrics(run / run_files.METRICS)
+    lines = read_metrics(run / layout.METRICS)
     return [{k: v for k, v in record.items() if not k.startswith("throughput/")} for record in lines]
 
 
 def tensors(run, step=12):
-    folder = run_files.checkpoint_folder(run, step)
+    folder = layout.checkpoint_folder(run, step)
     return load_file(folder / "model.safetensors") | load_file(folder / "optimizer.safetensors")
 
 
 def assert_same(one, other):
-    assert run_files.checkpoint_steps(one) == run_files.checkpoint_steps(other)
+    assert layout.checkpoint_steps(one) == layout.checkpoint_steps(other)
     for left, right in zip(records(one), records(other), strict=True):
         assert left == pytest.approx(right, rel=TOLERANCE, abs=1e-6)
     left, right = tensors(one), tensors(other)
@@ -81,10 +83,10 @@ def runs(tmp_path_factory) -> dict[str, Path]:
 def unfinished(run, copy):
     """A copy of a run that was killed after its checkpoint at step 8."""
     shutil.copytree(run, copy)
-    shutil.rmtree(run_files.checkpoint_folder(copy, 12))
-    shutil.rmtree(copy / run_files.PROBES)
-    manifest = run_files.read_manifest(copy) | {"state": "running"}
-    (copy / run_files.MANIFEST).write_text(json.dumps(manifest))
+    shutil.rmtree(layout.checkpoint_folder(copy, 12))
+    shutil.rmtree(copy / layout.PROBES)
+    manifest = read_manifest(copy) | {"state": "running"}
+    (copy / layout.MANIFEST).write_text(json.dumps(manifest))
     return copy
 
 
@@ -119,7 +121,7 @@ def running(tmp_path, *arguments):
     run = tmp_path / "run"
     process = torchrun(*TINY, "training.steps=5000", "checkpoints.interval=20", f"run.dir={run}", *arguments)
     deadline = time.monotonic() + 120
-    while not (run / "checkpoints").exists() or len(run_files.checkpoint_steps(run)) < 2:
+    while not (run / "checkpoints").exists() or len(layout.checkpoint_steps(run)) < 2:
         assert time.monotonic() < deadline
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
@@ -134,9 +136,9 @@ def test_a_signal_stops_all_processes_at_the_same_step_with_the_state_saved(tmp_
     os.kill(process.pid if to_all else other, signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
-    manifest = run_files.read_manifest(run)
+    manifest = read_manifest(run)
     assert manifest["state"] == "interrupted", errors
-    assert run_files.checkpoint_steps(run)[-1] == manifest["last_step"] > 0
+    assert layout.checkpoint_steps(run)[-1] == manifest["last_step"] > 0
     assert len(complaints(errors)) == 1, errors
     assert f"interrupted at step {manifest['last_step']}" in complaints(errors)[0]
 
@@ -146,7 +148,7 @@ def test_a_lost_process_ends_the_other_with_one_line(tmp_path):
     os.kill(other, signal.SIGKILL)
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0
-    assert run_files.current_state(run, run_files.read_manifest(run)) in ("failed", "killed", "interrupted")
+    assert current_state(run, read_manifest(run)) in ("failed", "killed", "interrupted")
     assert len(complaints(errors)) == 1, errors
     assert "another process of this run was lost" in complaints(errors)[0]
 

@@ -6,9 +6,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from moefacts import run_files
 from moefacts.errors import UserError
-from moefacts.experiments.run import execute, prepare
+from moefacts.experiments.tasks.materials import prepare
+from moefacts.experiments.tasks.train import execute
+from moefacts.runs import layout
+from moefacts.runs.manifest import read_manifest
+from moefacts.runs.records import read_metrics
 from moefacts.training.checkpoint import checkpoint_schedule
 from moefacts.training.interrupt import Interrupted
 from moefacts.training.loop import Trainer
@@ -19,12 +22,12 @@ GOLDEN_LOSSES = [6.0647359, 5.7373085]
 
 def records(run):
     """Everything that was logged except how fast it went."""
-    lines = run_files.read_metrics(run / run_files.METRICS)
+    lines = read_metrics(run / layout.METRICS)
     return [{k: v for k, v in record.items() if not k.startswith("throughput/")} for record in lines]
 
 
 def weights(run):
-    folder = run_files.checkpoint_folder(run, run_files.checkpoint_steps(run)[-1])
+    folder = layout.checkpoint_folder(run, layout.checkpoint_steps(run)[-1])
     return load_file(folder / "model.safetensors")
 
 
@@ -75,13 +78,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(make_config, finished_run, tm
     with pytest.raises(Interrupted):
         execute(config)
     run = tmp_path / "run"
-    assert run_files.read_manifest(run)["state"] == "interrupted"
-    assert run_files.checkpoint_steps(run)[-1] == stop_step
+    assert read_manifest(run)["state"] == "interrupted"
+    assert layout.checkpoint_steps(run)[-1] == stop_step
     monkeypatch.undo()
     execute(config)
     assert records(run) == records(finished_run)
     assert same(weights(run), weights(finished_run))
-    assert run_files.checkpoint_steps(run) == run_files.checkpoint_steps(finished_run)
+    assert layout.checkpoint_steps(run) == layout.checkpoint_steps(finished_run)
 
 
 @pytest.mark.parametrize("torn", ['{"step": 10, "train/lo', '{"step": 10, "train/loss": 1.0}', ""])
@@ -99,10 +102,10 @@ def test_a_killed_run_loses_only_what_came_after_its_last_checkpoint(
     monkeypatch.setattr(Trainer, "_step", killed)
     with pytest.raises(SystemExit):
         execute(config)
-    with (tmp_path / "run" / run_files.METRICS).open("a") as file:
+    with (tmp_path / "run" / layout.METRICS).open("a") as file:
         file.write(torn)
     monkeypatch.undo()
-    assert run_files.checkpoint_steps(tmp_path / "run")[-1] == 8
+    assert layout.checkpoint_steps(tmp_path / "run")[-1] == 8
     execute(config)
     assert records(tmp_path / "run") == records(finished_run)
     assert same(weights(tmp_path / "run"), weights(finished_run))
@@ -221,11 +224,11 @@ def test_intervals_that_miss_evaluations_are_refused(make_config, setting):
 def test_evaluations_and_checkpoints_come_on_schedule(finished_run):
     evaluated = [record["step"] for record in records(finished_run) if "eval/seen/attribute_loss" in record]
     assert evaluated == [0, 4, 8, 12]
-    assert run_files.checkpoint_steps(finished_run) == [0, 4, 8, 12]
+    assert layout.checkpoint_steps(finished_run) == [0, 4, 8, 12]
     holds_optimizer = [
         step
         for step in (0, 4, 8, 12)
-        if (run_files.checkpoint_folder(finished_run, step) / "optimizer.safetensors").exists()
+        if (layout.checkpoint_folder(finished_run, step) / "optimizer.safetensors").exists()
     ]
     assert holds_optimizer == [8, 12]
 
@@ -244,9 +247,7 @@ QUICK = ["population.size=2", "training.steps=400", "training.learning_rate=1e-2
 
 
 def test_a_run_can_stop_a_margin_after_its_plateau(make_config, tmp_path):
-    manifest = run_files.read_manifest(
-        execute(make_config(f"run.dir={tmp_path}/run", *QUICK, "training.stop_after_plateau=3"))
-    )
+    manifest = read_manifest(execute(make_config(f"run.dir={tmp_path}/run", *QUICK, "training.stop_after_plateau=3")))
     assert manifest["state"] == "finished"
     assert manifest["last_step"] == manifest["plateau_end"] + 3 < 400
 
@@ -254,7 +255,7 @@ def test_a_run_can_stop_a_margin_after_its_plateau(make_config, tmp_path):
 def test_a_run_can_stop_at_an_accuracy(make_config, tmp_path):
     run = execute(make_config(f"run.dir={tmp_path}/run", *QUICK, "training.stop_at_accuracy=0.5"))
     accuracies = [record["eval/seen/attribute_accuracy"] for record in records(run) if "eval/seen/entropy" in record]
-    assert run_files.read_manifest(run)["last_step"] < 400
+    assert read_manifest(run)["last_step"] < 400
     assert accuracies[-1] >= 0.5 > max(accuracies[:-1])
 
 
@@ -284,7 +285,7 @@ def test_a_recurrent_model_learns_people_from_a_loss_that_falls(make_config, tmp
 
 
 def test_the_manifest_tells_what_is_needed_to_repeat_the_run(make_config, finished_run):
-    manifest = run_files.read_manifest(finished_run)
+    manifest = read_manifest(finished_run)
     assert manifest["state"] == "finished"
     assert manifest["versions"]["torch"] == torch.__version__
     parameters = manifest["parameters"]
@@ -299,7 +300,7 @@ def test_a_run_of_milliseconds_took_time(make_config, tmp_path, monkeypatch):
     ticks = itertools.count()
     monkeypatch.setattr("moefacts.training.loop.time.monotonic", lambda: 1e-4 * next(ticks))
     run = execute(make_config(f"run.dir={tmp_path}/run", "training.steps=2"))
-    assert run_files.read_manifest(run)["wall_seconds"] > 0
+    assert read_manifest(run)["wall_seconds"] > 0
 
 
 def test_a_finished_run_is_left_alone(make_config, finished_run, capsys):
@@ -313,7 +314,7 @@ def test_a_finished_run_is_left_alone(make_config, finished_run, capsys):
 
 
 def test_the_lock_and_the_metrics_are_lines_of_json(finished_run):
-    for line in (finished_run / run_files.METRICS).read_text().splitlines():
+    for line in (finished_run / layout.METRICS).read_text().splitlines():
         assert isinstance(json.loads(line)["step"], int)
 
 

@@ -7,13 +7,16 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from moefacts import run_files
-from moefacts.analysis.runs import read_run
 from moefacts.cli import app as cli
-from moefacts.config import config_yaml, identity, read_config, run_directory
+from moefacts.config.identity import identity
+from moefacts.config.loader import config_yaml, read_config
 from moefacts.errors import UserError
-from moefacts.experiments.run import execute, load_run, prepare
+from moefacts.experiments.tasks.materials import load_run, prepare
+from moefacts.experiments.tasks.train import execute
 from moefacts.models.attention_weights import attention_weights
+from moefacts.runs import layout
+from moefacts.runs.location import run_directory
+from moefacts.runs.reader import read_run
 from moefacts.training.interrupt import Interrupted
 from moefacts.training.loop import Trainer
 from moefacts.training.packing import pack
@@ -69,7 +72,7 @@ def test_the_reference_is_the_run_without_patching(root):
     config = patched(root, 8, 4, "run.name=twin")
     assert run_directory(reference_config(config)) == run_directory(config_in(root))
     patch = load_patch(config, prepare(config).model)
-    expected = load_file(run_files.checkpoint_folder(run_directory(config_in(root)), 8) / "model.safetensors")
+    expected = load_file(layout.checkpoint_folder(run_directory(config_in(root)), 8) / "model.safetensors")
     assert same(dict(patch.reference.state_dict()), expected)
     assert load_patch(config_in(root), prepare(config).model) is None
 
@@ -85,7 +88,7 @@ def test_until_patching_starts_the_twin_is_the_run_and_then_it_is_not(root):
 
 def test_patched_from_the_start_the_twin_has_the_same_first_weights_and_other_losses(root):
     reference, twin = run_directory(config_in(root)), execute(patched(root, 12))
-    first = [load_file(run_files.checkpoint_folder(run, 0) / "model.safetensors") for run in (reference, twin)]
+    first = [load_file(layout.checkpoint_folder(run, 0) / "model.safetensors") for run in (reference, twin)]
     assert same(*first)
     assert records(reference)[0] != records(twin)[0]  # the evaluation before the first update is patched
 

@@ -1,0 +1,49 @@
+"""What a run is, apart from where it is kept and how fast it goes: two configs with one identity give one result."""
+
+import dataclasses
+import hashlib
+import json
+from typing import Any
+
+from moefacts.config.schema import RunConfig
+
+# What says where a run is kept, how fast it goes, and from which preset its settings came, but not what it computes.
+NOT_IDENTITY = ("scale", "device", "run", "wandb", "threads", "parallel", "dataset")
+
+
+def identity(config: RunConfig) -> dict[str, Any]:
+    """The settings that determine what a run computes, without those that are off.
+
+    A setting that is at its neutral value, its default in the dataclass, is left out. So a setting that a later version
+    adds changes the identity of no run that has it off.
+    """
+    return {key: value for key, value in _set_values(config).items() if key not in NOT_IDENTITY}
+
+
+def _set_values(section: Any) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(section):
+        value = getattr(section, field.name)
+        if dataclasses.is_dataclass(value):
+            inner = _set_values(value)
+            if inner:
+                values[field.name] = inner
+        elif value != _neutral(field):
+            values[field.name] = _plain(value)
+    return values
+
+
+def _neutral(field: dataclasses.Field) -> Any:
+    """The neutral value of a setting; ``MISSING``, which equals nothing, for one that cannot be off."""
+    return field.default_factory() if callable(field.default_factory) else field.default
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: dataclasses.asdict(part) for key, part in value.items()}
+    return value
+
+
+def digest(config: RunConfig) -> str:
+    """Eight hexadecimal digits of the identity."""
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,103 @@
+"""The one strict way from values to a ``RunConfig``, and from a file to it. Nothing past this knows a DictConfig."""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from moefacts.config.schema import RunConfig
+from moefacts.config.upgrades import CURRENT_FORMAT, FORMAT, upgraded
+from moefacts.errors import UserError
+
+
+def load_config(values: Any) -> RunConfig:
+    """Check ``values`` (a mapping or a DictConfig) against ``RunConfig`` and convert it.
+
+    Raises:
+        UserError: a key is unknown (naming the nearest), missing, or of the wrong type or range.
+    """
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), values)
+        config = OmegaConf.to_object(merged)
+    except ConfigKeyError as error:
+        raise unknown_key(str(error.full_key)) from None
+    except MissingMandatoryValue as error:
+        raise UserError(f"{error.full_key} has no value; it must be given") from None
+    except OmegaConfBaseException as error:
+        hint = "; write a whole number, such as 1000" if "to Integer" in str(error) else ""
+        raise UserError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}{hint}") from None
+    assert isinstance(config, RunConfig)
+    config.check()
+    return config
+
+
+def unknown_key(key: str) -> UserError:
+    """The error for a key that does not exist, naming the nearest that do."""
+    keys = set(config_keys(RunConfig))
+    leaf = key.rsplit(".", 1)[-1]
+    same_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == leaf]
+    initials = [k for k in keys if leaf == "".join(word[0] for word in k.rsplit(".", 1)[-1].split("_"))]  # lr, wd
+    likely = sorted(same_leaf) or sorted(initials) or difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
+    hint = "did you mean " + " or ".join(likely) + "?" if likely else "`moefacts train --cfg job` shows them all"
+    return UserError(f"there is no setting '{key}'; {hint}")
+
+
+def config_keys(schema: Any, prefix: str = "") -> Iterator[str]:
+    """Every setting of ``schema`` as a dotted key."""
+    for field in dataclasses.fields(schema):
+        part = section_of(field)
+        if part is not None:
+            yield from config_keys(part, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}"
+
+
+def section_of(field: dataclasses.Field) -> Any:
+    """The dataclass of a field that is a section, which may be absent; None for a setting."""
+    options = (field.type, *(typing.get_args(field.type) if typing.get_origin(field.type) is types.UnionType else ()))
+    return next((option for option in options if dataclasses.is_dataclass(option)), None)
+
+
+def read_config(path: Path) -> RunConfig:
+    """Load a resolved config file of this version or of an earlier one.
+
+    Raises:
+        UserError: the file is missing or is not the config of a run.
+    """
+    try:
+        values = OmegaConf.load(path)
+    except FileNotFoundError:
+        raise UserError(f"{path.parent} is not a run directory: it has no {path.name}") from None
+    except Exception as error:  # a YAML library's own errors: whatever they are, the file is not a config
+        raise UserError(f"{path} cannot be read as a config: {str(error).splitlines()[0]}") from None
+    try:
+        if not isinstance(values, DictConfig):
+            raise UserError("it holds no settings")
+        plain = OmegaConf.to_container(values, resolve=False)
+        _refuse_interpolations(plain)
+        return load_config(upgraded(plain))  # type: ignore[arg-type]
+    except UserError as error:
+        raise UserError(f"{path} is not a moefacts config: {error}") from None
+
+
+def _refuse_interpolations(value: Any, key: str = "") -> None:
+    """A stored config is resolved: whatever could reach the environment or another key did not come from moefacts."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            _refuse_interpolations(part, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for part in value:
+            _refuse_interpolations(part, key)
+    elif isinstance(value, str) and "${" in value:
+        raise UserError(f"{key}={value} is an interpolation; a stored config holds values only")
+
+
+def config_yaml(config: RunConfig) -> str:
+    """The resolved config as YAML, with its format's number; ``read_config`` reads it back."""
+    return f"{FORMAT}: {CURRENT_FORMAT}\n" + OmegaConf.to_yaml(OmegaConf.structured(config))

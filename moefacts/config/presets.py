@@ -1,0 +1,106 @@
+"""Configurations by name: what overrides compose to, and which overrides lead to a configuration."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from importlib import resources
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from moefacts.config.loader import config_keys, load_config, unknown_key
+from moefacts.config.schema import RunConfig
+from moefacts.errors import UserError, nearest
+
+CONFIG_MODULE = "moefacts.conf"
+CONFIG_NAME = "config"
+GROUPS = ("scale", "model")
+
+
+def preset_names(group: str) -> list[str]:
+    """The presets of a configuration group."""
+    folder = resources.files(CONFIG_MODULE).joinpath(group)
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def compose(overrides: Sequence[str] = ()) -> RunConfig:
+    """The configuration that Hydra composes from ``overrides``.
+
+    Raises:
+        UserError: an override is wrong.
+    """
+    try:
+        if GlobalHydra.instance().is_initialized():
+            return load_config(hydra.compose(CONFIG_NAME, overrides=list(overrides)))
+        with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+            return load_config(hydra.compose(CONFIG_NAME, overrides=list(overrides)))
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error, overrides) from None
+
+
+def overrides_of(config: RunConfig) -> list[str] | None:
+    """The shortest overrides that compose to ``config``: its presets, then every setting that differs from theirs.
+
+    None when the presets are the user's own, which only the user's command line can find.
+    """
+    presets = {"scale": config.scale, "model": config.model.preset}
+    if any(name not in preset_names(group) for group, name in presets.items()):
+        return None
+    chosen = [f"{group}={name}" for group, name in presets.items()]
+    preset = compose(chosen)
+    overrides = chosen + [
+        f"{key}={_value_text(value)}"
+        for key in config_keys(RunConfig)
+        if (value := _setting(config, key)) != _setting(preset, key)
+    ]
+    try:
+        return overrides if compose(overrides) == config else None
+    except UserError:
+        return None
+
+
+def _value_text(value: object) -> str:
+    """A value in the grammar of Hydra's overrides."""
+    if value is None:
+        return "null"
+    if isinstance(value, str) and not re.fullmatch(r"[\w./+-]+", value):
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{escaped}'"
+    if isinstance(value, list):
+        return f"[{','.join(map(_value_text, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_value_text(part)}" for key, part in value.items()) + "}"
+    return _value_text(dataclasses.asdict(value)) if dataclasses.is_dataclass(value) else str(value)  # type: ignore
+
+
+def _setting(config: RunConfig, key: str) -> object:
+    value: object = config
+    for part in key.split("."):
+        value = getattr(value, part, None)  # what belongs to an absent part is absent
+    assert not dataclasses.is_dataclass(value)
+    return value
+
+
+def explain(error: Exception, arguments: Sequence[str]) -> UserError:
+    """One line for what Hydra says in several, with the nearest setting or preset when a name is unknown."""
+    text = str(error)
+    if isinstance(error, OverrideParseException):
+        return UserError(f"'{error.override}' is not an override; write key=value, as in population.size=2048")
+    missing = re.search(r"Could not find '([\w/]+)/([^'/]+)'", text)
+    if missing and missing[1] in GROUPS:
+        return UserError(f"there is no {missing[1]} '{missing[2]}'; {nearest(missing[2], preset_names(missing[1]))}")
+    if missing and missing[1] == "hydra/launcher":
+        ways = "joblib is; pip install -e '.[slurm]' or '.[ray]' brings others"
+        return UserError(f"there is no launcher '{missing[2]}' here; {ways}")
+    key = re.search(r"Could not (?:override|delete|append)[^']*'([^'=@]+)", text)
+    known = key is not None and key[1] in config_keys(RunConfig)
+    if key and known and key[1].startswith("model.moe."):
+        return UserError(f"this model has no {key[1]}: it has no experts; choose a mixture, such as model=moe_laptop")
+    if key and not known:
+        return unknown_key(key[1])
+    if "Ambiguous value" in text:
+        return UserError("several values for one setting are several runs: add -m to train one for each value")
+    first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
+    return UserError(f"{first.strip()} (given: {' '.join(arguments)})")

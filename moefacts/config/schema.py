@@ -1,0 +1,83 @@
+"""The one description of a run. Every section's dataclass lives beside what reads it, or in ``config.sections``.
+
+A field's default is its neutral value, "as before the setting existed": a run's identity leaves neutral values out, and
+an older stored configuration is read with them filled in. A setting that is added must have one. What a new run uses
+stands in ``conf`` alone.
+"""
+
+from dataclasses import dataclass, field
+
+from moefacts.config.sections import (
+    CheckpointConfig,
+    DatasetConfig,
+    EvaluationConfig,
+    PatchingConfig,
+    RunLocation,
+    TrainingConfig,
+    WandbConfig,
+)
+from moefacts.errors import UserError, check_at_least, check_choice
+from moefacts.models.config import ModelConfig
+from moefacts.synthetic_data.distribution import SamplingConfig
+from moefacts.synthetic_data.population import PopulationConfig
+from moefacts.synthetic_data.tokenizer import TOKENIZERS
+
+DEVICES = ("auto", "cpu", "cuda")
+PARALLEL = ("ddp", "fsdp")
+
+
+@dataclass
+class RunConfig:
+    """Everything that determines a run."""
+
+    scale: str
+    seed: int
+    device: str
+    threads: int
+    tokenizer: str
+    population: PopulationConfig
+    model: ModelConfig
+    training: TrainingConfig
+    evaluation: EvaluationConfig
+    checkpoints: CheckpointConfig
+    dataset: DatasetConfig
+    wandb: WandbConfig
+    run: RunLocation
+    parallel: str = "ddp"
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    patching: PatchingConfig = field(default_factory=PatchingConfig)
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        check_choice("device", self.device, DEVICES)
+        check_choice("parallel", self.parallel, PARALLEL)
+        check_choice("tokenizer", self.tokenizer, TOKENIZERS)
+        check_at_least("threads", self.threads, 1)
+        check_at_least("seed", self.seed, 0)
+        if self.seed >= 1 << 63:
+            raise UserError(f"seed={self.seed} is too large; it must be below 2**63")
+        if self.run.dir == "" or self.run.root == "":
+            raise UserError("run.dir and run.root must not be empty; leave them out for the default")
+        for key in ("study", "name"):
+            value = getattr(self.run, key)
+            if value is not None and (value in ("", ".", "..") or "/" in value):
+                raise UserError(f"run.{key}={value} must be the name of one folder; run.dir takes a path")
+        parts = (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb)
+        for part in (*parts, self.patching):
+            part.check()
+        self._check_patching()
+        self.sampling.check(self.population.cohort_size(self.sampling.cohort), self.training.steps)
+        for cohort in self.evaluation.cohorts:
+            self.population.cohort_size(cohort)
+        try:
+            self.model.check()
+        except ValueError as error:
+            raise UserError(str(error)) from None
+
+    def _check_patching(self) -> None:
+        if not self.patching.is_on:
+            return
+        if self.model.mixer != "attention":
+            raise UserError(f"patching needs attention to patch; model.mixer={self.model.mixer} has none")
+        if self.training.compile:
+            raise UserError("patching does not go with training.compile=true; set training.compile=false")

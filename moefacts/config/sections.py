@@ -1,0 +1,170 @@
+"""How a run is trained, evaluated, saved and recorded. Values live in ``conf``; types, neutral values, checks here."""
+
+import math
+from dataclasses import dataclass, field
+
+from moefacts.errors import UserError, check_at_least, check_choice
+from moefacts.synthetic_data.cohorts import SEEN, UNSEEN
+
+SCHEDULES = ("cosine", "constant")
+PRECISIONS = ("auto", "fp32", "bf16")
+WANDB_MODES = ("disabled", "offline", "online")
+
+
+@dataclass
+class TrainingConfig:
+    """Optimisation and when it stops; the two ``stop_`` rules are off when null."""
+
+    steps: int
+    batch_size: int
+    learning_rate: float
+    final_learning_rate: float
+    schedule: str
+    weight_decay: float
+    beta1: float
+    beta2: float
+    clip_norm: float | None
+    precision: str
+    log_interval: int
+    gradient_accumulation: int = 1
+    compile: bool = False
+    stop_at_accuracy: float | None = None
+    stop_after_plateau: int | None = None
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        for key in ("steps", "batch_size", "gradient_accumulation", "log_interval"):
+            check_at_least(f"training.{key}", getattr(self, key), 1)
+        for key in ("learning_rate", "final_learning_rate", "weight_decay", "beta1", "beta2"):
+            check_at_least(f"training.{key}", getattr(self, key), 0)
+            if math.isinf(getattr(self, key)):
+                raise UserError(f"training.{key}={getattr(self, key)} must be finite")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise UserError(f"training.clip_norm={self.clip_norm} must be positive, or null for no clipping")
+        for key in ("beta1", "beta2"):
+            if getattr(self, key) >= 1:
+                raise UserError(f"training.{key}={getattr(self, key)} is too large; it must be below 1")
+        check_choice("training.schedule", self.schedule, SCHEDULES)
+        check_choice("training.precision", self.precision, PRECISIONS)
+        check_at_least("training.stop_after_plateau", self.stop_after_plateau, 0)
+        if self.stop_at_accuracy is not None and not 0 < self.stop_at_accuracy <= 1:
+            raise UserError(f"training.stop_at_accuracy={self.stop_at_accuracy} must lie in (0, 1]")
+        if self.batch_size % self.gradient_accumulation:
+            raise UserError(
+                f"training.gradient_accumulation={self.gradient_accumulation} must divide "
+                f"training.batch_size={self.batch_size}"
+            )
+
+
+@dataclass
+class EvaluationConfig:
+    """Which cohorts are evaluated, how often, and on how many biographies of each.
+
+    The first of ``cohorts`` is the one whose plateau the run follows. It is evaluated every ``interval`` steps until
+    the plateau ends. ``interval_early``, a multiple of ``interval``, is used as long as the training batches say that
+    the plateau's start and end are far. ``interval_unseen``, another multiple, is for the other cohorts: they are
+    evaluated at the first step, at the last, and at those evaluated steps in between that it divides. Null means no
+    difference.
+    """
+
+    biographies: int
+    interval: int
+    interval_after_plateau: int
+    plateau_threshold: float
+    batch_size: int
+    interval_early: int | None = None
+    interval_unseen: int | None = None
+    cohorts: list[str] = field(default_factory=lambda: [SEEN, UNSEEN])
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        check_at_least("evaluation.biographies", self.biographies, 2)
+        for key in ("interval", "interval_after_plateau", "batch_size"):
+            check_at_least(f"evaluation.{key}", getattr(self, key), 1)
+        for key in ("interval_early", "interval_unseen"):
+            value = getattr(self, key)
+            if value is not None and (value < self.interval or value % self.interval):
+                raise UserError(
+                    f"evaluation.{key}={value} must be a positive multiple of evaluation.interval={self.interval}"
+                )
+        if not 0 < self.plateau_threshold < 1:
+            raise UserError(f"evaluation.plateau_threshold={self.plateau_threshold} must lie between 0 and 1")
+        if not self.cohorts or len(set(self.cohorts)) < len(self.cohorts):
+            raise UserError(f"evaluation.cohorts={self.cohorts} must name at least one cohort, each once")
+
+
+@dataclass
+class CheckpointConfig:
+    """Every ``interval`` steps up to ``interval_until``, then ``num_uniform`` evenly spaced to the last step."""
+
+    interval: int
+    interval_until: int
+    num_uniform: int
+    keep_optimizer: int
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        check_at_least("checkpoints.interval", self.interval, 1)
+        check_at_least("checkpoints.interval_until", self.interval_until, 0)
+        check_at_least("checkpoints.num_uniform", self.num_uniform, 0)
+        check_at_least("checkpoints.keep_optimizer", self.keep_optimizer, 1)
+
+
+@dataclass
+class PatchingConfig:
+    """Attention patching (study, section 4): off when ``reference_step`` is null, as in configurations from before it.
+
+    From step ``start`` on the softmax attention of the reference, a checkpoint of the same run without patching, takes
+    the place of the model's own.
+    """
+
+    reference_step: int | None = None
+    start: int = 0
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any attention is patched."""
+        return self.reference_step is not None
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        check_at_least("patching.reference_step", self.reference_step, 0)
+        check_at_least("patching.start", self.start, 0)
+
+
+@dataclass
+class WandbConfig:
+    """Weights & Biases mirrors the metrics file; it is never the record."""
+
+    mode: str
+    project: str
+    entity: str | None
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        check_choice("wandb.mode", self.mode, WANDB_MODES)
+
+
+@dataclass
+class RunLocation:
+    """Where a run is kept: ``dir``, or ``root``/``study``/``name``; the name is made from the config when null."""
+
+    root: str
+    study: str
+    name: str | None
+    dir: str | None
+
+
+@dataclass
+class DatasetConfig:
+    """How many biographies ``moefacts generate`` writes, and how many at a time."""
+
+    train: int
+    validation: int
+    unseen: int
+    rows_per_group: int
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        for key in ("train", "validation", "unseen", "rows_per_group"):
+            check_at_least(f"dataset.{key}", getattr(self, key), 1)

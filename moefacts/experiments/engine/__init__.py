@@ -1,0 +1,1 @@
+"""What all studies share: planning a grid, running it, and deciding what it says."""

@@ -1,0 +1,140 @@
+"""From finished runs to verdicts, and to the files of a study: results.json, runs.csv, figures, report.html.
+
+Everything in ``results.json`` is a function of the runs, but for the keys ``timing``.
+"""
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from moefacts import __version__
+from moefacts.analysis.figures import draw_study_figures
+from moefacts.analysis.study_report import StudyPage, write_study_report
+from moefacts.analysis.summary import measure_run
+from moefacts.errors import UserError
+from moefacts.experiments.engine.grid import Plan
+from moefacts.experiments.engine.study import Findings, FinishedRun
+from moefacts.runs import keys, layout
+from moefacts.runs.durable import write_durably
+from moefacts.runs.manifest import FAILED, FINISHED
+from moefacts.runs.reader import read_run
+
+RESULTS, RUNS_TABLE = "results.json", "runs.csv"
+
+
+def read_finished(plan: Plan) -> tuple[list[FinishedRun], list[dict[str, str]]]:
+    """The finished runs at every place of the grid, and for each run that is not: name, state, log or complaint."""
+    measured: dict[Any, tuple] = {}
+    missing = []
+    states = {planned.path: planned.state for planned in plan.distinct()}
+    for planned in plan.distinct():
+        state, log = planned.state, str(planned.log) if planned.state == FAILED and planned.log.exists() else ""
+        if state == FINISHED:
+            try:
+                run = read_run(planned.path)
+                measured[planned.path] = (run, run_measures(run))
+                continue
+            except UserError as error:
+                state, log = f"damaged: {error}", ""
+        waits_for = [path.name for path in planned.needs if states[path] != FINISHED]
+        if waits_for and state != FINISHED:
+            state += f"; it needs {', '.join(waits_for)} first"
+        missing.append({"run": planned.path.name, "state": state, "log": log})
+    finished = [FinishedRun(p.grid_run.labels, *measured[p.path]) for p in plan.runs if p.path in measured]
+    return finished, missing
+
+
+def run_measures(run) -> dict[str, Any]:
+    """Every measure of a run, its parameter counts, and its speed."""
+    counts = run.manifest["parameters"]
+    training = run.training
+    speed = keys.TOKENS_PER_SECOND
+    return measure_run(run) | {
+        "parameters_total": counts["total"],
+        "parameters_active": counts["active"],
+        "parameters_non_embedding": counts["non_embedding"],
+        "tokens": run.manifest.get("tokens"),
+        "timing": {
+            "wall_seconds": run.manifest.get("wall_seconds"),
+            "tokens_per_second": float(training[speed].median()) if speed in training else None,
+        },
+    }
+
+
+def write_results(plan: Plan) -> StudyPage:
+    """Examine what is finished, decide every claim, write the study's files; return its page.
+
+    Raises:
+        UserError: no run is finished yet.
+    """
+    finished, missing = read_finished(plan)
+    if not finished:
+        first = f"; {missing[0]['run']}: {missing[0]['state']}" + (
+            f", log {missing[0]['log']}" * bool(missing[0]["log"])
+        )
+        raise UserError(f"no run of {plan.study.name} is finished in {plan.out}{first}")
+    findings = plan.study.examine(finished)
+    result = _result(plan, finished, missing, findings)
+    plan.out.mkdir(parents=True, exist_ok=True)
+    drawings = draw_study_figures(findings.figures, plan.out / layout.FIGURES)
+    page = StudyPage(result, findings.tables, drawings)
+    text = json.dumps(_plain(result), indent=2) + "\n"
+    write_durably(plan.out / RESULTS, text.encode())
+    table = pd.json_normalize([{k: v for k, v in row.items() if k != "command"} for row in result["runs"]])
+    write_durably(plan.out / RUNS_TABLE, table.to_csv(index=False).encode())
+    write_study_report([page], plan.out / layout.REPORT)
+    return page
+
+
+def _result(plan: Plan, finished: Sequence[FinishedRun], missing: list[dict], findings: Findings) -> dict[str, Any]:
+    claims = []
+    for claim in plan.study.claims[plan.scale]:
+        verdict = claim.decide(findings.evidence)
+        row: dict[str, Any] = {"claim": claim.text, "published": claim.published, "here": verdict.here}
+        row |= {"value": verdict.value, "interval": verdict.interval, "verdict": verdict.answer, "rule": claim.rule}
+        claims.append(row)
+    first = finished[0].record.manifest
+    return {
+        "study": plan.study.name,
+        "title": plan.study.title,
+        "figure": plan.study.figure,
+        "scale": plan.scale,
+        "complete": not missing,
+        "missing": missing,
+        **findings.values,
+        "claims": claims,
+        "runs": [
+            {"run": run.record.path.name, **run.labels, "seed": run.seed, **run.measures}
+            | {"command": run.record.manifest["command"]}
+            for run in finished
+        ],
+        "command": study_command(plan),
+        "device": first["device"],
+        "git_commits": sorted({commit for run in finished if (commit := run.record.manifest.get("git_commit"))}),
+        "versions": {**first["versions"], "moefacts": __version__},
+        "timing": {
+            "wall_seconds_of_all_runs": sum(
+                {run.record.path: run.measures["timing"]["wall_seconds"] or 0 for run in finished}.values()
+            )
+        },
+    }
+
+
+def study_command(plan: Plan) -> str:
+    """What to type to repeat the study."""
+    return shlex.join(["moefacts", "reproduce", plan.study.name, "--scale", plan.scale, *plan.overrides])
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON can hold it: numbers that are not finite become null."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,169 @@
+"""What studies share that compare arms (ways of training) at equal population size, seed, steps, and so tokens."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from moefacts.analysis.comparison import Paired, paired_difference
+from moefacts.analysis.comparison_figures import Series, compare_over
+from moefacts.analysis.figures import attribute_loss
+from moefacts.analysis.groups import Group
+from moefacts.analysis.study_report import Table
+from moefacts.analysis.summary import cell, estimate, format_number
+from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun
+from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
+from moefacts.experiments.studies import _laptop as laptop
+from moefacts.experiments.studies._paired import decide_paired, log_ratio, value_of
+
+LOSS, ACCURACY, END = "final_attribute_loss", "final_attribute_accuracy", "plateau_end_interpolated"
+MEASURES = {LOSS: "final attribute loss (nats)", ACCURACY: "final accuracy", END: "plateau end (steps)"}
+UNIFORM = "uniform"
+# Of unseen people, whom these studies do not ask about, only the first and the last step.
+EVALUATION = {
+    "laptop": ("evaluation.interval=50", "evaluation.interval_after_plateau=100", "evaluation.interval_unseen=10000"),
+    "paper": ("evaluation.interval_unseen=10000",),
+}
+# What every arm of a scale is trained with.
+_TRAINING = {"laptop": laptop.SETTINGS, "paper": ()}
+Arm = str | tuple[str, ...]
+
+
+def uneven(kind: str, **settings: float) -> tuple[str, ...]:
+    """The overrides of a distribution: ``uneven("power_law", exponent=1)``."""
+    return (f"sampling.kind={kind}", *(f"sampling.{key}={value}" for key, value in settings.items()))
+
+
+def arm_runs(
+    scale: str,
+    arms: Mapping[str, Iterable[str]],
+    size: int,
+    seeds: int,
+    *common: str,
+    needs: Mapping[str, str] | None = None,
+) -> list[GridRun]:
+    """Every arm (name -> its overrides) at one population size, ``seeds`` times.
+
+    ``needs`` says of which other arm an arm needs the run of the same seed first.
+    """
+    common = (*_TRAINING[scale], *common)
+
+    def run(arm: str, seed: int) -> GridRun:
+        overrides = (f"population.size={size}", *arms[arm], *common, f"seed={seed}")
+        first = (needs or {}).get(arm)
+        return GridRun(overrides, None, {"arm": arm, "size": size}, (run(first, seed),) if first else ())
+
+    return [run(arm, seed) for arm in arms for seed in range(seeds)]
+
+
+@dataclass(frozen=True)
+class Arms:
+    """The finished runs by arm and size."""
+
+    runs: Sequence[FinishedRun]
+
+    @property
+    def names(self) -> list[str]:
+        """The arms, in the order of the grid."""
+        return list(dict.fromkeys(run.labels["arm"] for run in self.runs))
+
+    @property
+    def sizes(self) -> list[int]:
+        """The population sizes, ascending."""
+        return sorted({run.labels["size"] for run in self.runs})
+
+    def members(self, arm: str, size: int | None = None) -> list[FinishedRun]:
+        """The runs of one arm, at one size or at all."""
+        return [run for run in self.runs if run.labels["arm"] == arm and size in (None, run.labels["size"])]
+
+    def values(self, measure: str, arm: Arm, size: int | None = None) -> dict[tuple[int, int], float | None]:
+        """(size, seed) -> a measure. Of several arms, that of the lowest mean final loss at each size."""
+        names = [arm] * len(self.sizes) if isinstance(arm, str) else [self.best(arm, one) for one in self.sizes]
+        return {
+            (run.labels["size"], run.seed): value_of(run, measure)
+            for name, at in zip(names, self.sizes, strict=True)
+            if name is not None and size in (None, at)
+            for run in self.members(name, at)
+        }
+
+    def best(self, arms: Sequence[str], size: int) -> str | None:
+        """Which of ``arms`` has the lowest mean final loss at ``size``; None without a run of any."""
+        means = {arm: estimate(list(self.values(LOSS, arm, size).values())) for arm in arms}
+        known = {arm: mean.mean for arm, mean in means.items() if mean is not None}
+        return min(known, key=lambda arm: known[arm]) if known else None
+
+    def difference(self, measure: str, ours: Arm, theirs: Arm, size: int | None = None) -> Paired | None:
+        """Mean paired difference, ours less theirs; of plateau ends the mean log ratio."""
+        pair = (self.values(measure, ours, size), self.values(measure, theirs, size))
+        return paired_difference(*pair, log_ratio) if measure == END else paired_difference(*pair)
+
+
+def arm_findings(
+    runs: Sequence[FinishedRun], reference: str, title: str, note: str = "", values: dict[str, Any] | None = None
+) -> Findings:
+    """Means of every arm and paired differences from ``reference``; curves at each size, and all sizes side by side."""
+    arms = Arms(runs)
+    rows, differences, found = [], [], []
+    for size in arms.sizes:
+        for arm in arms.names:
+            if not (members := arms.members(arm, size)):
+                continue
+            means = {key: estimate(list(arms.values(key, arm, size).values())) for key in MEASURES}
+            rows.append([f"{size:,}", arm, str(len(members)), *(cell(key, mean) for key, mean in means.items())])
+            paired = {key: arms.difference(key, arm, reference, size) for key in MEASURES}
+            found.append({"size": size, "arm": arm, "against_reference": {k: p and vars(p) for k, p in paired.items()}})
+            if arm != reference:
+                differences.append([f"{size:,}", arm, *(_paired_text(pair) for pair in paired.values())])
+    tables = [Table(title, ["people", "arm", "runs", *MEASURES.values()], rows, note)]
+    about = (
+        "Pairs of equal size and seed; 95% intervals. The plateau's end as mean log ratio: −0.1 is about 10% earlier."
+    )
+    tables.append(Table(f"Less “{reference}”", ["people", "arm", *MEASURES.values()], differences, about))
+    figures = {}
+    for size in arms.sizes:
+        groups = [
+            Group(arm, [run.record for run in members]) for arm in arms.names if (members := arms.members(arm, size))
+        ]
+        caption = f"{title}: attribute loss of everybody in held-out templates, {size:,} people."
+        figures[f"loss_{size}"] = (caption, partial(attribute_loss, groups))
+    if len(arms.sizes) > 1:
+        caption = f"{title}, over population sizes. Dots are single seeds, bars 95% intervals."
+        figures["over_sizes"] = (caption, partial(_over_sizes, arms))
+    return Findings({"reference": reference, "arms": found} | (values or {}), tables, figures, arms)
+
+
+def _over_sizes(arms: Arms):
+    def values(key: str, arm: str) -> dict[int, list[float | None]]:
+        return {size: list(arms.values(key, arm, size).values()) for size in arms.sizes}
+
+    return compare_over(
+        {"": {label: [Series(arm, values(key, arm)) for arm in arms.names] for key, label in MEASURES.items()}}
+    )
+
+
+def _paired_text(pair: Paired | None) -> str:
+    if pair is None:
+        return "–"
+    half = "" if pair.interval is None else f" ± {format_number((pair.interval[1] - pair.interval[0]) / 2)}"
+    return f"{format_number(pair.mean)}{half}" + (f" ({pair.missing} pairs lack it)" if pair.missing else "")
+
+
+def difference_claim(text: str, published: str, measure: str, ours: Arm, theirs: Arm, sign: int = -1) -> Claim:
+    """The claim that ``ours`` has less (``sign`` −1) or more (1) of a measure; its rule is made from the arguments."""
+    what = "log ratio of plateau ends" if measure == END else f"difference of {MEASURES[measure]}"
+    side, other = ("below", "above") if sign < 0 else ("above", "below")
+    rule = (
+        f"{what}, {_name(ours)} less {_name(theirs)}, the mean over pairs of equal size and seed: holds if its 95% "
+        f"interval lies {side} 0, does not hold if it lies {other}, cannot tell otherwise"
+    )
+    return Claim(text, published, rule, partial(decide_difference, measure, ours, theirs, sign))
+
+
+def decide_difference(measure: str, ours: Arm, theirs: Arm, sign: int, arms: Arms) -> Verdict:
+    """What ``difference_claim`` says, in code."""
+    decide = partial(below if sign < 0 else above, bound=0.0)
+    return decide_paired(arms.difference(measure, ours, theirs), decide)
+
+
+def _name(arm: Arm) -> str:
+    return f"“{arm}”" if isinstance(arm, str) else f"the best of {', '.join(f'“{one}”' for one in arm)} at each size"

@@ -1,0 +1,48 @@
+"""Measures of finished runs, and verdicts from their differences pair by pair. A helper, no study."""
+
+import math
+
+from moefacts.analysis.comparison import Paired
+from moefacts.experiments.engine.study import FinishedRun
+from moefacts.experiments.engine.verdict import Verdict, cannot_tell
+from moefacts.runs import keys
+from moefacts.runs.reader import Run
+
+
+def max_violation(run: Run) -> float | None:
+    """Largest load over mean load, less 1, averaged over the layers at the last evaluation; None for a dense model."""
+    last = run.evaluations.iloc[-1]
+    values = [float(last[keys.routing_key(layer, keys.MAX_VIOLATION)]) for layer in run.routed_layers]
+    return sum(values) / len(values) if values else None
+
+
+def idle_experts(run: Run) -> int | None:
+    """Number of experts, over all layers, that got no token at the last evaluation; None for a dense model."""
+    loads = [run.load_fraction(layer, e).iloc[-1] for layer in run.routed_layers for e in range(run.num_experts)]
+    return sum(bool(load == 0) for load in loads) if loads else None
+
+
+_OF_ROUTING = {"max_violation": max_violation, "idle_experts": idle_experts}
+
+
+def value_of(run: FinishedRun, measure: str) -> float | None:
+    """A measure of a run; a plateau's end only when it can be told."""
+    if measure in _OF_ROUTING:
+        return _OF_ROUTING[measure](run.record)
+    if measure == "plateau_end_interpolated" and run.measures["plateau_end_status"] != "reached":
+        return None
+    return run.measures[measure]
+
+
+def decide_paired(pair: Paired | None, decide) -> Verdict:
+    """Decide from a paired difference; the text says over how many pairs."""
+    if pair is None:
+        return cannot_tell("no pair of runs has it")
+    verdict = decide(pair.mean, pair.interval)
+    note = f" over {pair.count} pairs" + (f", {pair.missing} more lack it" if pair.missing else "")
+    return Verdict(verdict.answer, verdict.here + note, verdict.value, verdict.interval)
+
+
+def log_ratio(ours: float, theirs: float) -> float:
+    """Natural logarithm of ours over theirs."""
+    return math.log(ours / theirs)

@@ -1,0 +1,133 @@
+"""Not in the paper, which names it as future work: train on some people until their plateau is over, then on more.
+
+Against uniform sampling, the best power law and the best fixed warm-up, at equal steps and so equal tokens. What it is
+measured against is tuned (the best at each size counts), the adaptive curriculum is not.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
+from moefacts.experiments.studies._arms import (
+    EVALUATION,
+    LOSS,
+    UNIFORM,
+    Arms,
+    arm_findings,
+    arm_runs,
+    difference_claim,
+    uneven,
+)
+from moefacts.experiments.studies.warmup import SHARE, warmup
+
+AT_ONCE, STAGED = "adaptive, at once", "adaptive, in stages"
+MATTERS = 0.1  # nats of final loss that the curriculum must save, in every seed, to matter at a size
+_STEPS = {"laptop": {1024: 700, 2048: 1200, 4096: 2100}, "paper": dict.fromkeys((16000, 64000, 128000), 16000)}
+_SEEDS = {"laptop": 2, "paper": 3}
+_EPOCHS = {"laptop": (8,), "paper": (2, 4, 8)}  # 16, too, was tried at laptop scale and is far worse (LOG.md)
+_EXPONENTS = {"laptop": (0.6,), "paper": (0.2, 0.4, 0.6)}  # the best of the study at 64k people
+_LAPTOP_INTERVAL = {1024: 50, 2048: 50, 4096: 100}
+
+
+def _evaluation(scale: str, size: int) -> tuple[str, ...]:
+    """The curriculum decides at evaluations: they stay as frequent after the plateau."""
+    if scale == "paper":
+        return EVALUATION["paper"]
+    interval = _LAPTOP_INTERVAL[size]
+    return (
+        f"evaluation.interval={interval}",
+        f"evaluation.interval_after_plateau={interval}",
+        EVALUATION["laptop"][-1],
+    )
+
+
+def _law(exponent: float) -> str:
+    return f"power law α = {exponent}"
+
+
+def _warmup(epochs: int) -> str:
+    return f"warm-up for {epochs} epochs"
+
+
+def _grid(scale: str) -> list[GridRun]:
+    runs = []
+    for size, steps in _STEPS[scale].items():
+        first = size // SHARE
+        arms = {UNIFORM: uneven(UNIFORM)}
+        arms |= {_law(exponent): uneven("power_law", exponent=exponent) for exponent in _EXPONENTS[scale]}
+        arms |= {_warmup(epochs): warmup(size, SHARE, epochs) for epochs in _EPOCHS[scale]}
+        arms[AT_ONCE] = uneven("adaptive", initial_individuals=first)
+        arms[STAGED] = uneven("adaptive", initial_individuals=first, growth=2)
+        runs += arm_runs(scale, arms, size, _SEEDS[scale], f"training.steps={steps}", *_evaluation(scale, size))
+    return runs
+
+
+def examine(runs: Sequence[FinishedRun]) -> Findings:
+    """Every arm beside uniform sampling, and what the curriculum saves at each size."""
+    arms = Arms(runs)
+    values: dict[str, Any] = {
+        "tokens_of_largest_over_smallest": {size: _tokens_apart(arms, size) for size in arms.sizes},
+        "loss_saved_over_uniform": {arm: {n: _saved(arms, arm, n) for n in arms.sizes} for arm in (AT_ONCE, STAGED)},
+    }
+    note = (
+        "Loss and accuracy are those of everybody, equally often. All arms of a size have the same steps and batches; "
+        f"the curricula and the warm-ups begin with one in {SHARE} people. Evaluations are not counted as training: "
+        "the adaptive ones evaluate their active people as well."
+    )
+    return arm_findings(runs, UNIFORM, "An adaptive curriculum against what is tuned", note, values)
+
+
+def _tokens_apart(arms: Arms, size: int) -> float | None:
+    tokens = [t for run in arms.runs if run.labels["size"] == size and (t := run.measures["tokens"])]
+    return max(tokens) / min(tokens) if tokens else None
+
+
+def _saved(arms: Arms, arm: str, size: int) -> list[float]:
+    """Final loss of uniform sampling less that of ``arm``, in nats, seed by seed."""
+    ours, theirs = arms.values(LOSS, arm, size), arms.values(LOSS, UNIFORM, size)
+    pairs = [(theirs[key], ours[key]) for key in sorted(ours.keys() & theirs.keys())]
+    return [uniform - adaptive for uniform, adaptive in pairs if uniform is not None and adaptive is not None]
+
+
+def _matters_everywhere(arms: Arms) -> Verdict:
+    saved = {size: one for size in arms.sizes if (one := _saved(arms, AT_ONCE, size))}
+    if len(saved) < 2 or min(map(len, saved.values())) < 2:
+        return cannot_tell("needs two sizes with two seeds each")
+    text = "saves " + "; ".join(f"{n:,}: " + ", ".join(f"{x:.2f}" for x in xs) for n, xs in saved.items()) + " nats"
+    matters = [size for size, xs in saved.items() if min(xs) > MATTERS]
+    if len(matters) == len(saved):
+        return Verdict(HOLDS, text)
+    not_at = [size for size, xs in saved.items() if max(xs) <= MATTERS]
+    if not not_at:
+        return cannot_tell(f"{text}; seeds disagree at some size")
+    return Verdict(DOES_NOT_HOLD, f"{text}; does not matter at {', '.join(f'{size:,}' for size in not_at)}")
+
+
+def _claims(scale: str) -> tuple[Claim, ...]:
+    laws = tuple(_law(exponent) for exponent in _EXPONENTS[scale])
+    warmups = tuple(_warmup(epochs) for epochs in _EPOCHS[scale])
+    none, ends = "none published", "at equal steps the adaptive curriculum ends with a lower loss than"
+    return (
+        difference_claim(f"Untuned, {ends} uniform sampling", none, LOSS, AT_ONCE, UNIFORM),
+        difference_claim(f"Untuned, {ends} the best power law", none, LOSS, AT_ONCE, laws),
+        difference_claim(f"Untuned, {ends} the best fixed warm-up", none, LOSS, AT_ONCE, warmups),
+        difference_claim("Widening in stages ends with a lower loss than at once", none, LOSS, STAGED, AT_ONCE),
+        Claim(
+            "The adaptive curriculum matters whatever the number of people",
+            none,
+            f"final attribute loss of uniform sampling less “{AT_ONCE}”: holds if above {MATTERS} nats in every seed "
+            "at every size, does not hold if in no seed of some size, cannot tell otherwise",
+            _matters_everywhere,
+        ),
+    )
+
+
+STUDY = Study(
+    name="adaptive",
+    title="Does a curriculum that needs no tuning beat those that are tuned, and where does it stop mattering?",
+    figure="not in the paper",
+    grids={scale: _grid(scale) for scale in _STEPS},
+    claims={scale: _claims(scale) for scale in _STEPS},
+    examine=examine,
+)

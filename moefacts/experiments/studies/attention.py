@@ -1,0 +1,174 @@
+"""Figure 3, right, and F: the attention that recalls facts forms while the loss stands still."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from moefacts.analysis.attention_figures import ATTENTION_CAPTION, PANELS, attention_signatures, signature_curves
+from moefacts.analysis.groups import Group
+from moefacts.analysis.study_report import Table
+from moefacts.analysis.summary import estimate, format_number
+from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
+from moefacts.experiments.studies import _laptop as laptop
+from moefacts.experiments.studies.phases import STUDY as PHASES
+
+UNTRAINED, START, END, LAST = "untrained", "plateau start", "plateau end", "last step"
+_SEEDS = range(5)
+_LAPTOP = (
+    "population.size=1024",
+    *laptop.SETTINGS,
+    "training.steps=2200",
+    "evaluation.interval=40",
+    "evaluation.interval_after_plateau=100",
+    "evaluation.interval_unseen=40",
+    "checkpoints.interval=20",
+    "checkpoints.interval_until=800",
+)
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """The signatures of one run at moments of its training.
+
+    Attributes:
+        at: moment -> signature -> a value for each layer; moments that the run did not reach are not there.
+        reference: signature -> its value for attention without preference.
+    """
+
+    at: Mapping[str, Mapping[str, np.ndarray]]
+    reference: Mapping[str, float]
+
+
+def signatures_of(run: FinishedRun) -> Signatures | None:
+    """Interpolated between checkpoints; None where the attention probe has not been run."""
+    table = run.record.attention
+    if table is None:
+        return None
+    steps = {
+        UNTRAINED: 0.0,
+        START: run.measures["plateau_start"],
+        END: run.measures["plateau_end_interpolated"],
+        LAST: float(table["step"].max()),
+    }
+    curves = {name: signature_curves(Group("", [run.record]), name)[0] for name in PANELS}
+    at = {
+        moment: {
+            name: np.array([np.interp(step, curve.index, curve[layer]) for layer in curve.columns])
+            for name, curve in curves.items()
+        }
+        for moment, step in steps.items()
+        if step is not None
+    }
+    return Signatures(at, table.groupby("signature")["reference"].mean().to_dict())
+
+
+def examine(runs: Sequence[FinishedRun]) -> Findings:
+    """The signatures at the moments of training."""
+    probed = [(run, found) for run in runs if (found := signatures_of(run)) is not None]
+    signatures = [found for _, found in probed]
+    num_layers = max((len(found.at[UNTRAINED]["name_to_name"]) for found in signatures), default=0)
+    rows, values = [], {}
+    for name, title in PANELS.items():
+        for layer in range(num_layers):
+            means = [
+                estimate([float(found.at[moment][name][layer]) if moment in found.at else None for found in signatures])
+                for moment in (UNTRAINED, START, END, LAST)
+            ]
+            reference = signatures[0].reference[name]
+            texts = [mean.text() if mean else "not reached" for mean in means]
+            rows.append([title, str(layer + 1), format_number(reference), *texts])
+            values[f"{name}/layer_{layer + 1}"] = [None if mean is None else vars(mean) for mean in means]
+    columns = ["attention", "layer", "without preference", UNTRAINED, START, END, LAST]
+    note = "Mean over seeds, in a 95% interval; interpolated between checkpoints."
+    if left_out := [str(run.seed) for run in runs if run.record.attention is None]:
+        note += f" Seeds {', '.join(left_out)} have not been probed and are left out; start the study again to do so."
+    group = Group("", [run.record for run, _ in probed])
+    figures = {"attention": (ATTENTION_CAPTION, partial(attention_signatures, group))} if probed else {}
+    return Findings({"signatures": values}, [Table("Attention signatures", columns, rows, note)], figures, signatures)
+
+
+def _first_layer(value_L: np.ndarray) -> float:
+    return float(value_L[0])
+
+
+def _later_layers(value_L: np.ndarray) -> float:
+    return float(value_L[1:].mean()) if len(value_L) > 1 else float("nan")
+
+
+def _all_layers(value_L: np.ndarray) -> float:
+    return float(value_L.mean())
+
+
+REFERENCE = "attention without preference"
+
+
+def _change(decide, signature: str, layers, before: str, after: str, runs: Sequence[Signatures]) -> Verdict:
+    """Decide from the mean over seeds of a signature's change between two moments, or from the reference to one."""
+    changes = [
+        layers(run.at[after][signature])
+        - (run.reference[signature] if before == REFERENCE else layers(run.at[before][signature]))
+        for run in runs
+        if after in run.at and (before == REFERENCE or before in run.at)
+    ]
+    mean = estimate([change for change in changes if np.isfinite(change)])
+    if mean is None:
+        return cannot_tell("no seed has it")
+    interval = None if mean.low is None or mean.high is None else (mean.low, mean.high)
+    return decide(mean.mean, interval, 0.0)
+
+
+def _claim(text: str, published: str, what: str, decide, *change) -> Claim:
+    where, otherwise = ("above", "below") if decide is above else ("below", "above")
+    rule = (
+        f"holds if the 95% interval over seeds of {what} lies {where} 0, does not hold if it lies {otherwise}, cannot "
+        "tell otherwise"
+    )
+    return Claim(text, published, rule, partial(_change, decide, *change))
+
+
+_CLAIMS = (
+    _claim(
+        "Names are joined first: before the plateau the first layer learns to attend from a name's end to its rest",
+        "within a few hundred steps",
+        "the first layer's share at the plateau's start, less that of the untrained model,",
+        above,
+        *("name_to_name", _first_layer, UNTRAINED, START),
+    ),
+    _claim(
+        "In the first phase little attention goes from before a value to names",
+        "low",
+        "the share at the plateau's start (mean of the layers after the first), less that without preference,",
+        below,
+        *("attribute_to_name", _later_layers, REFERENCE, START),
+    ),
+    _claim(
+        "Through the plateau that attention rises: the circuit that recalls facts forms while the loss stands still",
+        "rises",
+        "the share at the plateau's end, less that at its start (mean of the layers after the first),",
+        above,
+        *("attribute_to_name", _later_layers, START, END),
+    ),
+    _claim(
+        "Attention before a value becomes sharper through the plateau",
+        "entropy falls",
+        "the entropy over ln t at the plateau's end, less that at its start (mean of all layers),",
+        below,
+        *("attribute_entropy", _all_layers, START, END),
+    ),
+)
+
+STUDY = Study(
+    name="attention",
+    title="Attention circuits form on the plateau",
+    figure="Figure 3, right, and F",
+    grids={
+        "laptop": [GridRun((*_LAPTOP, f"seed={seed}")) for seed in _SEEDS],
+        "paper": PHASES.grids["paper"],
+    },
+    claims={"laptop": _CLAIMS, "paper": _CLAIMS},
+    examine=examine,
+    probes=("attention",),
+)

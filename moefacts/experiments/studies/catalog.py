@@ -1,0 +1,52 @@
+"""The studies by name, in the order in which ``moefacts reproduce all`` runs those of the paper."""
+
+from moefacts.errors import UserError, nearest
+from moefacts.experiments.engine.study import Study
+from moefacts.experiments.studies import (
+    adaptive,
+    attention,
+    celebrities,
+    dense_vs_moe,
+    distributions,
+    patching,
+    phases,
+    plateau_law,
+    power_law,
+    robustness,
+    sequential,
+    templates,
+    warmup,
+)
+
+_IN_ORDER = (
+    plateau_law,
+    phases,
+    attention,
+    patching,
+    robustness,
+    templates,
+    power_law,
+    celebrities,
+    warmup,
+    distributions,
+    adaptive,
+    sequential,
+    dense_vs_moe,
+)
+STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in _IN_ORDER}
+STUDIES[plateau_law.RATES_STUDY.name] = plateau_law.RATES_STUDY
+ALL = "all"  # the studies of the paper, and the curriculum that it names as future work
+_NOT_IN_ALL = (plateau_law.RATES_STUDY.name, dense_vs_moe.STUDY.name)
+
+
+def find_studies(name: str) -> list[Study]:
+    """The study called ``name``, or those of ``all``.
+
+    Raises:
+        UserError: there is none of this name, naming the nearest.
+    """
+    if name == ALL:
+        return [study for study in STUDIES.values() if study.name not in _NOT_IN_ALL]
+    if name not in STUDIES:
+        raise UserError(f"there is no study '{name}'; {nearest(name, [*STUDIES, ALL])}")
+    return [STUDIES[name]]

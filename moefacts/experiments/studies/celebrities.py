@@ -1,0 +1,102 @@
+"""Figure H: some people are shown many times likelier than the rest. Does it help everybody?"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from moefacts.analysis.comparison import paired_difference
+from moefacts.analysis.study_report import Table
+from moefacts.analysis.summary import estimate
+from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.engine.verdict import Claim, Verdict, above
+from moefacts.experiments.studies._arms import (
+    END,
+    EVALUATION,
+    LOSS,
+    UNIFORM,
+    Arms,
+    arm_findings,
+    arm_runs,
+    difference_claim,
+    uneven,
+)
+from moefacts.experiments.studies._paired import decide_paired
+from moefacts.runs import keys
+
+_STEPS = {"laptop": {1024: 1000}, "paper": {64000: 16000, 128000: 16000}}
+_SEEDS = 3
+_CELEBRITIES = ((16, 8), (16, 32), (4, 4), (4, 16))  # one in so many people, so many times likelier than the rest
+
+
+def arm_name(share: int, weight: int) -> str:
+    """The arm of such celebrities."""
+    return f"1/{share} of the people, ×{weight}"
+
+
+MAIN = arm_name(16, 8)  # the study's in figure P: 8k of 128k people
+
+
+def _grid(scale: str) -> list[GridRun]:
+    runs = []
+    for size, steps in _STEPS[scale].items():
+        arms = {UNIFORM: uneven(UNIFORM)} | {
+            arm_name(share, weight): uneven("celebrities", num_celebrities=size // share, celebrity_weight=weight)
+            for share, weight in _CELEBRITIES
+        }
+        runs += arm_runs(scale, arms, size, _SEEDS, f"training.steps={steps}", *EVALUATION[scale])
+    return runs
+
+
+def final_in_bucket(run: FinishedRun, bucket: str, measure: str = keys.ATTRIBUTE_ACCURACY) -> float | None:
+    """A measure of the people of one bucket at the last evaluation; None in a run without it."""
+    if not run.record.has_curve(measure, bucket=bucket):
+        return None
+    return float(run.record.curve(measure, bucket=bucket).iloc[-1])
+
+
+def examine(runs: Sequence[FinishedRun]) -> Findings:
+    """Every choice of celebrities beside uniform sampling, and what is known of celebrities and of the rest."""
+    findings = arm_findings(runs, UNIFORM, "Celebrities", "Loss and accuracy are those of everybody, equally often.")
+    arms, rows = Arms(runs), []
+    for size in arms.sizes:
+        for arm in arms.names:
+            members = arms.members(arm, size)
+            means = [estimate([final_in_bucket(run, bucket) for run in members]) for bucket in ("celebrities", "rest")]
+            if arm != UNIFORM and members:
+                rows.append([f"{size:,}", arm, *("–" if mean is None else mean.text() for mean in means)])
+    table = Table("Final accuracy", ["people", "arm", "celebrities", "the rest"], rows)
+    return Findings(findings.values, [*findings.tables, table], findings.figures, findings.evidence)
+
+
+def _known_first(arms: Arms) -> Verdict:
+    celebrities, rest = (
+        {
+            (run.labels["arm"], run.labels["size"], run.seed): final_in_bucket(run, bucket)
+            for run in arms.runs
+            if run.labels["arm"] != UNIFORM
+        }
+        for bucket in ("celebrities", "rest")
+    )
+    return decide_paired(paired_difference(celebrities, rest), partial(above, bound=0.0))
+
+
+_NONE = "no number published"
+_CLAIMS = (
+    difference_claim("A few celebrities end everybody's plateau earlier", _NONE, END, MAIN, UNIFORM),
+    difference_claim("With a few celebrities the loss of everybody ends lower", _NONE, LOSS, MAIN, UNIFORM),
+    Claim(
+        "More is known of celebrities than of the rest",
+        _NONE,
+        "difference of final accuracy, celebrities less the rest of the same run, the mean over all runs with "
+        "celebrities: holds if its 95% interval lies above 0, does not hold if it lies below, cannot tell otherwise",
+        _known_first,
+    ),
+)
+
+STUDY = Study(
+    name="celebrities",
+    title="Does it help everybody when a few people are shown far more often?",
+    figure="Figure H",
+    grids={scale: _grid(scale) for scale in _STEPS},
+    claims=dict.fromkeys(_STEPS, _CLAIMS),
+    examine=examine,
+)

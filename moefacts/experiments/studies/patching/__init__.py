@@ -1,0 +1,5 @@
+"""Figures 3, left, and D: attention of another moment."""
+
+from moefacts.experiments.studies.patching.study import STUDY
+
+__all__ = ["STUDY"]

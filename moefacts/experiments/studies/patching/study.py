@@ -1,0 +1,125 @@
+"""Figures 3, left, and D: what attention from another moment of training does to the plateau."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from moefacts.analysis.figures import DrawFigure
+from moefacts.analysis.groups import Group
+from moefacts.analysis.plateau_end import CANNOT_TELL as END_CANNOT_BE_TOLD
+from moefacts.analysis.plateau_end import REACHED
+from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
+from moefacts.experiments.studies._arms import END, LOSS, Arms, arm_findings, arm_runs, difference_claim
+from moefacts.experiments.studies.patching.figures import losses_in_order
+from moefacts.experiments.studies.phases import PLATEAU_SHARE, three_phases
+
+OWN = "own attention"
+# The study's references are 0 and 0.16, 0.32, 0.65, 1.3, 2.6 and 5.2 times its plateau end (3,085 steps at 64,000
+# people). The laptop's are the same multiples of the 385 steps of 1,024 people (LOG.md), rounded to its checkpoints,
+# but for the last, which would take twice the steps.
+_REFERENCES = {"laptop": (0, 60, 120, 240, 500, 1000), "paper": (0, 500, 1000, 2000, 4000, 8000, 16000)}
+_FROZEN = {"laptop": (120, 240, 500), "paper": (500, 1000, 2000, 4000, 8000)}
+_SETTINGS = {"laptop": (1024, 1000, 3), "paper": (64000, 16000, 1)}  # people, steps, seeds
+_COMMON = {
+    "laptop": (
+        "evaluation.biographies=1024",
+        "evaluation.interval=20",
+        "evaluation.interval_unseen=10000",
+        "checkpoints.interval=20",
+        "checkpoints.interval_until=1000",
+    ),
+    "paper": (
+        "evaluation.interval_unseen=10000",
+        "checkpoints.interval=500",
+        "checkpoints.interval_until=16000",
+        "training.compile=false",
+    ),
+}
+
+
+def from_step(step: int) -> str:
+    """The arm that has the attention of ``step`` throughout."""
+    return f"attention of step {step:,}" if step else "untrained attention"
+
+
+def frozen_at(step: int) -> str:
+    """The arm whose own attention stays as it is at ``step``."""
+    return f"attention frozen at step {step:,}"
+
+
+def _grid(scale: str) -> list[GridRun]:
+    size, steps, seeds = _SETTINGS[scale]
+    arms: dict[str, tuple[str, ...]] = {OWN: ()}
+    arms |= {from_step(step): (f"patching.reference_step={step}",) for step in _REFERENCES[scale]}
+    arms |= {frozen_at(step): (f"patching.reference_step={step}", f"patching.start={step}") for step in _FROZEN[scale]}
+    needs = dict.fromkeys((arm for arm in arms if arm != OWN), OWN)
+    return arm_runs(scale, arms, size, seeds, f"training.steps={steps}", *_COMMON[scale], needs=needs)
+
+
+def examine(runs: Sequence[FinishedRun]) -> Findings:
+    """Every arm beside the run that makes its own attention."""
+    note = (
+        "Twins of the run with its own attention: the same first weights and samples, and from the first step on the "
+        "attention that this run had at one moment. Frozen: with their own attention until that step."
+    )
+    findings = arm_findings(runs, OWN, "Patched attention", note)
+    return replace(findings, figures=_figures(findings.evidence))
+
+
+def _figures(arms: Arms) -> dict[str, tuple[str, DrawFigure]]:
+    """The loss of every arm, in the order of the steps that their attention is from; none without the run itself."""
+    groups = {arm: Group(arm, [run.record for run in arms.members(arm)]) for arm in arms.names}
+    is_frozen = {arm: any(arm == frozen_at(step) for steps in _FROZEN.values() for step in steps) for arm in groups}
+    panels = {
+        "attention of one moment throughout": [groups[arm] for arm in groups if arm != OWN and not is_frozen[arm]],
+        "own attention until then": [groups[arm] for arm in groups if is_frozen[arm]],
+    }
+    panels = {title: members for title, members in panels.items() if members}
+    if OWN not in groups or not panels:
+        return {}
+    caption = "Attribute loss in held-out templates of twins with patched attention. Thin lines are single seeds."
+    return {"patching": (caption, partial(losses_in_order, panels, groups[OWN]))}
+
+
+def _no_plateau(arm: str, arms: Arms) -> Verdict:
+    """Whether the plateau of every seed of ``arm`` melts into the first phase."""
+    members = arms.members(arm)
+    if not members:
+        return cannot_tell(f"no run of “{arm}” is there")
+    ends = [run.measures["plateau_end_status"] for run in members]
+    gone = sum(end == REACHED and not three_phases(run) for run, end in zip(members, ends, strict=True))
+    unknown = ends.count(END_CANNOT_BE_TOLD)
+    text = f"in {gone} of {len(members)} seeds" + (f", {unknown} cannot be told" if unknown else "")
+    if gone == len(members):
+        return Verdict(HOLDS, text)
+    return Verdict(CANNOT_TELL if unknown else DOES_NOT_HOLD, text)
+
+
+def _claims(scale: str) -> tuple[Claim, ...]:
+    after, early = from_step(_REFERENCES[scale][-1]), [from_step(step) for step in _REFERENCES[scale][1:3]]
+    untrained = from_step(0)
+    gone = (
+        f"“{after}”: holds if in every seed the plateau ends and lasts less than {PLATEAU_SHARE:.0%} of the steps up "
+        "to its end, cannot tell if some seed's end cannot be told"
+    )
+    return (
+        difference_claim("With attention from after the plateau, it ends earlier", "none published", END, after, OWN),
+        Claim("… and is gone", "removed", gone, partial(_no_plateau, after)),
+        *(
+            difference_claim(
+                f"{arm[0].upper()}{arm[1:]} is worse than untrained attention", "worse", LOSS, arm, untrained, 1
+            )
+            for arm in early
+        ),
+    )
+
+
+STUDY = Study(
+    name="patching",
+    title="What attention from another moment of training does to the plateau",
+    figure="Figure 3, left, and D",
+    grids={scale: _grid(scale) for scale in _SETTINGS},
+    claims={scale: _claims(scale) for scale in _SETTINGS},
+    examine=examine,
+)

@@ -1,0 +1,144 @@
+"""Figures of the plateau-length law."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+
+from moefacts.analysis.scaling_law import PowerLaw
+from moefacts.experiments.studies.plateau_law import published
+
+_INSIDE, _OUTSIDE, _PUBLISHED = "#0072B2", "#999999", "#D55E00"
+
+
+@dataclass(frozen=True)
+class SizePoint:
+    """The runs of one population size.
+
+    Attributes:
+        size: number of people.
+        ends: plateau end of every run that has one, in steps.
+        errors: standard error of each from the noise of its evaluations.
+        lengths: plateau length of each, in steps.
+        batch_size: biographies a step.
+        told: whether every run's plateau end can be told.
+        inside: whether the law goes through it.
+        why: why not.
+        bits_per_parameter: information in the values of all people, over the parameters that must hold it.
+    """
+
+    size: int
+    ends: tuple[float, ...]
+    errors: tuple[float, ...]
+    lengths: tuple[float, ...]
+    batch_size: int
+    told: bool
+    inside: bool
+    why: str
+    bits_per_parameter: float
+
+    @property
+    def mean(self) -> float:
+        """Geometric mean of the ends."""
+        return float(np.exp(np.mean(np.log(self.ends))))
+
+
+def law_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
+    """Plateau end in steps against people, the fit with its interval, and the study's law."""
+    return _figure(points, law, lambda steps, size, batch: steps, f"plateau end (steps of {points[0].batch_size})")
+
+
+def encounters_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
+    """Biographies per person until the plateau ends."""
+    return _figure(points, law, lambda steps, size, batch: steps * batch / size, "biographies per person")
+
+
+def lengths_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
+    """Steps between the plateau's start and its end; ``law`` is of these, and goes through all of ``points``."""
+    lengths = [replace(point, ends=point.lengths, inside=True) for point in points]
+    return _figure(
+        lengths, law, lambda steps, size, batch: steps, f"plateau length (steps of {points[0].batch_size})", False
+    )
+
+
+def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
+    """Every run's plateau end over the law's, at sizes inside and outside it."""
+    figure, axes = plt.subplots()
+    axes.axhline(0, color="black", linewidth=0.9)
+    for point in points:
+        if point.ends:
+            color = _INSIDE if point.inside else _OUTSIDE
+            percent = 100 * (np.array(point.ends) / law.at(point.size) - 1)
+            axes.plot([point.size] * len(percent), percent, "o", color=color, markersize=4, alpha=0.8)
+            axes.plot(point.size, 100 * (point.mean / law.at(point.size) - 1), "_", color=color, markersize=14)
+    axes.set_ylabel("plateau end over the law (%)")
+    _people_axis(axes, points)
+    axes.grid(axis="y")
+    return figure
+
+
+def _figure(
+    points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable, label: str, is_published: bool = True
+) -> Figure:
+    figure, axes = plt.subplots()
+    _draw(axes, points, law, unit, is_published)
+    axes.set_ylabel(label)
+    _log_axis(axes.yaxis, *axes.get_ylim())
+    axes.legend()
+    return figure
+
+
+def _draw(axes: Axes, points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable, is_published: bool) -> None:
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for is_inside, color, label in ((True, _INSIDE, "measured"), (False, _OUTSIDE, "measured, outside the law")):
+        text: str | None = label
+        for point in (p for p in points if p.inside is is_inside and p.ends):
+            values = [unit(end, point.size, point.batch_size) for end in point.ends]
+            axes.plot([point.size] * len(values), values, "o", color=color, markersize=3, alpha=0.5)
+            mean = unit(point.mean, point.size, point.batch_size)
+            axes.plot(point.size, mean, "_", color=color, markersize=12, markeredgewidth=1.6, label=text)
+            text = None
+    sizes = np.array([point.size for point in points], float)
+    batch = points[0].batch_size
+    if law is not None:
+        inside = [point.size for point in points if point.inside]
+        low, high = law.interval_at(sizes)
+        axes.fill_between(
+            sizes, unit(low, sizes, batch), unit(high, sizes, batch), color=_INSIDE, alpha=0.15, linewidth=0
+        )
+        label = f"{law.a:.2g}·N$^{{{law.b:.2f}}}$, R² {law.r_squared:.3f}"
+        fitted = sizes[(sizes >= min(inside)) & (sizes <= max(inside))]
+        axes.plot(fitted, unit(law.at(fitted), fitted, batch), color=_INSIDE, linewidth=1.3, label=label)
+        axes.plot(sizes, unit(law.at(sizes), sizes, batch), color=_INSIDE, linewidth=0.8, linestyle=":")
+    if is_published:
+        study = unit(published.steps(sizes), sizes, published.BATCH_SIZE)
+        label = f"study: {published.A}·N$^{{{published.B}}}$ steps of {published.BATCH_SIZE}"
+        axes.plot(sizes, study, color=_PUBLISHED, linestyle="--", linewidth=1, label=label)
+    _people_axis(axes, points)
+    axes.grid(axis="y")
+
+
+def _people_axis(axes: Axes, points: Sequence[SizePoint]) -> None:
+    axes.set_xscale("log")
+    axes.set_xlabel("people")
+    sizes = [point.size for point in points]
+    axes.xaxis.set_major_locator(FixedLocator(sizes))
+    axes.xaxis.set_minor_locator(NullLocator())
+    in_thousands = all(size % 1000 == 0 for size in sizes)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:,.0f}k" if in_thousands else f"{x:,.0f}"))
+
+
+def _log_axis(axis, low: float, high: float) -> None:
+    """Plain numbers at 1, 2 and 5 of each decade in view, or at more where that is fewer than three."""
+    for multiples in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)):
+        ticks = [m * 10.0**e for e in range(-3, 7) for m in multiples if low <= m * 10.0**e <= high]
+        if len(ticks) >= 3:
+            break
+    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,g}"))
+    axis.set_minor_formatter(NullFormatter())

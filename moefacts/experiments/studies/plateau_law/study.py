@@ -1,0 +1,254 @@
+"""Figure 2, right: when the plateau ends, as a function of how many people there are (study, section 4)."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from moefacts.analysis.scaling_law import PowerLaw
+from moefacts.analysis.study_report import Table
+from moefacts.analysis.summary import format_number
+from moefacts.experiments.engine.study import Findings, FinishedRun, Study
+from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell, within
+from moefacts.experiments.studies.phases import PLATEAU_SHARE
+from moefacts.experiments.studies.plateau_law import published
+from moefacts.experiments.studies.plateau_law.figures import (
+    SizePoint,
+    encounters_figure,
+    law_figure,
+    lengths_figure,
+    residuals_figure,
+)
+from moefacts.experiments.studies.plateau_law.grids import (
+    laptop_grid,
+    laptop_rate_grid,
+    paper_grid,
+    paper_rate_grid,
+)
+from moefacts.experiments.studies.plateau_law.points import Evidence, size_point
+
+SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
+
+
+def examine(runs: Sequence[FinishedRun]) -> Findings:
+    """Fit the law; with several learning rates a size counts with the one of the lowest final training loss."""
+    losses = _losses_by_rate(runs)
+    best = {size: min(by_rate, key=by_rate.__getitem__) for size, by_rate in losses.items()}
+    chosen = [run for run in runs if not best or run.labels["learning_rate"] == best[run.labels["size"]]]
+    sizes = sorted({run.labels["size"] for run in chosen})
+    points = [size_point(size, [run for run in chosen if run.labels["size"] == size]) for size in sizes]
+    evidence = Evidence(points)
+    law, length_law = evidence.law, evidence.length_law
+    figures = {}
+    if any(point.ends for point in points):
+        figures["plateau_law"] = (
+            "When the plateau ends against the number of people.",
+            partial(law_figure, points, law),
+        )
+        figures["encounters"] = (
+            "The same as how often each person was met until then.",
+            partial(encounters_figure, points, law),
+        )
+    if law is not None:
+        figures["residuals"] = ("Measured over the law, one dot a run.", partial(residuals_figure, points, law))
+    if length_law is not None:
+        figures["plateau_length"] = (
+            "Steps between the plateau's start (loss within 10% of the baseline) and its end. No claim is about them.",
+            partial(lengths_figure, evidence.told, length_law),
+        )
+    tables = [_table(evidence, best), *([_rates_table(losses)] if losses else [])]
+    values = _values(evidence) | ({"best_learning_rate": best, "final_training_loss": losses} if best else {})
+    return Findings(values, tables, figures, evidence)
+
+
+def _losses_by_rate(runs: Sequence[FinishedRun]) -> dict[int, dict[float, float]]:
+    """Size -> learning rate -> final training loss, by which the study chooses; empty without a sweep."""
+    losses: dict[int, dict[float, list[float]]] = {}
+    for run in runs:
+        if (rate := run.labels.get("learning_rate")) is not None:
+            losses.setdefault(run.labels["size"], {}).setdefault(rate, []).append(run.record.final_training_loss)
+    return {
+        size: {rate: float(np.mean(by_rate[rate])) for rate in sorted(by_rate)}
+        for size, by_rate in sorted(losses.items())
+    }
+
+
+def _rates_table(losses: dict[int, dict[float, float]]) -> Table:
+    rates = sorted({rate for by_rate in losses.values() for rate in by_rate})
+    rows = [
+        [f"{size:,}", *(f"{by_rate[rate]:.4f}" if rate in by_rate else "–" for rate in rates)]
+        for size, by_rate in losses.items()
+    ]
+    columns = ["people", *(f"{rate:g}" for rate in rates)]
+    return Table("Final training loss by learning rate", columns, rows, "Nats a token; the lowest of a size is chosen.")
+
+
+def _values(evidence: Evidence) -> dict[str, Any]:
+    law = evidence.law
+    values = _numbers(law)
+    values["length_law"] = _numbers(evidence.length_law)
+    values["published"] = {"a": published.A, "b": published.B, "r_squared": published.R_SQUARED}
+    values["sizes"] = [
+        {
+            "size": point.size,
+            "plateau_ends": point.ends,
+            "standard_errors_of_evaluation": point.errors,
+            "plateau_lengths": point.lengths,
+            "biographies_per_individual": [end * point.batch_size / point.size for end in point.ends],
+            "bits_per_parameter": point.bits_per_parameter,
+            "inside": point.inside,
+            "outside_because": point.why,
+            "log_residual": _residual(point, law),
+            "local_exponent": _local_exponent(point, before),
+        }
+        for before, point in zip([None, *evidence.points], evidence.points, strict=False)
+    ]
+    return values
+
+
+def _numbers(law: PowerLaw | None) -> dict[str, Any]:
+    parts = [f"{part}{suffix}" for suffix in ("", "_interval") for part in ("a", "b", "r_squared", "bend")]
+    return {part: None if law is None else getattr(law, part) for part in parts}
+
+
+def _local_exponent(point: SizePoint, before: SizePoint | None) -> float | None:
+    """The exponent of the law through two neighbouring sizes."""
+    if before is None or not before.ends or not point.ends:
+        return None
+    return float(np.log(point.mean / before.mean) / np.log(point.size / before.size))
+
+
+def _residual(point: SizePoint, law: PowerLaw | None) -> float | None:
+    return None if law is None or not point.ends else float(np.log(point.mean / law.at(point.size)))
+
+
+def _table(evidence: Evidence, best: dict[int, float]) -> Table:
+    rows = []
+    for before, point in zip([None, *evidence.points], evidence.points, strict=False):
+        residual, local = _residual(point, evidence.law), _local_exponent(point, before)
+        rows.append(
+            [
+                f"{point.size:,}",
+                *([f"{best[point.size]:g}"] if best else []),
+                ", ".join(format_number(round(end, 1)) for end in point.ends) or "–",
+                ", ".join(f"{length:.0f}" for length in point.lengths) or "–",
+                f"{point.mean * point.batch_size / point.size:.1f}" if point.ends else "–",
+                f"{point.bits_per_parameter:.2f}",
+                "–" if local is None else f"{local:.2f}",
+                "–" if residual is None else f"{100 * np.expm1(residual):+.1f}%",
+                "inside" if point.inside else point.why,
+            ]
+        )
+    law = evidence.law
+    note = "Too few sizes inside the law for a fit."
+    if law is not None:
+        (a_low, a_high), (b_low, b_high) = law.a_interval, law.b_interval
+        note = (
+            f"Fit: {law.a:.3g}·N^{law.b:.3f}, R² {law.r_squared:.4f}; 95% intervals a [{a_low:.3g}, {a_high:.3g}], "
+            f"b [{b_low:.3f}, {b_high:.3f}] (bootstrap over seeds and evaluation noise), in steps of "
+            f"{evidence.points[0].batch_size} biographies. Published: {published.TEXT} steps of "
+            f"{published.BATCH_SIZE}, R² {published.R_SQUARED}. With every "
+            f"doubling of the people the exponent changes by {law.bend:+.3f} "
+            f"[{law.bend_interval[0]:+.3f}, {law.bend_interval[1]:+.3f}]: 0 for a power law. The study's sizes carry "
+            "0.005 to 0.34 bits per parameter; a model holds about 2 (arXiv 2404.05405)."
+        )
+    if (length := evidence.length_law) is not None:
+        (a_low, a_high), (b_low, b_high) = length.a_interval, length.b_interval
+        note += (
+            f" The plateau's length, start to end, over all sizes that have one: {length.a:.3g}·N^{length.b:.3f}, R² "
+            f"{length.r_squared:.4f}; a [{a_low:.3g}, {a_high:.3g}], b [{b_low:.3f}, {b_high:.3f}]."
+        )
+    columns = ["people", *(["best rate"] if best else []), "plateau end, each seed (steps)", "plateau length (steps)"]
+    columns += ["biographies per person", "facts (bits per parameter)", "exponent from the size before"]
+    columns += ["against the law", "in the fit"]
+    return Table("Plateau end by population size", columns, rows, note)
+
+
+def _is_power_law(evidence: Evidence) -> Verdict:
+    sizes, law = [point.size for point in evidence.inside], evidence.law
+    if law is None or len(sizes) < SIZES_NEEDED or max(sizes) < FACTOR_NEEDED * min(sizes):
+        found = f"only {len(sizes)} sizes inside the law" + (f", {min(sizes):,} to {max(sizes):,}" if sizes else "")
+        return cannot_tell(found if law is None else f"R² {law.r_squared:.4f}, but {found}")
+    low, high = law.r_squared_interval
+    answer = HOLDS if law.r_squared >= R_SQUARED_NEEDED else DOES_NOT_HOLD
+    return Verdict(answer, f"R² {law.r_squared:.4f} [{low:.4f}, {high:.4f}]", law.r_squared, (low, high))
+
+
+def _exponent_within(low: float, high: float, evidence: Evidence) -> Verdict:
+    law = evidence.law
+    return cannot_tell("no fit") if law is None else within(law.b, law.b_interval, low, high)
+
+
+def _prefactor(evidence: Evidence) -> Verdict:
+    law = evidence.law
+    return cannot_tell("no fit") if law is None else within(law.a, law.a_interval, published.A / 2, published.A * 2)
+
+
+def _near_published_ends(evidence: Evidence) -> Verdict:
+    ratios = {p.size: p.mean / published.ENDS[p.size] for p in evidence.points if p.ends and p.size in published.ENDS}
+    text = ", ".join(f"{size // 1000}k ×{ratio:.2f}" for size, ratio in ratios.items())
+    off = [size for size, ratio in ratios.items() if abs(ratio - 1) > 0.1]
+    if len(ratios) < 4:
+        return cannot_tell(f"only {len(ratios)} of the sizes are there: {text}")
+    if not off:
+        return Verdict(HOLDS, text)
+    return Verdict(DOES_NOT_HOLD, text) if 2 * len(off) > len(ratios) else cannot_tell(text)
+
+
+_LAW = Claim(
+    "The plateau's end is a power law of the number of people",
+    f"R² = {published.R_SQUARED}",
+    f"holds if R² in log-log is at least {R_SQUARED_NEEDED} over at least {SIZES_NEEDED} sizes inside the law that "
+    "span a "
+    f"factor of {FACTOR_NEEDED}, does not hold if it is less, cannot tell with fewer sizes. A size is inside when in "
+    f"every seed the plateau's end can be told and the plateau lasts for at least {PLATEAU_SHARE:.0%} of the steps up "
+    "to its end",
+    _is_power_law,
+)
+_SUBLINEAR = Claim(
+    "It grows more slowly than the number of people: each person is met less often until it ends",
+    f"b = {published.B}",
+    "holds if the 95% interval of b lies inside [0, 1], does not hold if it lies outside, cannot tell otherwise",
+    partial(_exponent_within, 0.0, 1.0),
+)
+_EXPONENT = Claim(
+    "The exponent is that of the study",
+    f"b = {published.B}",
+    f"holds if the 95% interval of b lies inside {published.B} ± 0.1, does not hold if it lies outside, cannot tell "
+    "otherwise",
+    partial(_exponent_within, published.B - 0.1, published.B + 0.1),
+)
+_PREFACTOR = Claim(
+    "The prefactor is that of the study",
+    f"a = {published.A}",
+    f"holds if the 95% interval of a lies within a factor of 2 of {published.A}, does not hold if it lies outside, "
+    "cannot "
+    "tell otherwise",
+    _prefactor,
+)
+_ENDS = Claim(
+    "Every size's plateau ends when the study's does",
+    ", ".join(f"{size // 1000}k {end:,}" for size, end in published.ENDS.items()),
+    "holds if the geometric mean over seeds is within 10% of the published point at every size that is there, does not "
+    "hold if it is not at more than half of them, cannot tell otherwise or with fewer than four sizes",
+    _near_published_ends,
+)
+_LAPTOP_CLAIMS, _PAPER_CLAIMS = (_LAW, _SUBLINEAR, _EXPONENT), (_LAW, _SUBLINEAR, _EXPONENT, _PREFACTOR, _ENDS)
+
+STUDY = Study(
+    name="plateau-law",
+    title="The plateau's end is a power law of the number of people",
+    figure="Figure 2, right",
+    grids={"laptop": laptop_grid(), "paper": paper_grid()},
+    claims={"laptop": _LAPTOP_CLAIMS, "paper": _PAPER_CLAIMS},
+    examine=examine,
+)
+RATES_STUDY = Study(
+    name="plateau-law-lr",
+    title="The same law with the best of several learning rates at every size",
+    figure="Figure 2, right",
+    grids={"laptop": laptop_rate_grid(), "paper": paper_rate_grid()},
+    claims={"laptop": _LAPTOP_CLAIMS, "paper": _PAPER_CLAIMS},
+    examine=examine,
+)

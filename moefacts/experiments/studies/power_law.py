@@ -1,0 +1,218 @@
+"""Figure 4, left and middle, and G: which unevenness P(i) ∝ i^(−α) ends the plateau first, and which ends lowest."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+
+from moefacts.analysis.comparison import paired_difference
+from moefacts.analysis.comparison_figures import Series, compare_over
+from moefacts.analysis.study_report import Table
+from moefacts.analysis.summary import estimate, format_number
+from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, below, cannot_tell
+from moefacts.experiments.studies._arms import END, EVALUATION, Arms, arm_runs, uneven
+from moefacts.experiments.studies._paired import decide_paired, log_ratio
+from moefacts.runs import keys
+
+MILD = (0.6, 0.8)  # where the study has the shortest plateaus
+MARGIN = 0.05  # plateau ends whose means over seeds differ by less count as equal
+_EXPONENTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+# Size -> the budgets, in steps. With a constant learning rate a run has every shorter one in it.
+_LAPTOP_BUDGETS = {1024: (500, 1000), 2048: (1000, 1500)}
+_PAPER_SIZES, _PAPER_BUDGETS, _PAPER_PLATEAU = (64000, 128000, 256000), (8000, 16000, 32000), 16000
+
+
+def _runs(scale: str, size: int, budgets: tuple[int, ...], seeds: int, ends: bool) -> list[GridRun]:
+    arms = {f"{exponent}": uneven("power_law", exponent=exponent) for exponent in _EXPONENTS}
+    runs = arm_runs(scale, arms, size, seeds, f"training.steps={budgets[-1]}", *EVALUATION[scale])
+    return [
+        GridRun(r.overrides, labels={**r.labels, "exponent": float(r.labels["arm"]), "budgets": budgets, "ends": ends})
+        for r in runs
+    ]
+
+
+_GRIDS = {
+    "laptop": [run for size, budgets in _LAPTOP_BUDGETS.items() for run in _runs("laptop", size, budgets, 2, True)],
+    "paper": [
+        run
+        for budget in _PAPER_BUDGETS
+        for size in _PAPER_SIZES
+        for run in _runs("paper", size, (budget,), 1, budget == _PAPER_PLATEAU)
+    ],
+}
+
+
+class Evidence:
+    """Plateau ends and losses by size, exponent, and budget."""
+
+    def __init__(self, runs: Sequence[FinishedRun]):
+        self.runs = runs
+        self.ends = Arms([run for run in runs if run.labels["ends"]])  # one length of run
+        self.sizes = Arms(runs).sizes
+        self.exponents = sorted({run.labels["exponent"] for run in runs})
+        self.budgets = sorted({budget for run in runs for budget in run.labels["budgets"]})
+
+    def plateau_ends(self, size: int, exponent: float) -> list[float | None]:
+        """Of every seed; None where it was not reached or cannot be told."""
+        return list(self.ends.values(END, f"{exponent}", size).values())
+
+    def losses(self, size: int, exponent: float, budget: int) -> list[float | None]:
+        """Attribute loss in nats after ``budget`` steps, of every seed."""
+        wanted = (size, exponent)
+        return [
+            loss_at(run, budget)
+            for run in self.runs
+            if (run.labels["size"], run.labels["exponent"]) == wanted and budget in run.labels["budgets"]
+        ]
+
+    def best_by_loss(self, size: int, budget: int) -> float | None:
+        """The exponent of the lowest mean loss; None unless every exponent has one."""
+        means = [estimate(self.losses(size, exponent, budget)) for exponent in self.exponents]
+        known = [mean.mean for mean in means if mean is not None]
+        return self.exponents[int(np.argmin(known))] if len(known) == len(means) > 1 else None
+
+
+def loss_at(run: FinishedRun, step: int) -> float:
+    """Attribute loss at ``step``, interpolated between evaluations."""
+    loss = run.record.curve(keys.ATTRIBUTE_LOSS)
+    return float(np.interp(step, loss.index, loss))
+
+
+def examine(runs: Sequence[FinishedRun]) -> Findings:
+    """Plateau ends and losses of every exponent, and the best exponents."""
+    evidence = Evidence(runs)
+    rows = []
+    for size in evidence.sizes:
+        for exponent in evidence.exponents:
+            ends = [None if end is None else round(end) for end in evidence.plateau_ends(size, exponent)]
+            losses = [estimate(evidence.losses(size, exponent, budget)) for budget in evidence.budgets]
+            shown = ["–" if loss is None else loss.text() for loss in losses]
+            rows.append([f"{size:,}", f"{exponent:g}", ", ".join(map(format_number, ends)), *shown])
+    columns = ["people", "α", "plateau end, each seed (steps)", *(f"loss after {b:,} steps" for b in evidence.budgets)]
+    note = "Attribute loss of everybody, in nats. On a laptop shorter budgets are read off the longer runs."
+    values = {
+        "best_exponent": [
+            {"size": size, "steps": budget, "exponent": evidence.best_by_loss(size, budget)}
+            for size in evidence.sizes
+            for budget in evidence.budgets
+        ]
+    }
+    figures = {"exponents": ("When the plateau ends, and the loss, against α.", partial(_figure, evidence))}
+    return Findings(values, [Table("Uneven distributions", columns, rows, note)], figures, evidence)
+
+
+def _figure(evidence: Evidence):
+    def lines(of: Callable[..., list[float | None]], *budget: int) -> list[Series]:
+        return [Series(f"{n:,} people", {a: of(n, a, *budget) for a in evidence.exponents}) for n in evidence.sizes]
+
+    panels = {"plateau end (steps)": lines(evidence.plateau_ends)}
+    for budget in evidence.budgets:
+        panels[f"loss after {budget:,} steps (nats)"] = lines(evidence.losses, budget)
+    return compare_over({"": panels}, "exponent α", logarithmic=False)
+
+
+def _shortens(evidence: Evidence) -> Verdict:
+    uniform = evidence.ends.values(END, "0.0")
+    mild = [evidence.ends.values(END, f"{exponent}") for exponent in MILD]
+    both = {}
+    for key in mild[0].keys() & mild[1].keys():
+        first, second = mild[0][key], mild[1][key]
+        both[key] = None if first is None or second is None else (first * second) ** 0.5
+    return decide_paired(paired_difference(both, uniform, log_ratio), partial(below, bound=0.0))
+
+
+def _shortest_when_mild(evidence: Evidence) -> Verdict:
+    """Log ratio of the best mild exponent to the best other at each size; what was not reached is later than all."""
+    ratios = {}
+    for size in evidence.sizes:
+        means = {a: _mean_or_never(evidence.plateau_ends(size, a)) for a in evidence.exponents}
+        mild = min((mean for a, mean in means.items() if a in MILD), default=np.inf)
+        other = min((mean for a, mean in means.items() if a not in MILD), default=np.inf)
+        if np.isfinite(min(mild, other)) and {*MILD, 0.0} <= means.keys():
+            ratios[size] = float(np.log(mild / other))
+    text = ", ".join(f"{size:,}: ×{np.exp(ratio):.2f}" for size, ratio in ratios.items())
+    if len(ratios) < 2:
+        return cannot_tell(f"fewer than two sizes have it: {text or 'none'}")
+    if all(ratio < -MARGIN for ratio in ratios.values()):
+        return Verdict(HOLDS, text)
+    return Verdict(DOES_NOT_HOLD, text) if any(r > MARGIN for r in ratios.values()) else cannot_tell(text)
+
+
+def _mean_or_never(ends: list[float | None]) -> float:
+    reached = [np.inf if end is None else end for end in ends]
+    return float(np.mean(reached)) if reached else np.inf
+
+
+def _falls_with_steps(evidence: Evidence) -> Verdict:
+    chains = {
+        f"{size:,} people": [(budget, evidence.best_by_loss(size, budget)) for budget in evidence.budgets]
+        for size in evidence.sizes
+    }
+    return _monotone(chains, -1)
+
+
+def _grows_with_people(evidence: Evidence) -> Verdict:
+    chains = {
+        f"{budget:,} steps": [(size, evidence.best_by_loss(size, budget)) for size in evidence.sizes]
+        for budget in evidence.budgets
+    }
+    return _monotone(chains, 1)
+
+
+def _monotone(chains: dict[str, list[tuple[int, float | None]]], sign: int) -> Verdict:
+    known = {name: [(at, best) for at, best in chain if best is not None] for name, chain in chains.items()}
+    known = {name: chain for name, chain in known.items() if len(chain) > 1}
+    if not known:
+        return cannot_tell("no two budgets or sizes to compare")
+    text = "; ".join(f"{name}: " + ", ".join(f"{at:,} → {b:g}" for at, b in chain) for name, chain in known.items())
+    steps = [sign * (b - a) for chain in known.values() for (_, a), (_, b) in pairwise(chain)]
+    if any(step < 0 for step in steps):
+        return Verdict(DOES_NOT_HOLD, text)
+    return Verdict(HOLDS, text) if any(step > 0 for step in steps) else cannot_tell(f"{text} (the grid is too coarse)")
+
+
+_DIRECTION = (
+    "the α of the lowest mean loss over seeds, of those in the grid: holds if it never {wrong} {along} and {right} at "
+    "least once, does not hold if it {wrong} anywhere, cannot tell if it is always the same"
+)
+_BEST = "64k .6/.4/.2, 128k .8/.6/.4, 256k .8/.8/.6 after 8k/16k/32k steps"
+_CLAIMS = (
+    Claim(
+        "A mild unevenness shortens the plateau",
+        "×0.65 at 64k (1,987 and 2,049 steps against 3,078)",
+        "log ratio of plateau ends, geometric mean of α = 0.6 and 0.8 less α = 0, the mean over pairs of equal size "
+        "and seed: holds if its 95% interval lies below 0, does not hold if it lies above, cannot tell otherwise",
+        _shortens,
+    ),
+    Claim(
+        "The plateau is shortest at α 0.6–0.8, whatever the number of people",
+        "α 0.6–0.8 at every size; 64k, α = 0…1: 3078, 3078, 2483, 1987, 2049, 3078",
+        f"mean plateau end over seeds, the best of α 0.6 and 0.8 over the best of the others: holds if it is more than "
+        f"{MARGIN:.0%} earlier at every size, does not hold if it is so much later at some size, cannot tell otherwise "
+        "or with fewer than two sizes; not reached counts as later than all",
+        _shortest_when_mild,
+    ),
+    Claim(
+        "The α that minimises the loss falls with more steps",
+        _BEST,
+        _DIRECTION.format(wrong="rises", along="from a budget to the next longer one", right="falls"),
+        _falls_with_steps,
+    ),
+    Claim(
+        "The α that minimises the loss grows with the number of people",
+        _BEST,
+        _DIRECTION.format(wrong="falls", along="from a size to the next larger one at equal steps", right="rises"),
+        _grows_with_people,
+    ),
+)
+
+STUDY = Study(
+    name="power-law",
+    title="How uneven must people be shown for the plateau to be shortest, and for the loss to end lowest?",
+    figure="Figure 4, left and middle; G",
+    grids=_GRIDS,
+    claims=dict.fromkeys(_GRIDS, _CLAIMS),
+    examine=examine,
+)

@@ -1,0 +1,133 @@
+"""Figure C: the three phases with other learning rates, weight decays, batch and model sizes, and another mixer."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from moefacts.analysis.study_report import Table
+from moefacts.analysis.summary import format_number
+from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
+from moefacts.experiments.studies import _laptop as laptop
+from moefacts.experiments.studies.phases import PLATEAU_SHARE, three_phases
+from moefacts.experiments.studies.robustness.figures import Curve, curves_by_biographies
+from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR
+
+Settings = dict[str, dict[str, tuple[str, ...]]]  # what is varied -> its value -> overrides
+# Of the default model: width, heads of the same width, feed-forward.
+_LAPTOP_MODELS = {"d 32": (32, 2, 128), "d 64": (64, 4, 256), "d 96": (96, 6, 384)}
+_LAPTOP: Settings = {
+    "learning rate": {rate: (f"training.learning_rate={rate}",) for rate in laptop.LEARNING_RATES},
+    "people": {f"{size:,}": (f"population.size={size}",) for size in (512, 1024, 2048)},
+    "weight decay": {decay: (f"training.weight_decay={decay}",) for decay in ("0.01", "0.1", "1.0")},
+    "model size": {
+        name: (f"model.d_model={width}", f"model.num_heads={heads}", f"model.d_hidden={hidden}")
+        for name, (width, heads, hidden) in _LAPTOP_MODELS.items()
+    },
+    "mixer": {"attention": (), "recurrence": ("model=dense_laptop_recurrent",)},
+}
+_PAPER: Settings = {
+    "learning rate": {rate: (f"training.learning_rate={rate}",) for rate in ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")},
+    "people": {f"{size:,}": (f"population.size={size}",) for size in (16000, 64000, 128000)},
+    "weight decay": {decay: (f"training.weight_decay={decay}",) for decay in ("0.01", "0.1", "1.0")},
+    "model size": {name: (f"model=dense_{name}",) for name in ("44m", "163m", "400m")},
+    "mixer": {"attention": (), "recurrence": ("model=dense_44m_recurrent",)},
+}
+_SETTINGS = {"laptop": _LAPTOP, "paper": _PAPER}
+_BIOGRAPHIES = {"laptop": 2000 * laptop.BATCH, "paper": 16000 * 128}  # that every run sees at most
+_BATCH_SIZES = {"laptop": (8, 16, 32, 64, 128), "paper": (32, 64, 128, 256, 512)}  # a quarter to four times the usual
+_BASE_BATCH, _BASE_INTERVAL = {"laptop": laptop.BATCH, "paper": 128}, {"laptop": 60, "paper": 25}
+_LAPTOP_DEFAULTS = {"population.size": "1024", "training.learning_rate": laptop.LEARNING_RATE}
+_EXPECTED_SHARE = 0.5  # of the steps that a run, which stops soon after its plateau, is likely to take
+
+
+def _run(scale: str, varied: str, value: str, overrides: tuple[str, ...], batch_size: int | None = None) -> GridRun:
+    """As many biographies, and as many between evaluations, whatever the batch size."""
+    batch_size = batch_size or _BASE_BATCH[scale]
+    steps = _BIOGRAPHIES[scale] // batch_size
+    interval = max(1, _BASE_INTERVAL[scale] * _BASE_BATCH[scale] // batch_size)
+    common = [f"training.batch_size={batch_size}", f"training.steps={steps}", f"evaluation.interval={interval}"]
+    common += [f"evaluation.interval_after_plateau={2 * interval}", f"evaluation.interval_unseen={1000 * interval}"]
+    expected = None
+    if scale == "laptop":
+        common.append(f"training.stop_after_plateau={steps // 7}")
+        common += [f"{key}={usual}" for key, usual in _LAPTOP_DEFAULTS.items() if key not in "".join(overrides)]
+        expected = int(_EXPECTED_SHARE * steps)
+    return GridRun((*overrides, *common, "seed=0"), expected, {"part": varied, "value": value})
+
+
+def _grid(scale: str) -> list[GridRun]:
+    runs = [
+        _run(scale, varied, value, overrides)
+        for varied, values in _SETTINGS[scale].items()
+        for value, overrides in values.items()
+    ]
+    return runs + [_run(scale, "batch size", str(size), (), size) for size in _BATCH_SIZES[scale]]
+
+
+def examine(runs: Sequence[FinishedRun]) -> Findings:
+    """The phases of every setting, and curves against biographies seen."""
+    rows = []
+    for run in runs:
+        measures, batch = run.measures, run.record.batch_size
+        end = measures["plateau_end_interpolated"]
+        rows.append(
+            [
+                run.labels["part"],
+                run.labels["value"],
+                f"{measures['parameters_total']:,}",
+                format_number(measures["plateau_start"]),
+                format_number(end),
+                "–" if end is None else f"{end * batch:,.0f}",
+                {True: "yes", False: "no", None: "cannot tell"}[three_phases(run)],
+            ]
+        )
+    columns = ["varied", "value", "parameters", "plateau start (step)", "plateau end (step)", "biographies until then"]
+    note = "One seed. Everything that is not varied is the scale's default."
+    curves: dict[str, list[Curve]] = {}
+    for run in runs:
+        curves.setdefault(run.labels["part"], []).append(Curve(run.labels["value"], run.record))
+    caption = "Attribute loss over the baseline against biographies seen, one panel for each setting that is varied."
+    figures = {"robustness": (caption, partial(curves_by_biographies, curves))}
+    return Findings({}, [Table("Three phases?", [*columns, "three phases"], rows, note)], figures, runs)
+
+
+def _phases_in_all(varied: str | None, runs: Sequence[FinishedRun]) -> Verdict:
+    """Whether all runs in which one thing is varied have three phases; None: every run."""
+    shown = {
+        f"{run.labels['part']} {run.labels['value']}": three_phases(run)
+        for run in runs
+        if varied in (None, run.labels["part"])
+    }
+    if len(shown) < 2:
+        return cannot_tell("fewer than two runs are there")
+    text = f"in {sum(one is True for one in shown.values())} of {len(shown)} runs"
+    for answer, what in ((False, "not with"), (None, "cannot be told with")):
+        if names := [name for name, one in shown.items() if one is answer]:
+            text += f"; {what} {', '.join(names)}"
+    if None in shown.values() and False not in shown.values():
+        return cannot_tell(text)
+    return Verdict(HOLDS if all(shown.values()) else DOES_NOT_HOLD, text)
+
+
+_RULE = (
+    f"holds if every run comes within {PLATEAU_CEILING - 1:.0%} of the baseline, ends its plateau below "
+    f"{PLATEAU_FLOOR} of it, and the plateau lasts at least {PLATEAU_SHARE:.0%} of the steps up to "
+    "its end; does not hold if some run does not; cannot tell if some plateau's end cannot be told, or with fewer than "
+    "two runs"
+)
+_CLAIMS = (
+    Claim("Three phases, whatever is varied", "three phases in all", _RULE, partial(_phases_in_all, None)),
+    *(
+        Claim(f"Three phases: {varied}", "three phases in all", _RULE, partial(_phases_in_all, varied))
+        for varied in ("learning rate", "people", "weight decay", "batch size", "model size", "mixer")
+    ),
+)
+
+STUDY = Study(
+    name="robustness",
+    title="Are there three phases with other settings, sizes and architectures?",
+    figure="Figure C",
+    grids={scale: _grid(scale) for scale in _SETTINGS},
+    claims=dict.fromkeys(_SETTINGS, _CLAIMS),
+    examine=examine,
+)

@@ -1,0 +1,167 @@
+"""Figures S–V: people come in groups, one after the other. What can be read from each group's loss and accuracy."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from moefacts.analysis.comparison import paired_difference
+from moefacts.analysis.phases import steps_to_accuracy
+from moefacts.analysis.study_report import Table
+from moefacts.analysis.summary import estimate
+from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
+from moefacts.experiments.studies._arms import arm_runs, uneven
+from moefacts.experiments.studies._paired import decide_paired, log_ratio
+from moefacts.experiments.studies.sequential.figures import groups_in_turn
+from moefacts.runs import keys
+
+GROUPS = (4, 8, 16)
+LEARNED = 0.2  # accuracy at the end of its visit from which a group's learning and forgetting are compared
+FORGOTTEN = 0.5  # of what was known at the end of the visit, the level that both are timed at
+_SEEDS = {"laptop": 3, "paper": 1}
+_SETTINGS = {
+    # Evaluations stay frequent: learning and forgetting are timed by them.
+    "laptop": (1024, ("training.steps=1600", "evaluation.interval=25", "evaluation.interval_after_plateau=25")),
+    "paper": (64000, ("evaluation.interval_after_plateau=25",)),
+}
+
+
+def _grid(scale: str) -> list[GridRun]:
+    size, common = _SETTINGS[scale]
+    arms = {f"{groups} groups": uneven("sequential", num_groups=groups, num_repeats=1) for groups in GROUPS}
+    runs = arm_runs(scale, arms, size, _SEEDS[scale], *common, "evaluation.interval_unseen=10000")
+    return [GridRun(r.overrides, labels={**r.labels, "groups": int(r.labels["arm"].split()[0])}) for r in runs]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One group's turn.
+
+    Attributes:
+        reached: its accuracy at the end of its turn.
+        gained: that less its accuracy at the beginning: guesses that happen to be right are no knowledge.
+        learning: steps from the beginning of the turn to ``FORGOTTEN`` of ``reached``; None unless ``LEARNED``.
+        forgetting: steps from the end of the turn down to the same level, or, when it stays above it until training
+            ends, up to there if that is more than ``learning``; None unless ``LEARNED``, or when that cannot be told.
+        last: its accuracy at the end of training.
+    """
+
+    reached: float
+    gained: float
+    learning: float | None
+    forgetting: float | None
+    last: float
+
+
+def visits(run: FinishedRun) -> list[Visit]:
+    """Every group's turn, in order."""
+    steps, num_groups = run.record.settings.training.steps, run.labels["groups"]
+    found = []
+    for group in range(num_groups):
+        accuracy = run.record.curve(keys.ATTRIBUTE_ACCURACY, bucket=f"group_{group}")
+        step, known = accuracy.index.to_numpy(), accuracy.to_numpy()
+        begin, end = steps * group / num_groups, steps * (group + 1) / num_groups
+        before, reached = np.interp([begin, end], step, known).tolist()
+        learning = forgetting = None
+        if reached >= LEARNED:
+            level = FORGOTTEN * reached
+            learned = steps_to_accuracy(*_part(step, known, begin, end), level)
+            forgotten = steps_to_accuracy(*_part(step, -known, end, steps), -level)
+            learning = None if learned is None else learned - begin
+            if forgotten is not None:
+                forgetting = forgotten - end
+            elif learning is not None and steps - end > learning:
+                forgetting = steps - end
+        found.append(Visit(reached, reached - before, learning, forgetting, float(known[-1])))
+    return found
+
+
+def _part(step: np.ndarray, value: np.ndarray, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
+    """The curve from ``begin`` to ``end``, with interpolated values at both."""
+    inside = step[(step > begin) & (step < end)]
+    there = np.concatenate([[begin], inside, [end]])
+    return there, np.interp(there, step, value)
+
+
+def examine(runs: Sequence[FinishedRun]) -> Findings:
+    """Learning and forgetting of every group, and the curves of the first seed."""
+    rows, panels = [], {}
+    for groups in sorted({run.labels["groups"] for run in runs}):
+        members = [run for run in runs if run.labels["groups"] == groups]
+        panels[f"{groups} groups"] = (members[0].record, groups)
+        turns = [visits(run) for run in members]
+        for group in range(groups):
+            measured = [[getattr(turn[group], name) for turn in turns] for name in Visit.__dataclass_fields__]
+            means = [estimate(values) for values in measured]
+            rows.append([str(groups), str(group + 1), *("–" if mean is None else mean.text() for mean in means)])
+    columns = [
+        "groups",
+        "turn",
+        "known at the end of its turn",
+        "gained in it",
+        "steps to half of it",
+        "steps until half is forgotten",
+    ]
+    note = (
+        f"Steps only for groups of which at least {LEARNED:.0%} was known at the end of their turn; the last "
+        "group has no time to be forgotten in. One that was not forgotten counts with the steps until training ended."
+    )
+    table = Table("Groups in turn", [*columns, "known at the end of training"], rows, note)
+    caption = "Share of values known of every group; the band of its colour is when it is shown. First seed."
+    figures = {"groups": (caption, partial(groups_in_turn, panels))}
+    return Findings({"visits": [[vars(v) for v in visits(run)] for run in runs]}, [table], figures, runs)
+
+
+def _easier(runs: Sequence[FinishedRun]) -> Verdict:
+    """Gained in its turn: mean of the second half of the groups less the first half, in runs that learned something."""
+    first: dict[tuple[int, int], float | None] = {}
+    second: dict[tuple[int, int], float | None] = {}
+    for run in runs:
+        gained = [visit.gained for visit in visits(run)]
+        key, middle = (run.labels["groups"], run.seed), len(gained) // 2
+        halves = [float(np.mean(half)) for half in (gained[:middle], gained[middle:])]
+        first[key], second[key] = halves if max(gained) >= LEARNED else (None, None)
+    return decide_paired(paired_difference(second, first), partial(above, bound=0.0))
+
+
+def _forgets_faster(runs: Sequence[FinishedRun]) -> Verdict:
+    """Log ratio of forgetting to learning steps, a run's mean over its groups that have both."""
+    forgetting: dict[tuple[int, int], float | None] = {}
+    learning: dict[tuple[int, int], float | None] = {}
+    for run in runs:
+        both = [(v.forgetting, v.learning) for v in visits(run) if v.forgetting is not None and v.learning]
+        key = (run.labels["groups"], run.seed)
+        forgetting[key], learning[key] = np.exp(np.mean(np.log(both), axis=0)).tolist() if both else (None, None)
+    return decide_paired(paired_difference(forgetting, learning, log_ratio), partial(below, bound=0.0))
+
+
+_PAIRS = "holds if its 95% interval lies {side} 0, does not hold if it lies on the other side, cannot tell otherwise"
+_CLAIMS = (
+    Claim(
+        "New groups get easier: more of them is learned in a turn of the same length",
+        "no number published",
+        "accuracy that each group gains in its turn, mean of the second half of the groups less the first half, the "
+        f"mean over runs in which some group gains {LEARNED:.0%}: " + _PAIRS.format(side="above"),
+        _easier,
+    ),
+    Claim(
+        "Forgetting is faster than learning",
+        "no number published",
+        f"log ratio of the steps in which a group loses {FORGOTTEN:.0%} of what was known at the end of its turn, to "
+        f"the steps in which it gained as much, mean over the groups that knew at least {LEARNED:.0%}, then over runs; "
+        "one not forgotten when training ends counts with the steps until then if that is longer, else not at all: "
+        + _PAIRS.format(side="below"),
+        _forgets_faster,
+    ),
+)
+
+STUDY = Study(
+    name="sequential",
+    title="When people come in groups, are new ones learned more easily, and how fast are old ones forgotten?",
+    figure="Figures S–V",
+    grids={scale: _grid(scale) for scale in _SETTINGS},
+    claims=dict.fromkeys(_SETTINGS, _CLAIMS),
+    examine=examine,
+)

@@ -1,0 +1,111 @@
+"""Figure A: without variety in how a person is written about, text is memorised and not the facts in it."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from moefacts.analysis.comparison_figures import Series, compare_over
+from moefacts.analysis.study_report import Table
+from moefacts.analysis.summary import estimate
+from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
+from moefacts.experiments.studies._arms import ACCURACY, EVALUATION, LOSS, MEASURES, Arms, arm_runs, difference_claim
+from moefacts.runs.thresholds import PLATEAU_FLOOR
+
+COUNTS = (1, 2, 4, 8, 16)
+SHUFFLED, FIXED = "shuffled", "fixed order"
+_SETTINGS = {"laptop": (512, 600, 3), "paper": (64000, 16000, 1)}  # people, steps, seeds
+
+
+def arm_name(order: str, count: int) -> str:
+    """The arm of so many templates in that order of sentences."""
+    return f"{order}, {count} template{'s' * (count > 1)}"
+
+
+ONE, MANY, MANY_FIXED = arm_name(SHUFFLED, 1), arm_name(SHUFFLED, 16), arm_name(FIXED, 16)
+
+
+def _grid(scale: str) -> list[GridRun]:
+    size, steps, seeds = _SETTINGS[scale]
+    arms = {
+        arm_name(order, count): (
+            f"sampling.templates_per_individual={count}",
+            f"sampling.shuffle_sentences={str(order == SHUFFLED).lower()}",
+        )
+        for order in (SHUFFLED, FIXED)
+        for count in COUNTS
+    }
+    return arm_runs(scale, arms, size, seeds, f"training.steps={steps}", *EVALUATION[scale])
+
+
+def examine(runs: Sequence[FinishedRun]) -> Findings:
+    """Held-out loss by number of templates and order, beside the training loss."""
+    arms = Arms(runs)
+    rows, series = [], {}
+    for order in (SHUFFLED, FIXED):
+        counts = {count: arms.members(arm_name(order, count)) for count in COUNTS}
+        for count, members in counts.items():
+            if members:
+                of: dict[str, Any] = {key: [run.measures[key] for run in members] for key in (LOSS, ACCURACY)}
+                of["training"] = [run.record.final_training_loss for run in members]
+                means = [estimate(values) for values in of.values()]
+                rows.append([order, str(count), *(mean.text() if mean else "–" for mean in means)])
+        series[order] = {count: members for count, members in counts.items() if members}
+    columns = ["sentences", "templates", MEASURES[LOSS], MEASURES[ACCURACY], "final training loss (nats a token)"]
+    note = (
+        "Templates: for each person and attribute. Held-out loss is in templates never seen for that person, in "
+        "shuffled order. A fixed order is a person's own, and differs from person to person."
+    )
+    figures = {"templates": ("Held-out loss and training loss against templates per person.", partial(_figure, series))}
+    return Findings({}, [Table("Variety of biographies", columns, rows, note)], figures, arms)
+
+
+def _figure(series: dict[str, dict[int, list[FinishedRun]]]):
+    def lines(measure) -> list[Series]:
+        return [
+            Series(order, {n: [measure(r) for r in runs] for n, runs in by.items()}) for order, by in series.items()
+        ]
+
+    panels = {
+        MEASURES[LOSS]: lines(lambda run: run.measures[LOSS]),
+        MEASURES[ACCURACY]: lines(lambda run: run.measures[ACCURACY]),
+        "training loss (nats a token)": lines(lambda run: run.record.final_training_loss),
+    }
+    return compare_over({"": panels}, "templates per person and attribute")
+
+
+def _over_baseline(arm: str, stays: bool, arms: Arms) -> Verdict:
+    """Whether the final held-out loss lies above ``PLATEAU_FLOOR`` of the baseline, or below."""
+    ratios: list[float | None] = [run.measures[LOSS] / run.record.baseline for run in arms.members(arm)]
+    mean = estimate(ratios)
+    if mean is None:
+        return cannot_tell(f"no run of “{arm}” is there")
+    interval = None if mean.low is None or mean.high is None else (mean.low, mean.high)
+    return above(mean.mean, interval, PLATEAU_FLOOR) if stays else below(mean.mean, interval, PLATEAU_FLOOR)
+
+
+def _level_claim(text: str, arm: str, stays: bool) -> Claim:
+    side, other = ("above", "below") if stays else ("below", "above")
+    rule = (
+        f"final held-out attribute loss over the baseline, “{arm}”: holds if its 95% interval over seeds lies {side} "
+        f"{PLATEAU_FLOOR}, does not hold if it lies {other}, cannot tell otherwise"
+    )
+    return Claim(text, "no number published", rule, partial(_over_baseline, arm, stays))
+
+
+_CLAIMS = (
+    _level_claim("With many templates and shuffled sentences the model learns facts", MANY, False),
+    _level_claim("With one template it does not: held-out loss stays bad", ONE, True),
+    _level_claim("Without shuffling it does not, even with many templates", MANY_FIXED, True),
+    difference_claim("With one template held-out loss ends higher", "no number published", LOSS, ONE, MANY, 1),
+    difference_claim("Without shuffling held-out loss ends higher", "no number published", LOSS, MANY_FIXED, MANY, 1),
+)
+
+STUDY = Study(
+    name="templates",
+    title="How varied must biographies be for facts, and not text, to be learned?",
+    figure="Figure A",
+    grids={scale: _grid(scale) for scale in _SETTINGS},
+    claims=dict.fromkeys(_SETTINGS, _CLAIMS),
+    examine=examine,
+)

@@ -1,0 +1,40 @@
+"""Biographies as a dataset folder, from one configuration."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from moefacts import __version__
+from moefacts.config.schema import RunConfig
+from moefacts.synthetic_data.biography import BiographyPlan, PieceCatalog
+from moefacts.synthetic_data.cohorts import SEEN, UNSEEN
+from moefacts.synthetic_data.hub import Split, evaluation_rows, training_rows, write_dataset
+from moefacts.synthetic_data.population import Population, build_population
+from moefacts.synthetic_data.sampling import training_distribution, training_plan
+
+
+def generate_dataset(config: RunConfig, folder: Path, command: str, progress: Callable[[int], None]) -> Population:
+    """Write the dataset that ``config`` describes; ``progress`` is told how many rows were written."""
+    population = build_population(config.population, config.seed)
+    distribution = training_distribution(config.sampling, population, config.training.steps)
+    sizes = config.dataset
+    splits = [
+        Split("train", sizes.train, training_rows(population, config.training.batch_size, distribution)),
+        Split("validation", sizes.validation, evaluation_rows(population, SEEN, sizes.validation)),
+        Split(UNSEEN, sizes.unseen, evaluation_rows(population, UNSEEN, sizes.unseen)),
+    ]
+    card = {"version": __version__, "command": command, "distribution": config.sampling.describe()}
+    write_dataset(population, splits, folder, sizes.rows_per_group, card, progress)
+    return population
+
+
+def preview(config: RunConfig, count: int) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The first ``count`` training biographies: full name, and (text, role name) of every piece in order."""
+    population = build_population(config.population, config.seed)
+    catalog = PieceCatalog(population)
+    distribution = training_distribution(config.sampling, population, config.training.steps)
+    plan: BiographyPlan = training_plan(population, 0, max(count, config.training.batch_size), distribution)
+    rows = catalog.biography_pieces(plan)[:count]
+    return [
+        (population.full_name(individual), [(catalog.texts[piece], catalog.roles[piece].name) for piece in row])
+        for individual, row in zip(plan.individual_B[:count], rows, strict=True)
+    ]

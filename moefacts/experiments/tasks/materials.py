@@ -1,0 +1,75 @@
+"""What a run is made of: population, tokenizer and model on a device, fresh or as they were trained."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from moefacts.config.loader import read_config
+from moefacts.config.schema import RunConfig
+from moefacts.errors import UserError
+from moefacts.models.transformer import Transformer, build_model
+from moefacts.runs import layout
+from moefacts.runs.manifest import read_manifest
+from moefacts.synthetic_data.batches import Batcher
+from moefacts.synthetic_data.population import build_population
+from moefacts.synthetic_data.sampling import training_distribution
+from moefacts.synthetic_data.tokenizer import build_tokenizer
+from moefacts.training.checkpoint import load_weights
+
+_ROUND, _ROUND_COMPILED = 8, 32  # widths of batches are multiples: the fewer there are, the fewer graphs to compile
+
+
+def pick_device(name: str) -> torch.device:
+    """The device that ``name`` (auto, cpu, cuda) stands for here.
+
+    Raises:
+        UserError: CUDA is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device=cuda, but there is no CUDA device here; use device=cpu or device=auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What a run is made of."""
+
+    device: torch.device
+    batcher: Batcher
+    model: Transformer
+
+
+def prepare(config: RunConfig) -> Materials:
+    """Build population, tokenizer and a freshly initialised model on the run's device."""
+    torch.set_num_threads(config.threads)
+    device = pick_device(config.device)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+    population = build_population(config.population, config.seed)
+    tokenizer = build_tokenizer(config.tokenizer, population.pools, population.templates)
+    distribution = training_distribution(config.sampling, population, config.training.steps)
+    round_to = _ROUND_COMPILED if config.training.compile else _ROUND
+    batcher = Batcher(population, tokenizer, device, distribution, round_to)
+    model = build_model(config.model, tokenizer.vocab_size, config.seed).to(device)
+    return Materials(device, batcher, model)
+
+
+def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]:
+    """The config and the trained model of a run, at ``step`` or at its newest checkpoint, in evaluation mode.
+
+    Raises:
+        UserError: the run, or its checkpoint, is missing or damaged.
+    """
+    read_manifest(path)
+    config = read_config(path / layout.CONFIG)
+    steps = layout.checkpoint_steps(path)
+    if not steps or (step is not None and step not in steps):
+        raise UserError(f"{path} has no checkpoint" + (f" of step {step}; there are {steps}" if steps else " yet"))
+    if config.patching.is_on:
+        raise UserError(f"{path} is patched: without the attention of another checkpoint its weights mean nothing")
+    config.device = "auto"
+    materials = prepare(config)
+    load_weights(path, steps[-1] if step is None else step, materials.model)
+    materials.model.eval()
+    return config, materials

@@ -1,0 +1,116 @@
+"""One run: population, model, training, probes, in one run directory."""
+
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+
+import torch
+
+from moefacts.config.presets import overrides_of
+from moefacts.config.schema import RunConfig
+from moefacts.experiments.tasks.materials import Materials, prepare
+from moefacts.models.config import parameter_counts
+from moefacts.probes.confidence import confidence_table
+from moefacts.runs import layout
+from moefacts.runs.location import run_directory
+from moefacts.runs.tables import CONFIDENCE
+from moefacts.training.distributed import check_processes, from_main, is_main, world_size
+from moefacts.training.interrupt import StopRequest
+from moefacts.training.logger import open_mirror
+from moefacts.training.loop import Trainer
+from moefacts.training.patching import Patch, load_patch
+from moefacts.training.progress import ProgressDisplay
+from moefacts.training.run_directory import RunDirectory, counts_as_dict, provenance, shared_run_directory
+
+
+def execute(config: RunConfig) -> Path:
+    """Train the run that ``config`` describes, or what is left of it; return its directory.
+
+    Raises:
+        UserError: something about the configuration or the run directory is wrong.
+        Interrupted: a signal came; the state is saved.
+    """
+    check_processes(config.training)
+    with StopRequest() as stop:
+        materials = prepare(config)  # whatever is wrong with the settings shows before anything is written
+        patch = load_patch(config, materials.model)
+        with shared_run_directory(run_directory(config), config) as run:
+            if run.is_finished:
+                _say(f"{run.path} is finished already")
+            else:
+                _train(config, materials, run, stop, patch)
+    return run.path
+
+
+def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: StopRequest, patch: Patch | None) -> None:
+    path, population = run.path, materials.batcher.population
+    trainer = Trainer(config, materials.model, materials.batcher, run, patch)
+    steps = from_main(layout.checkpoint_steps(path))
+    if steps:
+        trainer.resume(steps[-1])
+        _say(f"{path}: resuming from step {steps[-1]}")
+    else:
+        run.truncate_metrics(0)
+    run.update_manifest(
+        state="running",
+        command=_command(config),
+        processes=world_size(),
+        **provenance(_device_name(materials.device)),
+        parameters=counts_as_dict(parameter_counts(config.model, materials.model.vocab_size)),
+        vocab_size=materials.model.vocab_size,
+        population_fingerprint=population.fingerprint,
+        no_knowledge_baseline=population.no_knowledge_baseline,
+        no_knowledge_baseline_by_attribute=population.no_knowledge_baseline_A.tolist(),
+        resumed_from=steps[-1] if steps else None,
+    )
+    state = "failed"
+    try:
+        mirror = open_mirror(config.wandb, path, dataclasses.asdict(config))
+        try:
+            with ProgressDisplay(path.name, config.training.steps, trainer.baseline) as display:
+                trainer.train(mirror, stop, display)
+        finally:
+            mirror.close()
+        with trainer.moment() as moment:
+            confidence = confidence_table(moment.measure, trainer.evaluators, moment.step)
+        if is_main():
+            CONFIDENCE.write(path, confidence)
+        state = "finished"
+    except KeyboardInterrupt:
+        state = "interrupted"
+        raise
+    finally:
+        _record_end(run, trainer, state)
+
+
+def _say(line: str) -> None:
+    if is_main():
+        print(line, file=sys.stderr)
+
+
+def _command(config: RunConfig) -> str:
+    """What to type to train the same run."""
+    overrides = overrides_of(config)
+    if overrides is None:  # the settings come from files of the user's own; the resolved ones are in the directory
+        return "moefacts train --resume COPY  # COPY: a folder with nothing but this run's config.yaml"
+    return shlex.join(["moefacts", "train", *overrides])
+
+
+def _record_end(run: RunDirectory, trainer: Trainer, state: str) -> None:
+    """Say in the manifest how the run ended; on a full disk the exception on its way matters more."""
+    try:
+        run.update_manifest(
+            state=state,
+            last_step=trainer.state.step,
+            tokens=trainer.state.tokens,
+            plateau_end=trainer.state.plateau_end,
+            wall_seconds=round(trainer.state.wall_seconds, 6),
+        )
+    except OSError:
+        if state == "finished":
+            raise
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

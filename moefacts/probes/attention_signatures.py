@@ -1,0 +1,98 @@
+"""Where attention goes, layer by layer and checkpoint by checkpoint: the study's attention signatures (its Figure 3).
+
+Two kinds of rows are looked at: those of the last token of every name, and those that predict the first token of a
+value. A share is the attention that a row gives to a kind of tokens anywhere in the text before; its reference is the
+share of those tokens among all that the row can see, which attention without preference would give.
+
+Shape legend: B biographies, H heads, T positions, Q rows looked at of each biography.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from moefacts.models.attention_weights import attention_weights
+from moefacts.models.transformer import Transformer
+from moefacts.runs import layout
+from moefacts.synthetic_data.batches import Batch, Batcher
+from moefacts.synthetic_data.biography import Role
+from moefacts.training.checkpoint import load_weights
+from moefacts.training.evaluation import Evaluator
+
+NUM_BIOGRAPHIES = 512
+_BATCH_SIZE = 128
+_NAMES = torch.tensor([Role.FIRST_NAME, Role.MIDDLE_NAME, Role.LAST_NAME])
+
+
+def places_of(batch: Batch) -> dict[str, Tensor]:
+    """Where in the inputs every name's last token stands, and the token before every value: each of shape (B, Q)."""
+    role_BT, next_BT = batch.role_BT[:, :-1], batch.role_BT[:, 1:]
+    is_place = {
+        "name": (role_BT == Role.LAST_NAME) & (next_BT != Role.LAST_NAME),
+        "attribute": next_BT == Role.FIRST_VALUE,
+    }
+    return {row: place_BT.nonzero()[:, 1].view(len(role_BT), -1) for row, place_BT in is_place.items()}
+
+
+def signatures(row: str, weight_BHQT: Tensor, at_BQ: Tensor, batch: Batch) -> dict[str, tuple[Tensor, Tensor]]:
+    """Every signature of one layer and one kind of row: its value, a mean over heads, and its reference, shape (B, Q).
+
+    ``name_to_name``: from the last token of a name to all other name tokens; ``attribute_to_name`` and
+    ``attribute_to_text``: from the token before a value to name tokens and to template tokens; ``name_entropy`` and
+    ``attribute_entropy``: the entropy of these rows over ln t, where t is how many tokens they see: 1 is attention
+    without preference, 0 all of it on one token.
+
+    Args:
+        row: "name" or "attribute", as in ``places_of``.
+        weight_BHQT: attention from positions ``at_BQ``, which shares itself among positions up to them.
+        at_BQ: ``places_of(batch)[row]``.
+        batch: the biographies.
+    """
+    role_BT = batch.role_BT[:, :-1]
+    place_T, place_BQ1 = torch.arange(role_BT.shape[1], device=role_BT.device), at_BQ[:, :, None]
+    is_name_BQT = torch.isin(role_BT, _NAMES.to(role_BT.device))[:, None] & (place_T <= place_BQ1)
+    is_text_BQT = (role_BT == Role.TEMPLATE)[:, None] & (place_T <= place_BQ1)
+    if row == "name":
+        keys = {"name_to_name": is_name_BQT & (place_T != place_BQ1)}
+    else:
+        keys = {"attribute_to_name": is_name_BQT, "attribute_to_text": is_text_BQT}
+    mean_BQT, num_seen_BQ = weight_BHQT.mean(dim=1), at_BQ + 1
+    found = {
+        name: ((mean_BQT * is_key_BQT).sum(dim=2), is_key_BQT.sum(dim=2) / num_seen_BQ)
+        for name, is_key_BQT in keys.items()
+    }
+    entropy_BQ = torch.special.entr(weight_BHQT).sum(dim=3).mean(dim=1)
+    return found | {f"{row}_entropy": (entropy_BQ / num_seen_BQ.log(), torch.ones_like(entropy_BQ))}
+
+
+@torch.no_grad()
+def measure(model: Transformer, evaluator: Evaluator) -> pd.DataFrame:
+    """Mean signatures of every layer over the rows of all biographies: layer, signature, value, reference."""
+    model.eval()
+    parts: dict[tuple[int, str], list[Tensor]] = {}
+    for _, batch, _, _ in evaluator.batches:
+        places = places_of(batch)
+        weights = attention_weights(model, batch.inputs_BT, torch.cat(list(places.values()), dim=1))
+        for layer, weight_BHQT in enumerate(weights):
+            each = weight_BHQT.split([at_BQ.shape[1] for at_BQ in places.values()], dim=2)
+            for (row, at_BQ), part_BHQT in zip(places.items(), each, strict=True):
+                for name, pair in signatures(row, part_BHQT, at_BQ, batch).items():
+                    parts.setdefault((layer, name), []).append(torch.stack([column.double() for column in pair]))
+    means = {key: torch.cat(columns, dim=1).mean(dim=(1, 2)).tolist() for key, columns in parts.items()}
+    rows = [(layer, name, value, reference) for (layer, name), (value, reference) in means.items()]
+    return pd.DataFrame(rows, columns=["layer", "signature", "value", "reference"])
+
+
+def attention_table(run: Path, model: Transformer, batcher: Batcher) -> pd.DataFrame:
+    """The signatures at every checkpoint of ``run``, of people that are trained on: ``runs.tables.ATTENTION``.
+
+    ``model`` is left with the weights of the last one.
+    """
+    evaluator = Evaluator(batcher, batcher.cohort, NUM_BIOGRAPHIES, _BATCH_SIZE)
+    tables = []
+    for step in layout.checkpoint_steps(run):
+        load_weights(run, step, model)
+        tables.append(measure(model, evaluator).assign(step=step))
+    return pd.concat(tables, ignore_index=True)

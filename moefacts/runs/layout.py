@@ -1,0 +1,17 @@
+"""Where a run directory keeps its files."""
+
+from pathlib import Path
+
+CONFIG, MANIFEST, METRICS, LOCK = "config.yaml", "manifest.json", "metrics.jsonl", ".lock"
+CHECKPOINTS, PROBES, FIGURES, REPORT = "checkpoints", "probes", "figures", "report.html"
+
+
+def checkpoint_steps(run: Path) -> list[int]:
+    """The steps of the complete checkpoints of a run, ascending."""
+    names = (folder.name.removeprefix("step_") for folder in (run / CHECKPOINTS).glob("step_*"))
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """Where the checkpoint of ``step`` is kept."""
+    return run / CHECKPOINTS / f"step_{step:08d}"

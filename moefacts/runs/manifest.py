@@ -1,0 +1,58 @@
+"""A run's manifest: what it was trained with, and how far it is."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from moefacts.errors import UserError
+from moefacts.runs import layout
+
+RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
+STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)  # as the manifest has them
+KILLED = "killed"  # the manifest says that the run is running, and no process holds its lock
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path.parent} is not a {what}: it has no {path.name}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged and cannot be read: {error}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} is damaged: it must hold one JSON object")
+    return value
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """The manifest of a run directory.
+
+    Raises:
+        UserError: this is no run directory of moefacts, or its manifest is damaged.
+    """
+    if not run.is_dir():
+        raise UserError(f"there is no run directory {run}")
+    manifest = read_json(run / layout.MANIFEST, "run directory")
+    versions = manifest.get("versions")
+    if not isinstance(versions, dict) or "moefacts" not in versions or manifest.get("state") not in STATES:
+        raise UserError(f"{run} is not a run directory of moefacts: its {layout.MANIFEST} is of another kind")
+    return manifest
+
+
+def current_state(run: Path, manifest: dict[str, Any]) -> str:
+    """The manifest's state; a run that says it is running while no process holds its lock was killed."""
+    state = str(manifest["state"])
+    if state != RUNNING:
+        return state
+    try:
+        with FileLock(run / layout.LOCK, blocking=False):
+            return KILLED
+    except Timeout:
+        return state

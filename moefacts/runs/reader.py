@@ -1,0 +1,174 @@
+"""The one reader of run directories: a run, finished or still training, as tables."""
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from moefacts.config.loader import read_config
+from moefacts.config.schema import RunConfig
+from moefacts.errors import UserError
+from moefacts.runs import keys, layout, tables
+from moefacts.runs.manifest import FINISHED, read_manifest
+from moefacts.runs.records import read_metrics
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory.
+
+    Attributes:
+        settings: the resolved configuration, whatever version of moefacts stored it.
+        manifest: versions, device, parameter counts, baseline, state.
+        records: everything that was logged, one dictionary per line.
+    """
+
+    path: Path
+    settings: RunConfig
+    manifest: dict[str, Any]
+    records: list[dict[str, Any]]
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        """The resolved configuration as plain dictionaries."""
+        return dataclasses.asdict(self.settings)
+
+    @property
+    def seed(self) -> int:
+        """The seed of population, weights and samples."""
+        return self.settings.seed
+
+    @property
+    def batch_size(self) -> int:
+        """How many biographies a training step has."""
+        return self.settings.training.batch_size
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether training has ended."""
+        return self.manifest["state"] == FINISHED
+
+    @property
+    def baseline(self) -> float:
+        """The no-knowledge baseline in nats."""
+        return float(self.manifest["no_knowledge_baseline"])
+
+    @property
+    def cohort(self) -> str:
+        """The cohort whose plateau the run follows: the first that it evaluates."""
+        return self.settings.evaluation.cohorts[0]
+
+    @cached_property
+    def cohorts(self) -> list[str]:
+        """The cohorts that have been evaluated, the one of the plateau first."""
+        found = (keys.cohort_of_key(column, keys.ATTRIBUTE_LOSS) for column in self.evaluations.columns)
+        return sorted({name for name in found if name}, key=lambda name: (name != self.cohort, name))
+
+    @cached_property
+    def evaluations(self) -> pd.DataFrame:
+        """The evaluations: one row each, indexed by step, with one column for each metric."""
+        return self._table(keys.evaluation_key(self.cohort, keys.ATTRIBUTE_LOSS))
+
+    def curve(
+        self, measure: str, cohort: str | None = None, attribute: str | None = None, bucket: str | None = None
+    ) -> pd.Series:
+        """A measure at every evaluation that has it, indexed by step; by default of the cohort of the plateau.
+
+        Args:
+            measure: one of ``keys.EVALUATED``.
+            cohort: of which people.
+            attribute: of one attribute only.
+            bucket: of one bucket of the people only.
+
+        Raises:
+            KeyError: the run has no such measure.
+        """
+        return self.evaluations[keys.evaluation_key(cohort or self.cohort, measure, attribute, bucket)].dropna()
+
+    def has_curve(self, measure: str, cohort: str | None = None, bucket: str | None = None) -> bool:
+        """Whether ``curve`` has something to return."""
+        return keys.evaluation_key(cohort or self.cohort, measure, bucket=bucket) in self.evaluations
+
+    @cached_property
+    def routed_layers(self) -> list[int]:
+        """The layers that are mixtures of experts, counted from 0."""
+        layers = (keys.layer_of_key(column, keys.MAX_VIOLATION) for column in self.evaluations.columns)
+        return sorted({layer for layer in layers if layer is not None})
+
+    @property
+    def num_experts(self) -> int:
+        """How many experts a mixture has; 0 for a dense model."""
+        return 0 if self.settings.model.moe is None else self.settings.model.moe.num_experts
+
+    def load_fraction(self, layer: int, expert: int) -> pd.Series:
+        """The share of a layer's assignments that an expert has, at every evaluation."""
+        return self.evaluations[keys.routing_key(layer, keys.LOAD_FRACTION, expert)].dropna()
+
+    @cached_property
+    def training(self) -> pd.DataFrame:
+        """The training records, indexed by step."""
+        return self._table(keys.TRAIN_LOSS)
+
+    @property
+    def final_training_loss(self) -> float:
+        """Mean cross entropy, in nats per token, of the last twentieth of the training records (at least one)."""
+        loss = self.training[keys.TRAIN_LOSS]
+        return float(loss.tail(max(1, len(loss) // 20)).mean())
+
+    def _table(self, key: str) -> pd.DataFrame:
+        rows = [record for record in self.records if key in record]
+        return pd.DataFrame(rows).set_index(keys.STEP) if rows else pd.DataFrame()
+
+    @property
+    def attributes(self) -> list[str]:
+        """The attributes, in the order of the population."""
+        prefix = keys.evaluation_key(self.cohort, keys.ATTRIBUTE_LOSS) + "/"
+        return [column.removeprefix(prefix) for column in self.evaluations.columns if column.startswith(prefix)]
+
+    @cached_property
+    def confidence(self) -> pd.DataFrame | None:
+        """The table of the confidence probe, or None before it was written."""
+        return tables.CONFIDENCE.read(self.path)
+
+    @cached_property
+    def attention(self) -> pd.DataFrame | None:
+        """The table of the attention probe, or None before it was written."""
+        return tables.ATTENTION.read(self.path)
+
+    @property
+    def missing_probes(self) -> list[str]:
+        """Which of ``tables.PROBES`` suit the model and have not been run.
+
+        None before training ends, and none of patched runs, whose weights are not all of the model.
+        """
+        if not self.is_finished or self.settings.patching.is_on:
+            return []
+        model = self.settings.model
+        applies = {"routing": model.moe is not None, "attention": model.mixer == "attention"}
+        return [
+            probe
+            for probe, written in tables.PROBES.items()
+            if applies[probe] and not all(table.path(self.path).exists() for table in written)
+        ]
+
+
+_NEEDED = ("no_knowledge_baseline", "no_knowledge_baseline_by_attribute", "parameters", "command", "device")
+
+
+def read_run(path: Path) -> Run:
+    """Read a run directory.
+
+    Raises:
+        UserError: it is missing, foreign or damaged, or holds no evaluation yet.
+    """
+    manifest = read_manifest(path)
+    settings = read_config(path / layout.CONFIG)
+    if missing := [key for key in _NEEDED if key not in manifest]:
+        raise UserError(f"{path} has not begun to train, or its {layout.MANIFEST} is damaged: it lacks {missing[0]}")
+    run = Run(path, settings, manifest, read_metrics(path / layout.METRICS))
+    if run.evaluations.empty:
+        raise UserError(f"{path} has no evaluation yet; let it train first")
+    return run

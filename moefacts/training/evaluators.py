@@ -1,0 +1,110 @@
+"""What a run measures of its model between training steps: a list, of which the loop knows nothing by name.
+
+To record something else, write a class with the call of ``Evaluation`` and add it to ``evaluations_of``.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from moefacts.config.schema import RunConfig
+from moefacts.models.moe import Routing
+from moefacts.runs import keys
+from moefacts.synthetic_data.batches import Batch, Batcher
+from moefacts.training.balancing import gathered, summarize_routings
+from moefacts.training.curriculum import Curriculum
+from moefacts.training.distributed import own_rows
+from moefacts.training.evaluation import Evaluator, Measure, summarize, summarize_buckets
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The model between two steps, in evaluation mode.
+
+    Attributes:
+        step: how many updates it has had.
+        is_last: whether training ends here.
+        num_active: how many people an adaptive curriculum trains on; None for the other distributions.
+        measure: what the model knows of the biographies of an evaluator.
+        routings: what the routers of its mixtures decide for a batch, by layer.
+    """
+
+    step: int
+    is_last: bool
+    num_active: int | None
+    measure: Measure
+    routings: Callable[[Batch], dict[int, Routing]]
+
+
+class Evaluation(Protocol):
+    """One entry of the list."""
+
+    def __call__(self, moment: Moment) -> dict[str, float]:
+        """Metrics for the record; nothing when it is not time for them."""
+
+
+class CohortEvaluation:
+    """What is known of a cohort, in templates held out for each of its people.
+
+    Args:
+        evaluator: the cohort's biographies.
+        interval: which of the evaluated steps it is part of, besides the first and the last; 1 for all.
+        buckets: name -> individuals whose loss and accuracy are recorded on their own.
+    """
+
+    def __init__(self, evaluator: Evaluator, interval: int = 1, buckets: dict[str, range] | None = None):
+        self._evaluator = evaluator
+        self._interval = interval
+        self._buckets = buckets or {}
+
+    def __call__(self, moment: Moment) -> dict[str, float]:
+        """Losses, accuracies and confidences of the cohort."""
+        if moment.step % self._interval and not moment.is_last:
+            return {}
+        cohort, measures = self._evaluator.cohort, moment.measure(self._evaluator)
+        individual_B = self._evaluator.plan.individual_B
+        return summarize(measures, cohort) | summarize_buckets(measures, individual_B, self._buckets, cohort)
+
+
+class RoutingEvaluation:
+    """How the routers treat the batch that comes next; nothing for a dense model."""
+
+    def __init__(self, config: RunConfig, batcher: Batcher):
+        self._batch_size = config.training.batch_size if config.model.moe else 0
+        self._batcher = batcher
+
+    def __call__(self, moment: Moment) -> dict[str, float]:
+        """Loads, violations and entropies by layer."""
+        if not self._batch_size:
+            return {}
+        batch = self._batcher.training_batch(moment.step, self._batch_size, moment.num_active)
+        routings = moment.routings(own_rows(batch))
+        return summarize_routings({layer: gathered(routing) for layer, routing in routings.items()})
+
+
+def cohort_evaluators(config: RunConfig, batcher: Batcher) -> dict[str, Evaluator]:
+    """The evaluation biographies of every cohort that the configuration names, in its order."""
+    evaluation = config.evaluation
+    return {
+        cohort: Evaluator(batcher, cohort, evaluation.biographies, evaluation.batch_size)
+        for cohort in evaluation.cohorts
+    }
+
+
+def evaluations_of(
+    config: RunConfig, batcher: Batcher, evaluators: dict[str, Evaluator], curriculum: Curriculum
+) -> list[Evaluation]:
+    """Everything that a run records at an evaluation; the first entry is the cohort whose plateau it follows."""
+    main = config.evaluation.cohorts[0]
+    others = config.evaluation.interval_unseen or 1
+    buckets = batcher.buckets() if main == config.sampling.cohort else {}
+    cohorts = [
+        CohortEvaluation(evaluator, 1, buckets) if cohort == main else CohortEvaluation(evaluator, others)
+        for cohort, evaluator in evaluators.items()
+    ]
+    return [*cohorts, curriculum.measure, RoutingEvaluation(config, batcher)]
+
+
+def plateau_key(config: RunConfig, measure: str) -> str:
+    """The key of a measure of the cohort whose plateau the run follows."""
+    return keys.evaluation_key(config.evaluation.cohorts[0], measure)

@@ -1,0 +1,76 @@
+"""Named sets of people: trained on, evaluated and reported without a line of code."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from moefacts.cli import app as cli
+from moefacts.config.presets import compose, overrides_of
+from moefacts.errors import UserError
+from moefacts.experiments.tasks.train import execute
+from moefacts.runs.reader import read_run
+from moefacts.synthetic_data.population import build_population
+from moefacts.synthetic_data.sampling import training_distribution, training_plan
+from tests.conftest import TINY, tiny_config
+
+RARE = ["population.cohorts={rare:{part_of:seen,start:40},first:{part_of:unseen,stop:10}}"]
+
+
+def test_a_named_part_is_a_range_of_the_cohort_that_it_is_part_of():
+    population = build_population(tiny_config(*RARE).population, seed=0)
+    assert population.cohort("rare") == range(40, 48)
+    assert population.cohort("first") == range(48, 58)
+    assert population.fingerprint == build_population(tiny_config().population, seed=0).fingerprint
+
+
+def test_training_on_a_cohort_shows_its_people_only():
+    config = tiny_config(*RARE, "sampling.cohort=rare")
+    population = build_population(config.population, seed=0)
+    distribution = training_distribution(config.sampling, population, steps=3)
+    shown = {int(i) for step in range(3) for i in training_plan(population, step, 64, distribution).individual_B}
+    assert shown == set(population.cohort("rare"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["evaluation.cohorts=[seen,rar]"], "cohort=rar is not one of its values; did you mean rare"),
+        (["sampling.cohort=nobody"], "cohort=nobody is not one of its values"),
+        (["evaluation.cohorts=[]"], "at least one cohort"),
+        (["population.cohorts={rare:{start:40,stop:49}}"], "no part of the 48 people of seen"),
+        (["population.cohorts={seen:{stop:4}}"], "is none of"),
+        (["population.cohorts={rare:{part_of:sen}}"], "did you mean seen"),
+        (["sampling.cohort=rare", "sampling.kind=celebrities", "sampling.num_celebrities=9",
+          "sampling.celebrity_weight=2"], "too large for the 8 people of the cohort rare"),
+    ],
+)  # fmt: skip
+def test_a_cohort_that_makes_no_sense_gets_one_line(overrides, complaint):
+    with pytest.raises(UserError, match=complaint):
+        tiny_config(*(RARE if not overrides[0].startswith("population") else []), *overrides)
+
+
+def test_cohorts_are_recorded_evaluated_and_reported(tmp_path):
+    overrides = [*TINY, *RARE, "sampling.cohort=rare", "evaluation.cohorts=[rare,seen,unseen,new]"]
+    config = compose([*overrides, f"run.root={tmp_path}"])
+    assert compose(overrides_of(config)) == config
+    run = read_run(execute(config))
+    assert run.cohorts == ["rare", "new", "seen", "unseen"]
+    assert set(run.confidence["cohort"]) == {"rare", "seen", "unseen", "new"}
+    rare = run.confidence[run.confidence["cohort"] == "rare"]
+    assert set(rare["individual"]) == set(range(40, 48))
+    assert run.curve("attribute_loss").iloc[-1] == pytest.approx(rare["attribute_loss"].mean(), rel=1e-6)
+    result = CliRunner().invoke(cli.app, ["analyze", str(run.path), "--json"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    measures = json.loads(result.stdout)
+    for cohort in run.cohorts:
+        assert measures[f"{cohort}_final_attribute_loss"] == run.curve("attribute_loss", cohort).iloc[-1]
+    page = (run.path / "report.html").read_text()
+    assert "new_final_attribute_loss" in page
+
+
+def test_a_run_that_evaluates_seen_people_only_is_analyzed(tmp_path):
+    run = execute(compose([*TINY, "evaluation.cohorts=[seen]", f"run.root={tmp_path}"]))
+    result = CliRunner().invoke(cli.app, ["analyze", str(run), "--json"])
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert json.loads(result.stdout)["unseen_auroc"] is None

@@ -1,0 +1,199 @@
+"""What the studies conclude from runs of known phases."""
+
+import numpy as np
+import pytest
+
+from moefacts.analysis.figures import draw_study_figures
+from moefacts.config.loader import load_config
+from moefacts.config.presets import compose
+from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
+from moefacts.experiments.studies import phases
+from moefacts.experiments.studies.catalog import STUDIES
+from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
+from moefacts.experiments.studies.dense_vs_moe import study as dense_vs_moe
+from moefacts.experiments.studies.plateau_law import study as plateau_law
+from tests.experiments.studies.made_up import made_up_run
+
+
+def verdicts(study, findings, scale="laptop"):
+    return [claim.decide(findings.evidence).answer for claim in study.claims[scale]]
+
+
+def law_runs(b=0.8, scatter=0.03, melted=(256, 512), study=plateau_law.STUDY, sizes=None):
+    random = np.random.default_rng(0)
+    runs = []
+    for grid_run in study.grids["laptop"]:
+        size = grid_run.labels["size"]
+        if sizes is None or size in sizes:
+            leaves = 1.6 * size**b * np.exp(scatter * random.standard_normal())
+            runs.append(made_up_run(grid_run, 90, start=75) if size in melted else made_up_run(grid_run, leaves))
+    return runs
+
+
+@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+def test_every_grid_composes_and_no_run_is_planned_twice_by_mistake(name, scale):
+    study = STUDIES[name]
+    seen = {(run.overrides, run.labels.get("part")) for run in study.grids[scale]}  # one run may have two parts to play
+    assert len(seen) == len(study.grids[scale])
+    for run in (study.grids[scale][0], study.grids[scale][-1]):
+        assert load_config(compose([f"scale={scale}", *run.overrides])).scale == scale
+
+
+def test_the_laptop_law_spans_a_factor_of_16_up_to_at_least_4096():
+    grid = plateau_law.STUDY.grids["laptop"]
+    sizes = sorted({run.labels["size"] for run in grid})
+    assert max(sizes) >= 4096
+    assert max(sizes) // 16 in sizes
+    seeds = {size: sum(run.labels["size"] == size for run in grid) for size in sizes}
+    assert [size for size, count in seeds.items() if count != 3] == [16384]  # which takes a third of the time as it is
+
+
+def test_a_known_law_is_found_and_melted_sizes_stay_out_of_it(tmp_path):
+    findings = plateau_law.examine(law_runs())
+    assert [point.size for point in findings.evidence.inside] == [1024, 2048, 4096, 8192, 16384]
+    low, high = findings.values["b_interval"]
+    assert low < 0.8 < high
+    assert findings.values["b"] == pytest.approx(0.8, abs=0.05)
+    assert findings.values["a"] == pytest.approx(1.6, rel=0.3)
+    assert findings.values["r_squared"] > 0.99
+    assert verdicts(plateau_law.STUDY, findings) == [HOLDS, HOLDS, HOLDS]
+    assert "melts" in findings.evidence.points[0].why
+    load = {one["size"]: one["bits_per_parameter"] for one in findings.values["sizes"]}
+    assert load[1024] == pytest.approx(
+        1024 * 6 * np.log2(np.exp(4.914)) / 194_496
+    )  # six values, each of ln(its number)
+    drawings = draw_study_figures(findings.figures, tmp_path)
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".pdf", ".svg"}
+    assert len(drawings) == len(findings.figures) == 4
+
+
+def test_the_law_of_the_length_takes_in_melted_sizes_and_is_used_by_no_claim():
+    runs = []
+    for grid_run in plateau_law.STUDY.grids["laptop"]:
+        size = grid_run.labels["size"]
+        if size > 256:
+            runs.append(made_up_run(grid_run, 500 + 0.03 * size**1.3, start=500, slope=1.0))
+    findings = plateau_law.examine(runs)
+    law = findings.values["length_law"]
+    assert law["b"] == pytest.approx(1.3, abs=0.1)  # the start is interpolated between evaluations
+    assert law["r_squared"] > 0.995
+    assert len(findings.evidence.told) == 6 > len(findings.evidence.inside)
+    assert findings.values["b"] < 1.2
+
+
+def test_a_law_of_another_exponent_does_not_hold():
+    findings = plateau_law.examine(law_runs(b=1.2))
+    assert verdicts(plateau_law.STUDY, findings) == [HOLDS, DOES_NOT_HOLD, DOES_NOT_HOLD]
+
+
+def test_scatter_without_a_law_does_not_hold():
+    assert verdicts(plateau_law.STUDY, plateau_law.examine(law_runs(b=0.5, scatter=1.0)))[0] in (
+        DOES_NOT_HOLD,
+        CANNOT_TELL,
+    )
+
+
+@pytest.mark.parametrize("sizes", [(1024,), (1024, 2048, 4096)])
+def test_too_few_sizes_cannot_tell(sizes):
+    findings = plateau_law.examine(law_runs(sizes=sizes))
+    assert verdicts(plateau_law.STUDY, findings)[0] == CANNOT_TELL
+    assert (findings.values["a"] is None) == (len(sizes) < 3)
+
+
+def test_one_seed_whose_plateau_did_not_end_takes_its_size_out():
+    runs = law_runs()
+    last = next(run for run in plateau_law.STUDY.grids["laptop"] if run.labels["size"] == 8192)
+    runs[next(i for i, run in enumerate(runs) if run.labels["size"] == 8192)] = made_up_run(last, 5000, last=1000)
+    point = plateau_law.examine(runs).evidence.points[-2]
+    assert not point.inside
+    assert "not reached in 1 of 3" in point.why
+
+
+def test_the_best_learning_rate_is_the_one_of_the_lowest_final_training_loss():
+    runs, best_rates = [], {512: 1.2e-2, 1024: 6e-3, 2048: 1.5e-3, 4096: 3e-3, 8192: 7.5e-4}
+    for grid_run in plateau_law.RATES_STUDY.grids["laptop"]:
+        best = best_rates[grid_run.labels["size"]]
+        late = 0 if grid_run.labels["learning_rate"] == best else 100
+        runs.append(made_up_run(grid_run, 1.6 * grid_run.labels["size"] ** 0.8 + late, slope=0.001, last=5000))
+    findings = plateau_law.examine(runs)
+    assert findings.values["best_learning_rate"] == best_rates
+    assert [row[0] for row in findings.tables[1].rows] == ["512", "1,024", "2,048", "4,096", "8,192"]
+    losses = findings.values["final_training_loss"]
+    assert all(losses[size][best_rates[size]] == min(losses[size].values()) for size in best_rates)
+    assert findings.values["b"] == pytest.approx(0.8, abs=0.02)
+
+
+def test_three_phases_hold_in_runs_that_have_them_and_not_in_runs_that_stay():
+    grid = phases.STUDY.grids["laptop"]
+    shown = phases.examine([made_up_run(run, 250 + 5 * i, last=900) for i, run in enumerate(grid)])
+    assert verdicts(phases.STUDY, shown) == [HOLDS, HOLDS, HOLDS]
+    stays = phases.examine([made_up_run(run, 5000, last=900) for run in grid])
+    assert verdicts(phases.STUDY, stays) == [DOES_NOT_HOLD, CANNOT_TELL, DOES_NOT_HOLD]
+
+
+def test_digitised_accuracies_decide_at_paper_scale():
+    grid = phases.STUDY.grids["laptop"]
+    findings = phases.examine([made_up_run(run, 250, last=900) for run in grid])  # known long before step 3,000
+    assert set(verdicts(phases.STUDY, findings, "paper")[3:]) == {CANNOT_TELL}  # no run is that long
+
+
+def moe_runs(kinds, seeds=(0, 1, 2)):
+    """``kinds``: kind -> (how much earlier it leaves, how much its router collapses without balancing)."""
+    runs = []
+    for grid_run in dense_vs_moe.STUDY.grids["laptop"]:
+        labels, seed = (
+            grid_run.labels,
+            int(next(o for o in grid_run.overrides if o.startswith("seed=")).partition("=")[2]),
+        )
+        earlier, collapse = kinds.get(labels["kind"], (0, 0.0))
+        if seed in seeds:
+            balanced = labels["balancing"] not in (dense_comparison.UNBALANCED, "none")
+            leaves = 0.2 * labels["size"] + 3 * seed - earlier
+            runs.append(made_up_run(grid_run, leaves, slope=0.02, last=720, collapse=0.05 if balanced else collapse))
+    return runs
+
+
+def test_mixtures_that_are_earlier_and_collapse_are_said_to(tmp_path):
+    kinds = {"moe": (20, 0.9), "moe_switch": (0, 0.9), "moe_total": (0, 0.9), "moe_switch_total": (0, 0.9)}
+    findings = dense_vs_moe.examine(moe_runs(kinds))
+    answers = dict(
+        zip((c.text for c in dense_vs_moe.STUDY.claims["laptop"]), verdicts(dense_vs_moe.STUDY, findings), strict=True)
+    )
+    assert (
+        answers["At equal active parameters a mixture of 8 experts top-2 ends its plateau earlier than dense"] == HOLDS
+    )
+    assert (
+        answers["At equal active parameters a mixture of 32 experts top-1 ends its plateau earlier than dense"]
+        == CANNOT_TELL
+    )
+    assert (
+        answers[
+            "Memorisation follows total parameters: at equal total parameters 8 experts top-2 know as much as dense"
+        ]
+        == HOLDS
+    )
+    assert answers["Without balancing the router leans towards collapse: its busiest expert is busier"] == HOLDS
+    drawings = draw_study_figures(findings.figures, tmp_path)
+    assert [drawing.name for drawing in drawings] == ["dense_vs_moe", "router_collapse"]
+    first = findings.tables[0]
+    assert all(
+        len(row) == len(first.columns) for table in findings.tables for row in table.rows[:1] for first in [table]
+    )
+    assert first.rows[0][3:5] == ["194,496", "194,496"]
+
+
+def test_experts_without_a_token_are_counted():
+    tables = dense_vs_moe.examine(moe_runs({"moe": (0, 1.0), "moe_total": (0, 0.9)})).tables
+    idle = tables[0].columns.index("idle experts at the end")
+    rows = {(row[0], row[1]): row[idle] for row in tables[0].rows if row[2] == "512"}
+    assert rows["8 experts top-2, equal active", "unbalanced"].startswith("14")  # 7 of 8, in both layers
+    assert rows["8 experts top-2, equal active", "balanced"].startswith("0")
+    assert rows["8 experts top-2, equal total", "unbalanced"].startswith("0")
+    assert rows["dense", "–"] == "–"
+    assert {row[0]: row[2] for row in tables[2].rows}["none"] == "14"
+
+
+def test_a_comparison_with_one_seed_or_one_kind_still_makes_tables():
+    findings = dense_vs_moe.examine([run for run in moe_runs({}, seeds=(0,)) if run.labels["kind"] == "dense"])
+    assert set(verdicts(dense_vs_moe.STUDY, findings)) == {CANNOT_TELL}

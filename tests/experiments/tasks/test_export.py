@@ -1,0 +1,120 @@
+"""Exported folders are loaded by transformers itself, and must compute what the trained model does."""
+
+import pytest
+import torch
+
+from moefacts.config.presets import compose
+from moefacts.errors import UserError
+from moefacts.experiments.tasks.export import choose_architecture, export_run
+from moefacts.experiments.tasks.materials import load_run
+from moefacts.experiments.tasks.train import execute
+from moefacts.models.transformer import build_model
+from moefacts.synthetic_data.biography import PieceCatalog
+from moefacts.synthetic_data.population import build_population
+from moefacts.synthetic_data.sampling import training_plan
+from moefacts.synthetic_data.tokenizer import build_tokenizer
+
+transformers = pytest.importorskip("transformers")
+
+GATED_MOE = [
+    "model=moe_laptop",
+    "model.activation=swiglu",
+    "model.moe.num_experts=4",
+    "model.moe.d_expert=16",
+    "model.num_layers=2",
+]
+CASES = {
+    "gelu": ([], "ArceeForCausalLM"),
+    "relu tied": (["model.activation=relu", "model.tied_embeddings=true"], "ArceeForCausalLM"),
+    "swiglu": (["model.activation=swiglu"], "LlamaForCausalLM"),
+    "top2 renormalised": (GATED_MOE, "MixtralForCausalLM"),
+    "keep_top_k": ([*GATED_MOE, "model.moe.kind=keep_top_k", "model.moe.renormalize=false"], "MixtralForCausalLM"),
+    "top2": ([*GATED_MOE, "model.moe.renormalize=false"], "Qwen2MoeForCausalLM"),
+    "switch": ([*GATED_MOE, "model.moe.kind=switch", "model.moe.renormalize=false", "model.moe.experts_per_token=1"], "Qwen2MoeForCausalLM"),
+    "soft": ([*GATED_MOE, "model.moe.kind=soft", "model.moe.renormalize=false"], "Qwen2MoeForCausalLM"),
+    "shared, every second": ([*GATED_MOE, "model.moe.num_shared=2", "model.moe.layers=every_second"], "Qwen2MoeForCausalLM"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_logits_of_the_exported_model_are_those_of_the_trained_one(case, make_config, tmp_path, silent):
+    overrides, architecture = CASES[case]
+    run = execute(make_config(f"run.dir={tmp_path}/run", *overrides))
+    assert export_run(run, tmp_path / "out") == architecture
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", experts_implementation="eager").eval()
+    assert type(theirs).__name__ == architecture
+    _, materials = load_run(run)
+    ours, batch = materials.model.eval(), materials.batcher.training_batch(0, 4)
+    with torch.no_grad():
+        expected, found = ours(batch.inputs_BT).logits, theirs(batch.inputs_BT).logits
+    real = batch.target_mask_BT
+    assert torch.allclose(found[real], expected[real], atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "complaint"),
+    [
+        (["model=moe_laptop"], "experts are not gated"),
+        (["model=dense_laptop_recurrent"], "RecurrentGemma, scales embeddings"),
+        ([*GATED_MOE, "model.moe.kind=expert_choice", "model.moe.renormalize=false"], "not causal"),
+        ([*GATED_MOE, "model.moe.capacity_factor=1.0"], "capacity"),
+    ],
+)
+def test_a_model_without_a_target_is_refused_with_the_reason(overrides, complaint):
+    with pytest.raises(UserError, match=f"no architecture of transformers fits this model: .*{complaint}"):
+        choose_architecture(build_model(compose(overrides).model, 50, seed=0))
+
+
+def test_a_router_with_selection_biases_has_no_target():
+    model = build_model(compose(GATED_MOE).model, 50, seed=0)
+    model.layers[0].feed_forward.router.selection_bias_E[1] = 0.1
+    with pytest.raises(UserError, match="bias_rate=0"):
+        choose_architecture(model)
+
+
+@pytest.mark.parametrize("name", ["word", "sentencepiece_32k"])
+def test_the_exported_tokenizer_gives_the_same_tokens_and_text(name):
+    population = build_population(compose(["scale=paper", "population.size=2000"]).population, seed=0)
+    tokenizer = build_tokenizer(name, population.pools, population.templates)
+    backend = tokenizer.as_backend()
+    texts = [f" {text}" for text in PieceCatalog(population).texts_of(training_plan(population, 0, 200))]
+    texts += [f" {value}" for value in population.pools.cities]
+    for text, ids in zip(texts, tokenizer.encode(texts), strict=True):
+        assert backend.encode(text, add_special_tokens=False).ids == ids
+        assert backend.decode(ids) == text
+
+
+def test_generate_continues_a_biography_with_the_right_value(make_config, tmp_path, silent):
+    run = execute(
+        make_config(
+            f"run.dir={tmp_path}/run", "population.size=4", "training.steps=400", "training.batch_size=16",
+            "model.activation=swiglu", "model.d_model=64", "model.d_hidden=128", "training.stop_at_accuracy=1.0",
+            "population.held_out_templates=1", "evaluation.biographies=64", "evaluation.interval_after_plateau=10",
+        )
+    )  # fmt: skip
+    export_run(run, tmp_path / "out")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    _, materials = load_run(run)
+    population = materials.batcher.population
+    right = 0
+    for person in range(4):
+        template = population.templates["company"][population.splits.trained_SJ[population.split_PA[person, 5], 0]]
+        prompt = f"{tokenizer.bos_token}{template.prefix} {population.full_name(person)}{template.middle}"
+        ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False).input_ids
+        text = tokenizer.decode(model.generate(ids, max_new_tokens=4, do_sample=False)[0, ids.shape[1] :])
+        right += text.strip().startswith(population.facts(person)["company"])
+    assert right == 4
+
+
+def test_an_export_folder_with_something_in_it_is_left_alone(finished_run, tmp_path):
+    (tmp_path / "mine").write_text("precious")
+    with pytest.raises(UserError, match="not an empty folder"):
+        export_run(finished_run, tmp_path)
