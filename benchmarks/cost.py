@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from moefacts.config import RunConfig
-from moefacts.models.config import parameter_counts
+from moefacts.models.architecture import parameter_counts
 from moefacts.presets import compose
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.population import build_population

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from moefacts.errors import UserError, check_at_least, check_choice
-from moefacts.models.config import ModelConfig
+from moefacts.models.architecture import ModelConfig
 from moefacts.synthetic_data.distribution import SamplingConfig
 from moefacts.synthetic_data.population import PopulationConfig
 from moefacts.synthetic_data.tokenizer import TOKENIZERS

@@ -11,7 +11,7 @@ import torch
 from moefacts import run_files
 from moefacts.config import RunConfig, read_config, run_directory
 from moefacts.errors import UserError
-from moefacts.models.config import parameter_counts
+from moefacts.models.architecture import parameter_counts
 from moefacts.models.transformer import Transformer, build_model
 from moefacts.presets import overrides_of
 from moefacts.probes.confidence import write_confidence

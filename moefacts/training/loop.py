@@ -24,7 +24,7 @@ from moefacts.training.distributed import agreed_signal, is_main, own_rows
 from moefacts.training.evaluation import Evaluator, summarize, summarize_buckets
 from moefacts.training.interrupt import Interrupted, StopRequest
 from moefacts.training.logger import Sink, open_record
-from moefacts.training.packing import pack
+from moefacts.training.pack import pack
 from moefacts.training.patching import Patch
 from moefacts.training.progress import ProgressDisplay, Status
 from moefacts.training.run_directory import RunDirectory
@@ -179,9 +179,10 @@ class Trainer:
             return {}
         batch = self.batcher.training_batch(self.state.step, self.config.training.batch_size, self._num_active)
         mine = own_rows(batch)
+        packing = pack(mine)
         with self.step.autocast():
-            patterns = self.step.patterns(self.state.step, mine.inputs_BT)
-            _, routings = self.model.hidden(mine.inputs_BT, packing=pack(mine), patterns=patterns)
+            patterns = self.step.patterns(self.state.step, mine.inputs_BT, packing)
+            routings = self.model(mine.inputs_BT, packing, patterns=patterns).routings
         return summarize_routings({number: gathered(routing) for number, routing in routings.items()})
 
     def _phase(self, attribute_loss: float) -> str:

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from moefacts.models.config import BalanceConfig, ModelConfig, MoEConfig, parameter_counts
+from moefacts.models.architecture import BalanceConfig, ModelConfig, MoEConfig, parameter_counts
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.moe import Experts, MixtureOfExperts
 from moefacts.models.packing import Packing
