@@ -17,7 +17,7 @@ import torch
 
 from moefacts.config.presets import compose
 from moefacts.config.schema import RunConfig
-from moefacts.models.config import parameter_counts
+from moefacts.models.architecture import parameter_counts
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.population import build_population
 from moefacts.synthetic_data.tokenizer import build_tokenizer

@@ -2,9 +2,8 @@
 
 The floor is, per layer: the projections to queries, keys and values and the one out of attention; the two (gated:
 three) projections of the feed-forward block or, in a mixture, the router and every expert's projections on as many
-rows as were really routed to it; each as three products, forward, input gradient and weight gradient, for the tokens
-that are not padding. In the first layer queries, keys and values depend on the token alone; there each of the batch's
-words counts once, however often it occurs. Attention is two products forward and four backward for every head, on the
+rows as were really routed to it; each as three products, forward, input gradient and weight gradient, with a row for
+every token that is not padding. Attention is two products forward and four backward for every head, on the
 length of the longest of the few sequences that attend side by side, as full squares: at these lengths a product cannot
 leave out the half that the causal mask hides. Last the vocabulary head, three products. No input gradient is left out,
 because the embedding needs the first layer's. Results are written into memory that exists. ``ratio`` takes every
@@ -21,9 +20,9 @@ import torch
 from benchmarks.setting import Result, Row, Setting, TrainingCase, ratio_text
 from benchmarks.timing import time_side_by_side
 from moefacts.models.feed_forward import FeedForward
+from moefacts.models.layer import DecoderLayer
 from moefacts.models.moe import MixtureOfExperts
-from moefacts.models.transformer import DecoderLayer
-from moefacts.training.packing import pack
+from moefacts.training.pack import pack
 
 GOALS = {"dense": 1.35, "moe": 1.5}
 _PRESETS = {"dense": "dense_laptop", "moe": "moe_laptop"}
@@ -111,13 +110,12 @@ def unavoidable_products(case: TrainingCase, in_parts: bool) -> Products:
         is_bf16 = torch.is_autocast_enabled(case.materials.device.type)
     products = Products(case.materials.device, torch.bfloat16 if is_bf16 else torch.float32, in_parts)
     packing = pack(batch)
-    words = len(batch.inputs_BT.flatten()[packing.real_N].unique())
     rows, matrices = batch.num_targets, 3 if config.activation == "swiglu" else 2
     counts = rows_of_experts(case)
     for number, layer in enumerate(model.layers):
         assert isinstance(layer, DecoderLayer)
         width = config.num_heads * config.d_head
-        products.linear(words if number == 0 else rows, config.d_model, 3 * width)
+        products.linear(rows, config.d_model, 3 * width)
         for bucket in packing.buckets:
             products.attention(config.num_heads * bucket.num_rows, bucket.width, config.d_head)
         products.linear(rows, width, config.d_model)
@@ -142,7 +140,7 @@ def rows_of_experts(case: TrainingCase) -> dict[int, list[int]]:
         return {}
     batch = case.batches[0]
     with case.step.autocast():
-        _, routings = case.materials.model.hidden(batch.inputs_BT, packing=pack(batch))
+        routings = case.materials.model(batch.inputs_BT, pack(batch)).routings
     num_experts = case.config.model.moe.num_experts
     return {
         layer: torch.bincount(routing.expert_A[routing.kept_A], minlength=num_experts).tolist()

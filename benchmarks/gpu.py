@@ -20,7 +20,7 @@ from benchmarks.timing import Spread, clock
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
 from moefacts.experiments.tasks.materials import Materials, pick_device, prepare
-from moefacts.models.config import parameter_counts
+from moefacts.models.architecture import parameter_counts
 from moefacts.models.moe import MixtureOfExperts
 from moefacts.training.evaluators import cohort_evaluators
 from moefacts.training.step import TrainingStep

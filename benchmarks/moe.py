@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from benchmarks.setting import Result, Row, Setting, TrainingCase, comparison_rows
 from benchmarks.timing import compare
 from moefacts.config.presets import compose
+from moefacts.models.kernels import expert_products as products
 from moefacts.models.moe import MixtureOfExperts, dispatch
 
 TOKENS = 8192
@@ -76,7 +77,11 @@ def dispatches(tokens: int, d_model: int, d_expert: int) -> dict[str, Callable[[
             routing = layer.router(x)
             order_A, count_E = dispatch(routing)
             x_AD = x.index_select(0, routing.token_A[order_A])
-            y_AD = layer.experts._grouped(x_AD, count_E) if grouped else torch.cat(layer.experts._split(x_AD, count_E))
+            weights = (layer.experts.up, layer.experts.gate, layer.experts.down, layer.experts.activation)
+            if grouped:
+                y_AD = products._grouped(x_AD, count_E, *weights)
+            else:
+                y_AD = torch.cat(products._split(x_AD, count_E, *weights))
             y_AD = y_AD * routing.weight_A[order_A, None]
             if inverse:
                 return y_AD.index_select(0, order_A.argsort()).view(tokens, 2, -1).sum(dim=1)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.setting import Result, Row, Setting, TrainingCase, comparison_rows, no_goal
 from benchmarks.timing import compare
-from moefacts.models.recurrence import linear_recurrence
+from moefacts.models.kernels.linear_recurrence import linear_recurrence, linear_recurrence_reference
 
 
 def chunks(a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
@@ -41,14 +41,6 @@ def doubling(a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
     return h
 
 
-def loop(a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
-    """Step by step, with the gradient left to autograd."""
-    h = [b_BTR[:, 0]]
-    for a, b in zip(a_BTR.unbind(1)[1:], b_BTR.unbind(1)[1:], strict=True):
-        h.append(torch.addcmul(b, a, h[-1]))
-    return torch.stack(h, dim=1)
-
-
 class WithGradient(torch.autograd.Function):
     """A scan whose gradient is the same scan from the end."""
 
@@ -71,7 +63,7 @@ class WithGradient(torch.autograd.Function):
 
 WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "in use: loop, gradient written out": linear_recurrence,
-    "loop, gradient by autograd": loop,
+    "loop, gradient by autograd": linear_recurrence_reference,
     "chunks, gradient written out": lambda a, b: WithGradient.apply(chunks, a, b),
     "doubling, gradient written out": lambda a, b: WithGradient.apply(doubling, a, b),
     "doubling, gradient by autograd": doubling,

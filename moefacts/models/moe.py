@@ -6,18 +6,16 @@ every token chooses K), D model width, F expert width.
 
 import math
 from dataclasses import dataclass
-from itertools import repeat
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moefacts.models.config import MoEConfig
-from moefacts.models.feed_forward import FeedForward, activate, feed_forward
-from moefacts.models.plain_cpu import is_plain_cpu
-
-# Assignments per expert: on a CPU, grouped products win in a whole training step while experts get few tokens (LOG.md).
-_GROUPED_UP_TO = 1024
+from moefacts.models.architecture import MoEConfig
+from moefacts.models.feed_forward import FeedForward
+from moefacts.models.kernels.device import without_autocast
+from moefacts.models.kernels.expert_products import expert_products
+from moefacts.models.kernels.mlp import mlp
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ class Router(nn.Module):
 
     def forward(self, x_ND: Tensor) -> Routing:
         """Route every token of ``x_ND``."""
-        with torch.autocast(x_ND.device.type, enabled=False):
+        with without_autocast(x_ND):
             x_ND = x_ND.float()
             logits_NE = self.score(x_ND)
             if self.config.kind == "expert_choice":
@@ -132,52 +130,13 @@ class Experts(nn.Module):
         self.down = nn.Parameter(torch.empty(num_experts, d_model, d_expert))
 
     def forward(self, x_AD: Tensor, count_E: Tensor) -> list[Tensor]:
-        """Apply expert e to its rows; rows stand in the order of experts, ``count_E`` of them each.
+        """Apply each expert to its rows; the arguments and the result are those of ``expert_products``."""
+        return expert_products(x_AD, count_E, self.up, self.gate, self.down, self.activation)
 
-        Returns:
-            The results in the order of the rows, in one part or in several: keeping experts apart spares a copy.
-        """
-        return [self._grouped(x_AD, count_E)] if self._use_grouped(x_AD) else self._split(x_AD, count_E)
-
-    def _use_grouped(self, x_AD: Tensor) -> bool:
-        is_bf16 = _product_dtype(x_AD) == torch.bfloat16
-        multiple = 8 if is_bf16 else 4
-        if not hasattr(F, "grouped_mm") or self.up.shape[1] % multiple or self.up.shape[2] % multiple:
-            return False
-        is_small = len(x_AD) <= _GROUPED_UP_TO * len(self.up)
-        return is_bf16 or (is_plain_cpu(x_AD) and is_small)  # CUDA and the compiler take no fp32
-
-    @torch.compiler.disable  # reads the counts, which no graph can hold
-    def _split(self, x_AD: Tensor, count_E: Tensor) -> list[Tensor]:
-        # Unbound once: the gradients of experts are then stacked, instead of each being added to zeros for all.
-        up_E, down_E = self.up.unbind(), self.down.unbind()
-        gate_E = repeat(None) if self.gate is None else self.gate.unbind()
-        parts = x_AD.split(count_E.tolist())
-        return [
-            feed_forward(x, up, gate, down, self.activation)
-            for x, up, gate, down in zip(parts, up_E, gate_E, down_E, strict=False)
-        ]
-
-    def one(self, x: Tensor, expert: int) -> Tensor:
-        """Apply one expert to all rows of ``x``."""
+    def one(self, x_ND: Tensor, expert: int) -> Tensor:
+        """Apply one expert to all rows."""
         gate = None if self.gate is None else self.gate[expert]
-        return feed_forward(x, self.up[expert], gate, self.down[expert], self.activation)
-
-    def _grouped(self, x_AD: Tensor, count_E: Tensor) -> Tensor:
-        offset_E = count_E.cumsum(0).to(torch.int32)
-        dtype = _product_dtype(x_AD)
-
-        def multiply(x: Tensor, weight: Tensor) -> Tensor:
-            return F.grouped_mm(x.to(dtype), weight.to(dtype).transpose(1, 2), offs=offset_E)
-
-        gate = None if self.gate is None else multiply(x_AD, self.gate)
-        return multiply(activate(multiply(x_AD, self.up), gate, self.activation), self.down)
-
-
-def _product_dtype(x: Tensor) -> torch.dtype:
-    """What matrix products of ``x`` are made in."""
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+        return mlp(x_ND, self.up[expert], gate, self.down[expert], self.activation)
 
 
 class MixtureOfExperts(nn.Module):
@@ -191,13 +150,14 @@ class MixtureOfExperts(nn.Module):
         shared_width = config.num_shared * config.d_expert
         self.shared = FeedForward(d_model, shared_width, activation) if config.num_shared else None
 
-    def forward(self, x_ND: Tensor) -> tuple[Tensor, Routing]:
-        """The layer's output, shape (N, D), and what its router decided."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
+        """The layer's output, of the shape of ``x``, and what its router decided about the N tokens in it."""
+        x_ND = x.flatten(0, -2)
         routing = self.router(x_ND)
         mixed_ND = self._soft(x_ND, routing) if self.config.kind == "soft" else self._sparse(x_ND, routing)
         if self.shared is not None:
-            mixed_ND = mixed_ND + self.shared(x_ND)
-        return mixed_ND, routing
+            mixed_ND = mixed_ND + self.shared(x_ND)[0]
+        return mixed_ND.view_as(x), routing
 
     def _soft(self, x_ND: Tensor, routing: Routing) -> Tensor:
         gates_NE = routing.gates_NE.to(x_ND.dtype)

@@ -1,18 +1,16 @@
-"""Root-mean-square normalisation (Zhang & Sennrich 2019), with a short backward pass on CPUs.
+"""The norm that stands before every mixer, before every feed-forward block, and at the end.
 
-Shape legend: N tokens, D model width.
+Shape legend: D model width.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
-from moefacts.models.plain_cpu import is_plain_cpu
+from moefacts.models.kernels.rms_norm import rms_norm
 
 
 class RMSNorm(nn.Module):
-    """``x / sqrt(mean(x^2) + epsilon) * weight`` over the last axis."""
+    """Root-mean-square normalisation over the last axis, with a learned scale (Zhang & Sennrich 2019)."""
 
     def __init__(self, d_model: int, epsilon: float):
         super().__init__()
@@ -21,27 +19,4 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape out as in."""
-        if is_plain_cpu(x):
-            return _RMSNorm.apply(x.reshape(-1, x.shape[-1]), self.weight, self.epsilon).view_as(x)
-        return F.rms_norm(x, (x.shape[-1],), self.weight, self.epsilon)  # one kernel on CUDA, and when compiled
-
-
-class _RMSNorm(torch.autograd.Function):
-    """PyTorch composes it of many passes on a CPU; here are few."""
-
-    @staticmethod
-    def forward(ctx, x_ND: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
-        norm_N1 = torch.linalg.vector_norm(x_ND, dim=-1, keepdim=True)
-        inverse_N1 = norm_N1.square_().div_(x_ND.shape[-1]).add_(epsilon).rsqrt_()
-        unit_ND = x_ND * inverse_N1
-        ctx.save_for_backward(unit_ND, weight_D, inverse_N1)
-        return unit_ND * weight_D
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_ND: Tensor):
-        unit_ND, weight_D, inverse_N1 = ctx.saved_tensors
-        product_ND = grad_ND * unit_ND
-        minus_mean_N1 = torch.mv(product_ND, weight_D).div_(-len(weight_D))[:, None]
-        grad_x_ND = (grad_ND * weight_D).addcmul_(unit_ND, minus_mean_N1).mul_(inverse_N1)
-        return grad_x_ND, product_ND.sum(dim=0), None
+        return rms_norm(x, self.weight, self.epsilon)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moefacts.models.kernels.device import on_device
+
 ROWS_PER_BUCKET = 16  # few enough that a bucket's attention stays in a CPU core's cache
 
 
@@ -50,8 +52,7 @@ class Packing:
         self.real_N = self._tensor(np.flatnonzero(np.arange(width) < self.length_B[:, None]))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(array)
-        return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
+        return on_device(torch.from_numpy(array), self.device)
 
     @cached_property
     def buckets(self) -> list[Bucket]:

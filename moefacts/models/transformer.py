@@ -1,96 +1,52 @@
-"""A pre-norm decoder: RMSNorm, attention with rotary positions or a recurrence in its place, no biases in projections.
+"""A pre-norm decoder: embedding, layers, a last RMSNorm, unembedding; no biases in projections.
 
-Shape legend: B batch, T position, D model width, V vocabulary, N real tokens or chosen positions, M chosen rows.
+Shape legend: B batch, T position, N real tokens or asked positions, D model width, V vocabulary, H heads, Q asked
+positions of a sequence.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from moefacts.models.attention import CausalSelfAttention
-from moefacts.models.config import ModelConfig, ParameterCounts, parameter_counts
-from moefacts.models.feed_forward import FeedForward
+from moefacts.models.architecture import ModelConfig, ParameterCounts, parameter_counts
+from moefacts.models.layer import DecoderLayer
 from moefacts.models.moe import MixtureOfExperts, Routing
 from moefacts.models.norm import RMSNorm
 from moefacts.models.packing import Packing
-from moefacts.models.plain_cpu import is_plain_cpu
-from moefacts.models.recurrence import RecurrentBlock, lambda_for
+from moefacts.models.recurrence import lambda_for
 from moefacts.models.rotary import rotary_angles
+
+ATTENTION, HIDDEN_STATES = "attention", "hidden_states"  # what a forward pass keeps when asked to
 
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What a forward pass returns.
+    """What a forward pass returns. It covers all positions, all real tokens where they were packed, or the asked ones.
 
     Attributes:
-        logits: next-token logits, shape (B, T, V), or (N, V) of packed or chosen positions.
-        routings: what the router of each mixture-of-experts layer decided, by layer number.
+        hidden: the normalised last hidden state, shape (B, T, D), or (N, D) of real tokens or asked positions.
+        unembed: from hidden states to next-token logits.
+        routings: what the router of every mixture-of-experts layer decided about all tokens, by layer number.
+        attention: by layer number, shape (B, H, Q, T), from the asked positions, in fp32; empty unless it was asked
+            for, or where the mixer has none.
+        hidden_states: before the first layer and after every layer, in the shape of ``hidden``; empty unless they were
+            asked for.
     """
 
-    logits: Tensor
+    hidden: Tensor
+    unembed: Callable[[Tensor], Tensor]
     routings: dict[int, Routing]
+    attention: dict[int, Tensor]
+    hidden_states: list[Tensor]
 
-
-class Words(NamedTuple):
-    """Every word's embedding, and which word each real token is."""
-
-    embedding_VD: Tensor
-    token_N: Tensor
-
-
-class DecoderLayer(nn.Module):
-    """Attention or recurrence, then feed-forward or experts, each on a normalised input and added to its input."""
-
-    def __init__(self, config: ModelConfig, is_moe: bool):
-        super().__init__()
-        self.attention_norm = RMSNorm(config.d_model, config.norm_epsilon)
-        shape = (config.d_model, config.num_heads, config.d_head)
-        self.attention = CausalSelfAttention(*shape) if config.mixer == "attention" else None
-        self.recurrence = RecurrentBlock(*shape) if config.mixer == "rg_lru" else None
-        self.feed_forward_norm = RMSNorm(config.d_model, config.norm_epsilon)
-        self.feed_forward: FeedForward | MixtureOfExperts
-        if is_moe:
-            assert config.moe is not None
-            self.feed_forward = MixtureOfExperts(config.d_model, config.activation, config.moe)
-        else:
-            self.feed_forward = FeedForward(config.d_model, config.d_hidden, config.activation)
-
-    def attend(
-        self,
-        x: Tensor,
-        cos_TK: Tensor,
-        sin_TK: Tensor,
-        packing: Packing | None,
-        at_M: Tensor | None = None,
-        words: Words | None = None,
-        pattern_BHTT: Tensor | None = None,
-    ) -> Tensor:
-        """The first half of the layer; positions see earlier ones. Of all, or of M rows of the flattened result.
-
-        ``words`` is what ``x`` was looked up in, where attention is faster with it; ``pattern_BHTT`` is attention to
-        take in place of the layer's own.
-        """
-        normed = self.attention_norm(x if words is None else words.embedding_VD)
-        before = x if at_M is None else x.flatten(0, -2).index_select(0, at_M)
-        if self.attention is not None:
-            token_N = None if words is None else words.token_N
-            return before + self.attention(normed, cos_TK, sin_TK, packing, at_M, token_N, pattern_BHTT)
-        assert self.recurrence is not None
-        change = self.recurrence(normed) if packing is None else packing.unpad(self.recurrence(packing.pad(normed)))
-        return before + (change if at_M is None else change.flatten(0, -2).index_select(0, at_M))
-
-    def transform(self, x: Tensor) -> tuple[Tensor, Routing | None]:
-        """What the second half adds to its input, each position by itself; the last axis is the model width."""
-        normed = self.feed_forward_norm(x)
-        if isinstance(self.feed_forward, FeedForward):
-            return self.feed_forward(normed), None
-        y_ND, routing = self.feed_forward(normed.flatten(0, -2))
-        return y_ND.view_as(x), routing
+    @property
+    def logits(self) -> Tensor:
+        """Next-token logits, shape (B, T, V) or (N, V); computed when they are read."""
+        return self.unembed(self.hidden)
 
 
 class Transformer(nn.Module):
@@ -101,8 +57,7 @@ class Transformer(nn.Module):
         self.config = config
         self.vocab_size = vocab_size
         self.embedding = nn.Embedding(vocab_size, config.d_model)
-        moe_layers = config.moe.layer_numbers(config.num_layers) if config.moe else []
-        self.layers = nn.ModuleList(DecoderLayer(config, number in moe_layers) for number in range(config.num_layers))
+        self.layers = nn.ModuleList(DecoderLayer(config, number) for number in range(config.num_layers))
         self.final_norm = RMSNorm(config.d_model, config.norm_epsilon)
         self.unembedding = None if config.tied_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
 
@@ -111,69 +66,50 @@ class Transformer(nn.Module):
         """What turns the last hidden state into logits."""
         return self.embedding.weight if self.unembedding is None else self.unembedding.weight
 
+    def unembed(self, hidden: Tensor) -> Tensor:
+        """Next-token logits of normalised hidden states; the last axis goes from D to V."""
+        return F.linear(hidden, self.unembedding_VD)
+
     def forward(
         self,
         token_BT: Tensor,
-        at_N: Tensor | None = None,
         packing: Packing | None = None,
+        at: Tensor | None = None,
+        *,
         patterns: Sequence[Tensor] | None = None,
+        keep: Collection[str] = (),
     ) -> ModelOutput:
-        """Next-token logits; arguments are those of ``hidden``."""
-        hidden, routings = self.hidden(token_BT, at_N, packing, patterns)
-        return ModelOutput(F.linear(hidden, self.unembedding_VD), routings)
-
-    def losses(self, token_BT: Tensor, target_BT: Tensor) -> Tensor:
-        """Unreduced cross entropy at every position, padding included; one graph to compile, the head's loss in it."""
-        return token_losses(self(token_BT).logits, target_BT)
-
-    def hidden(
-        self,
-        token_BT: Tensor,
-        at_N: Tensor | None = None,
-        packing: Packing | None = None,
-        patterns: Sequence[Tensor] | None = None,
-    ) -> tuple[Tensor, dict[int, Routing]]:
-        """The normalised last hidden state and the routing of every mixture-of-experts layer.
+        """Run the model. All layers see all tokens, whatever is asked for.
 
         Args:
             token_BT: token ids.
-            at_N: positions, as indices into the flattened B * T, that are wanted; all when None.
-            packing: which positions are real, all when None. With it padding costs nothing and meets no router, and
-                the result has a row for each real token, in order.
+            packing: which positions are real; all when None. With it padding costs nothing and meets no router, and
+                results have a row for each real token, in order.
+            at: the positions that are wanted, as indices into the flattened B * T, in any shape; all when None. With
+                ``packing`` they must be real. When attention is kept, it must have the shape (B, Q), every row
+                with positions of its own sequence.
             patterns: attention to use in place of the model's own, for every layer, shape (B, H, T, T).
-
-        Returns:
-            Shape (B, T, D), or (N, D) with ``packing`` or ``at_N``; and routings by layer number.
+            keep: ``ATTENTION`` and ``HIDDEN_STATES``: what is to be returned beside the rest.
         """
-        cos_TK, sin_TK = rotary_angles(
-            token_BT.shape[1], self.config.d_head, self.config.rope_theta, device=token_BT.device
-        )
-        at_M = at_N if at_N is None or packing is None else packing.find(at_N)
+        assert set(keep) <= {ATTENTION, HIDDEN_STATES}
+        length = token_BT.shape[1]
+        angles = rotary_angles(length, self.config.d_head, self.config.rope_theta, device=token_BT.device)
+        ask_BQ = _asked(token_BT, at) if ATTENTION in keep else None
+        rows = at if at is None or packing is None else packing.find(at)
         routings: dict[int, Routing] = {}
-        token_N = token_BT if packing is None else token_BT.flatten().index_select(0, packing.real_N)
-        x = self.embedding(token_N)
-        words = self._words(token_N, packing) if patterns is None else None
+        attention: dict[int, Tensor] = {}
+        x = self.embedding(token_BT if packing is None else token_BT.flatten().index_select(0, packing.real_N))
+        hidden_states = [_picked(x, rows)] if HIDDEN_STATES in keep else []
         for number, layer in enumerate(self.layers):
-            assert isinstance(layer, DecoderLayer)
-            chosen_M = at_M if number == len(self.layers) - 1 else None
             pattern_BHTT = None if patterns is None else patterns[number]
-            x = layer.attend(x, cos_TK, sin_TK, packing, chosen_M, words if number == 0 else None, pattern_BHTT)
-            change, routing = layer.transform(x)
-            x = x + change
+            x, attention_BHQT, routing = layer(x, angles, packing, pattern_BHTT, ask_BQ)
             if routing is not None:
                 routings[number] = routing
-        return self.final_norm(x), routings
-
-    def _words(self, token_N: Tensor, packing: Packing | None) -> Words | None:
-        """The tokens as words of the vocabulary, where the first layer's attention is faster with them.
-
-        Until positions meet, all is a function of the token alone: its embedding, the norm, query, key and value. On a
-        CPU and with at least two tokens a word, making them once a word saves more than looking them up costs.
-        """
-        enough = packing is not None and len(token_N) >= 2 * self.vocab_size
-        if not enough or self.config.mixer != "attention" or not is_plain_cpu(self.embedding.weight):
-            return None
-        return Words(self.embedding.weight, token_N)
+            if attention_BHQT is not None:
+                attention[number] = attention_BHQT
+            if HIDDEN_STATES in keep:
+                hidden_states.append(_picked(x, rows))
+        return ModelOutput(_picked(self.final_norm(x), rows), self.unembed, routings, attention, hidden_states)
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
@@ -221,6 +157,19 @@ def count_parameters(model: Transformer) -> ParameterCounts:
     return ParameterCounts(total, embedding, active=total - idle)
 
 
-def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Unreduced cross entropy in nats, of the shape of ``targets``; computed in fp32."""
-    return F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), reduction="none").view_as(targets)
+def _picked(x: Tensor, rows: Tensor | None) -> Tensor:
+    """The asked rows of all, in the shape in which they were asked for."""
+    if rows is None:
+        return x
+    return x.flatten(0, -2).index_select(0, rows.flatten()).unflatten(0, rows.shape)
+
+
+def _asked(token_BT: Tensor, at: Tensor | None) -> Tensor:
+    """The positions of every sequence that are asked about, shape (B, Q)."""
+    batch, length = token_BT.shape
+    if at is None:
+        return torch.arange(length, device=token_BT.device).expand(batch, -1)
+    own_B1 = torch.arange(batch, device=at.device)[:, None]
+    assert at.ndim == 2
+    assert bool((at // length == own_B1).all())
+    return at % length

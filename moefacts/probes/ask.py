@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from moefacts.errors import UserError
+from moefacts.models.packing import Packing
 from moefacts.models.transformer import Transformer
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.pools import ATTRIBUTES
@@ -43,6 +44,7 @@ def ask(model: Transformer, batcher: Batcher, full_name: str, top: int) -> Itera
         UserError: the name cannot be asked about.
     """
     check_name(full_name, batcher)
+    model.eval()
     population = batcher.population
     individual = population.find(full_name)
     name_ids = [i for ids in batcher.tokenizer.encode([f" {part}" for part in full_name.split()]) for i in ids]
@@ -94,5 +96,6 @@ def _next_token(
     width = max(map(len, rows))
     token_BT = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
     at_N = torch.tensor([index * width + len(row) - 1 for index, row in enumerate(rows)], device=device)
-    distribution_NV = model(token_BT, at_N).logits.float().softmax(dim=-1)
+    packing = Packing([len(row) for row in rows], width, token_BT.device)
+    distribution_NV = model(token_BT, packing, at_N).logits.float().softmax(dim=-1)
     return distribution_NV.view(len(prefixes), len(prompts), -1).double().cpu().numpy()

@@ -13,8 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from moefacts.models.attention_weights import attention_weights
-from moefacts.models.transformer import Transformer
+from moefacts.models.transformer import ATTENTION, Transformer
 from moefacts.runs import layout
 from moefacts.synthetic_data.batches import Batch, Batcher
 from moefacts.synthetic_data.biography import Role
@@ -72,10 +71,12 @@ def measure(model: Transformer, evaluator: Evaluator) -> pd.DataFrame:
     """Mean signatures of every layer over the rows of all biographies: layer, signature, value, reference."""
     model.eval()
     parts: dict[tuple[int, str], list[Tensor]] = {}
-    for _, batch, _, _ in evaluator.batches:
+    for _, batch, _, packing in evaluator.batches:
         places = places_of(batch)
-        weights = attention_weights(model, batch.inputs_BT, torch.cat(list(places.values()), dim=1))
-        for layer, weight_BHQT in enumerate(weights):
+        row_B1 = torch.arange(len(batch.token_BT), device=batch.token_BT.device)[:, None]
+        at_BQ = row_B1 * batch.inputs_BT.shape[1] + torch.cat(list(places.values()), dim=1)
+        output = model(batch.inputs_BT, packing, at_BQ, keep={ATTENTION})
+        for layer, weight_BHQT in output.attention.items():
             each = weight_BHQT.split([at_BQ.shape[1] for at_BQ in places.values()], dim=2)
             for (row, at_BQ), part_BHQT in zip(places.items(), each, strict=True):
                 for name, pair in signatures(row, part_BHQT, at_BQ, batch).items():

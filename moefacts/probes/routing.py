@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
+from moefacts.models.layer import DecoderLayer
 from moefacts.models.moe import MixtureOfExperts
-from moefacts.models.transformer import DecoderLayer, Transformer
+from moefacts.models.transformer import Transformer
 from moefacts.runs import layout, tables
 from moefacts.runs.tables import ProbeTable
 from moefacts.synthetic_data.batches import Batcher
@@ -20,7 +21,7 @@ from moefacts.synthetic_data.biography import Role
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.training.checkpoint import load_weights
 from moefacts.training.evaluation import Evaluator
-from moefacts.training.packing import pack
+from moefacts.training.pack import pack
 
 NUM_BIOGRAPHIES = 512
 _BATCH_SIZE = 128
@@ -60,7 +61,7 @@ def collect(model: Transformer, evaluator: Evaluator) -> tuple[Tokens, dict[int,
     labels: list[tuple[np.ndarray, ...]] = []
     chosen: dict[int, list[np.ndarray]] = {}
     for _, batch, _, packing in evaluator.batches:
-        for layer, routing in model.hidden(batch.inputs_BT, packing=packing)[1].items():
+        for layer, routing in model(batch.inputs_BT, packing).routings.items():
             chosen.setdefault(layer, []).append(routing.expert_NK.cpu().numpy())
         individual_BT = batch.individual_B[:, None].expand(batch.inputs_BT.shape)
         fields = (batch.role_BT[:, :-1], batch.attribute_BT[:, :-1], individual_BT, batch.inputs_BT)
@@ -195,7 +196,7 @@ def biography_table(model: Transformer, batcher: Batcher) -> pd.DataFrame:
     model.eval()
     batch = batcher.training_batch(0, 1)
     packing = pack(batch)
-    _, routings = model.hidden(batch.inputs_BT, packing=packing)
+    routings = model(batch.inputs_BT, packing).routings
     ids = batch.inputs_BT[0][packing.real_N].tolist()
     texts = batcher.tokenizer.tokens(ids)
     roles = [Role(role).name.lower() for role in batch.role_BT[0, :-1][packing.real_N].tolist()]

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 
 from moefacts.models import routing_losses
+from moefacts.models.layer import DecoderLayer
 from moefacts.models.moe import MixtureOfExperts, Router, Routing
-from moefacts.models.transformer import DecoderLayer, Transformer
+from moefacts.models.transformer import Transformer
 from moefacts.runs import keys
 from moefacts.training.distributed import from_all, total, world_size
 

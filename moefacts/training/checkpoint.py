@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,13 +110,22 @@ def prune_checkpoints(run: Path, schedule: set[int], keep_optimizer: int) -> Non
         (layout.checkpoint_folder(run, step) / OPTIMIZER).unlink(missing_ok=True)
 
 
+# Layers once had an attention or a recurrence where they now have a mixer.
+_FORMER_NAME = re.compile(r"^(layers\.\d+)\.(attention|recurrence)(?=\.|_norm\.)")
+
+
+def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights, or the optimizer's tensors, of any version under the names of today's parameters."""
+    return {_FORMER_NAME.sub(r"\1.mixer", name): tensor for name, tensor in tensors.items()}
+
+
 def load_weights(run: Path, step: int, model: nn.Module) -> None:
     """Load the weights of ``step`` into ``model``.
 
     Raises:
         UserError: the checkpoint is damaged or does not fit the model.
     """
-    tensors = _load_tensors(layout.checkpoint_folder(run, step) / MODEL)
+    tensors = renamed(_load_tensors(layout.checkpoint_folder(run, step) / MODEL))
     try:
         own = model.state_dict()
         model.load_state_dict({name: sharded_like(tensor, own.get(name)) for name, tensor in tensors.items()})
@@ -132,7 +142,7 @@ def load_checkpoint(run: Path, step: int, model: nn.Module, optimizer: torch.opt
     folder = layout.checkpoint_folder(run, step)
     try:
         load_weights(run, step, model)
-        load_optimizer_tensors(model, optimizer, _load_tensors(folder / OPTIMIZER))
+        load_optimizer_tensors(model, optimizer, renamed(_load_tensors(folder / OPTIMIZER)))
         return _load_state(folder / STATE, step)
     except (UserError, KeyError, TypeError) as error:
         earlier = [s for s in layout.checkpoint_steps(run) if s < step and _has_optimizer(run, s)]

@@ -17,14 +17,12 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from moefacts.config.sections import TrainingConfig
 from moefacts.errors import UserError
-from moefacts.models.moe import Routing
-from moefacts.models.norm import RMSNorm
-from moefacts.models.transformer import Transformer
+from moefacts.models.transformer import ModelOutput, Transformer
 from moefacts.synthetic_data.batches import Batch
 from moefacts.training.interrupt import Interrupted
 
@@ -168,12 +166,11 @@ class SharedModel:
     """How a training step calls a model, so that backward passes average the gradients of all processes.
 
     Attributes:
-        losses, hidden: what to call instead of the model's own.
+        forward: what to call instead of the model.
         gradients_kept: inside this context, backward passes add to this process's gradients and do not average yet.
     """
 
-    losses: Callable[..., Tensor]
-    hidden: Callable[..., tuple[Tensor, dict[int, Routing]]]
+    forward: Callable[..., ModelOutput]
     gradients_kept: Callable[[], AbstractContextManager] = nullcontext
 
 
@@ -181,44 +178,28 @@ def share(model: Transformer, parallel: str, compile_forward: bool) -> SharedMod
     """Share a model between processes.
 
     ``ddp`` keeps a whole model in every process. ``fsdp`` shards weights, gradients and optimizer state, in place.
-    Compiled, ``losses`` has a graph for every width of a batch, and ``hidden`` one for any number of real tokens.
+    Compiled, a dense model has a graph for every width of a batch, and a mixture one for any number of real tokens.
     """
     if world_size() > 1 and parallel == "fsdp":
         _shard(model)
-    losses, hidden = model.losses, model.hidden
+    forward: Any = model
     if compile_forward:
-        losses, hidden = torch.compile(losses, dynamic=False), torch.compile(hidden)
+        forward = torch.compile(model, dynamic=False if model.config.moe is None else None)
     if world_size() == 1:
-        return SharedModel(losses, hidden)
+        return SharedModel(forward)
     if parallel == "fsdp":
-        return SharedModel(losses, hidden, partial(_sharded_gradients_kept, model))
-    ddp = DistributedDataParallel(_TwoForwards(model, losses, hidden), gradient_as_bucket_view=True)
-    return SharedModel(partial(ddp, "losses"), partial(ddp, "hidden"), ddp.no_sync)
-
-
-class _TwoForwards(nn.Module):
-    """A model whose methods can be called through a wrapper as its ``forward`` can."""
-
-    def __init__(self, model: Transformer, losses: Callable[..., Tensor], hidden: Callable[..., Any]):
-        super().__init__()
-        self.model = model
-        self._ways: dict[str, Callable] = {"losses": losses, "hidden": hidden}  # a dict: no second child
-
-    def forward(self, way: str, *args: Any, **options: Any) -> Any:
-        return self._ways[way](*args, **options)
+        return SharedModel(forward, partial(_sharded_gradients_kept, model))
+    ddp = DistributedDataParallel(forward, gradient_as_bucket_view=True)
+    return SharedModel(ddp, ddp.no_sync)
 
 
 def _shard(model: Transformer) -> None:
-    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method  # half a second to import
+    from torch.distributed.fsdp import fully_shard  # half a second to import
 
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")  # nobody writes into it
     for layer in model.layers:
-        for part in layer.children():  # not the layer itself: its two halves are called, and it is not
-            if not isinstance(part, RMSNorm):
-                fully_shard(part)
+        fully_shard(layer)
     fully_shard(model)
-    for method in ("hidden", "losses"):
-        register_fsdp_forward_method(model, method)
 
 
 @contextmanager

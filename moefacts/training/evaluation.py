@@ -19,7 +19,7 @@ from moefacts.synthetic_data.biography import BiographyPlan
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.sampling import evaluation_plan
 from moefacts.training.distributed import own_turns, total
-from moefacts.training.packing import pack
+from moefacts.training.pack import pack
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Evaluator:
         }
         for (rows, batch, at_N, packing), is_own in own_turns(self.batches):
             with autocast or nullcontext():
-                logits_NV = model(batch.inputs_BT, at_N, packing).logits
+                logits_NV = model(batch.inputs_BT, packing, at_N).logits
             part = measure_batch(logits_NV, batch, at_N)
             for name, column in columns.items() if is_own else ():
                 column[rows] = getattr(part, name)

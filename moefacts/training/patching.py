@@ -6,13 +6,14 @@ The twin has the run's initial weights and sees the same samples, because both a
 import copy
 import dataclasses
 
+import torch
 from torch import Tensor
 
 from moefacts.config.schema import RunConfig
 from moefacts.config.sections import PatchingConfig
 from moefacts.errors import UserError
-from moefacts.models.attention_weights import attention_weights
-from moefacts.models.transformer import Transformer
+from moefacts.models.packing import Packing
+from moefacts.models.transformer import ATTENTION, Transformer
 from moefacts.runs import layout
 from moefacts.runs.location import run_directory
 from moefacts.training.checkpoint import load_weights
@@ -31,9 +32,12 @@ class Patch:
         self.reference = reference.eval().requires_grad_(False)
         self.start = start
 
-    def patterns(self, step: int, token_BT: Tensor) -> list[Tensor] | None:
+    @torch.no_grad()
+    def patterns(self, step: int, token_BT: Tensor, packing: Packing) -> list[Tensor] | None:
         """The reference's attention of every layer, shape (B, H, T, T); None before ``start``."""
-        return attention_weights(self.reference, token_BT) if step >= self.start else None
+        if step < self.start:
+            return None
+        return list(self.reference(token_BT, packing, keep={ATTENTION}).attention.values())
 
 
 def load_patch(config: RunConfig, model: Transformer) -> Patch | None:

@@ -10,10 +10,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from moefacts.config.schema import RunConfig
-from moefacts.models.head_loss import scaled_token_losses
+from moefacts.models.kernels.head_loss import head_loss, token_losses
 from moefacts.models.moe import Routing
 from moefacts.models.packing import Packing
 from moefacts.models.transformer import ModelOutput, Transformer
@@ -24,7 +25,7 @@ from moefacts.synthetic_data.randomness import stream_key
 from moefacts.training.balancing import Balancing
 from moefacts.training.distributed import own_rows, process_rank, share, total, whole, world_size
 from moefacts.training.optimizer import build_optimizer, learning_rate
-from moefacts.training.packing import pack
+from moefacts.training.pack import pack
 from moefacts.training.patching import Patch
 
 
@@ -32,6 +33,11 @@ def precision_context(precision: str, device: torch.device) -> AbstractContextMa
     """bf16 autocast where asked for; ``auto`` means on CUDA only (on a CPU it is many times slower)."""
     use_bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.bfloat16) if use_bf16 else nullcontext()
+
+
+def padded_losses(hidden_BTD: Tensor, unembedding_VD: Tensor, target_BT: Tensor) -> Tensor:
+    """Unreduced cross entropy at every position, padding included."""
+    return token_losses(F.linear(hidden_BTD, unembedding_VD), target_BT)
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ class TrainingStep:
         self.patch = patch
         self.device = device
         self._shared = share(model, config.parallel, config.training.compile)
+        self._padded_losses = torch.compile(padded_losses, dynamic=False) if config.training.compile else padded_losses
         self.optimizer = build_optimizer(model, config.training)
         self.balancing = Balancing(model)
 
@@ -80,24 +87,24 @@ class TrainingStep:
         """The precision that forward passes run in."""
         return precision_context(self.config.training.precision, self.device)
 
-    def patterns(self, step: int, token_BT: Tensor) -> list[Tensor] | None:
+    def patterns(self, step: int, token_BT: Tensor, packing: Packing) -> list[Tensor] | None:
         """Another checkpoint's attention, where the model is patched after ``step`` updates; None: its own."""
-        return None if self.patch is None else self.patch.patterns(step, token_BT)
+        return None if self.patch is None else self.patch.patterns(step, token_BT, packing)
 
     def predictor(self, step: int) -> Callable[..., ModelOutput]:
         """What evaluations after ``step`` updates call as they would call the model."""
         if self.patch is None:
             return self.model
 
-        def predict(token_BT: Tensor, at_N: Tensor, packing: Packing) -> ModelOutput:
-            return self.model(token_BT, at_N, packing, self.patterns(step, token_BT))
+        def predict(token_BT: Tensor, packing: Packing, at: Tensor) -> ModelOutput:
+            return self.model(token_BT, packing, at, patterns=self.patterns(step, token_BT, packing))
 
         return predict
 
     def routings(self, step: int, batch: Batch) -> dict[int, Routing]:
         """What the routers decide for ``batch`` after ``step`` updates, by layer; nothing is updated."""
-        patterns = self.patterns(step, batch.inputs_BT)
-        return self.model.hidden(batch.inputs_BT, packing=pack(batch), patterns=patterns)[1]
+        packing = pack(batch)
+        return self.model(batch.inputs_BT, packing, patterns=self.patterns(step, batch.inputs_BT, packing)).routings
 
     def __call__(self, step: int, batch: Batch) -> StepMeasures:
         """The update that leads from ``step`` to ``step + 1``."""
@@ -145,15 +152,13 @@ class TrainingStep:
         target_N, is_value_N = batch.targets_BT.flatten(), batch.attribute_BT[:, 1:].flatten() >= 0
         if self.config.training.compile and self.config.model.moe is None:  # padding is masked: graphs of few shapes
             with self.autocast():
-                loss_BT = self._shared.losses(batch.inputs_BT, batch.targets_BT)
+                hidden_BTD = self._shared.forward(batch.inputs_BT).hidden
+                loss_BT = self._padded_losses(hidden_BTD, self.model.unembedding_VD, batch.targets_BT)
             loss_N = (loss_BT * batch.target_mask_BT).flatten()
             return loss_N.sum() * scale, loss_N.detach(), is_value_N, {}
         packing = pack(batch)  # padding costs nothing and meets no router
         with self.autocast():
-            hidden_ND, routings = self._shared.hidden(
-                batch.inputs_BT, packing=packing, patterns=self.patterns(step, batch.inputs_BT)
-            )
-            objective, loss_N = scaled_token_losses(
-                hidden_ND, self.model.unembedding_VD, target_N[packing.real_N], scale
-            )
-        return objective, loss_N, is_value_N[packing.real_N], routings
+            patterns = self.patterns(step, batch.inputs_BT, packing)
+            output = self._shared.forward(batch.inputs_BT, packing, patterns=patterns)
+            objective, loss_N = head_loss(output.hidden, self.model.unembedding_VD, target_N[packing.real_N], scale)
+        return objective, loss_N, is_value_N[packing.real_N], output.routings

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from moefacts.models.config import ModelConfig, MoEConfig
+from moefacts.models.architecture import ModelConfig, MoEConfig
 from moefacts.models.packing import Packing
 from moefacts.models.transformer import build_model
 from tests.models.test_moe import KINDS, moe_config

@@ -1,8 +1,8 @@
 import pytest
 import torch
+from moefacts.models.head_loss import scaled_token_losses
 
 from moefacts.models import head_loss
-from moefacts.models.head_loss import scaled_token_losses
 from moefacts.models.transformer import token_losses
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from moefacts.config.presets import compose, preset_names
-from moefacts.models.config import BalanceConfig, ModelConfig, MoEConfig, parameter_counts
+from moefacts.models.architecture import BalanceConfig, ModelConfig, MoEConfig, parameter_counts
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.moe import Experts, MixtureOfExperts
 from moefacts.models.packing import Packing

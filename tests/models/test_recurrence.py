@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from moefacts.config.presets import compose
-from moefacts.models.config import parameter_counts
+from moefacts.models.architecture import parameter_counts
 from moefacts.models.packing import Packing
 from moefacts.models.recurrence import RGLRU, RecurrentBlock, causal_convolution, lambda_for, linear_recurrence
 from moefacts.models.transformer import build_model, count_parameters

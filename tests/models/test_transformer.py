@@ -6,8 +6,8 @@ import torch.nn.functional as F
 
 from moefacts.config.presets import compose, preset_names
 from moefacts.models import attention
+from moefacts.models.architecture import ModelConfig, parameter_counts
 from moefacts.models.attention import CausalSelfAttention
-from moefacts.models.config import ModelConfig, parameter_counts
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.packing import Packing
 from moefacts.models.rotary import rotary_angles, rotate

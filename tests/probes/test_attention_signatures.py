@@ -11,13 +11,10 @@ from moefacts.cli import app as cli
 from moefacts.experiments.tasks.materials import load_run
 from moefacts.experiments.tasks.probe import probe_run
 from moefacts.experiments.tasks.train import execute
-from moefacts.models.attention_weights import attention_weights
-from moefacts.models.rotary import rotary_angles
-from moefacts.models.transformer import build_model
+from moefacts.models.transformer import ATTENTION, build_model
 from moefacts.probes.attention_signatures import measure, places_of, signatures
-from moefacts.runs import layout
+from moefacts.runs import layout, tables
 from moefacts.runs.reader import read_run
-from moefacts.runs.tables import ATTENTION
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.biography import Role
 from moefacts.synthetic_data.population import build_population
@@ -35,29 +32,8 @@ def batch_of(batcher, count=6):
     return Evaluator(batcher, "seen", count, count).batches[0][1]
 
 
-def test_the_weights_are_what_the_forward_pass_mixes_by(model):
-    attention = model.layers[0].attention
-    x = torch.randn(3, 9, 32)
-    angles = rotary_angles(9, attention.out.in_features // 2, 1e4, x.device)
-    weights = attention.weights(x, *angles, torch.arange(9).expand(3, 9))
-    values = attention.qkv(x).unflatten(2, (3, 2, -1))[:, :, 2]
-    mixed = torch.einsum("bhts,bshk->bthk", weights, values).flatten(2)
-    assert torch.allclose(attention.out(mixed), attention(x, *angles), atol=1e-5)
-    assert weights.triu(1).abs().max() == 0
-    at = torch.tensor([[8, 2], [0, 7], [3, 3]])
-    rows = torch.stack([weight[:, places] for weight, places in zip(weights, at, strict=True)])
-    assert torch.allclose(attention.weights(x, *angles, at), rows, atol=1e-6)
-
-
-def test_attention_is_collected_from_every_layer_and_the_model_left_as_it_was(model, batcher):
-    batch = batch_of(batcher)
-    before = model(batch.inputs_BT).logits
-    weights = attention_weights(model, batch.inputs_BT, places_of(batch)["name"])
-    assert len(weights) == 2
-    assert all(torch.allclose(weight.sum(dim=3), torch.ones(())) for weight in weights)
-    assert not torch.equal(weights[0], weights[1])
-    assert torch.equal(model(batch.inputs_BT).logits, before)
-    assert not any(layer.attention._forward_pre_hooks for layer in model.layers)
+def attention_of(model, batch):
+    return model(batch.inputs_BT, keep={ATTENTION}).attention
 
 
 def all_signatures(weight_BHTT, batch):
@@ -95,7 +71,7 @@ def by_hand(weights, batch):
 
 def test_signatures_are_those_of_the_definition(model, batcher):
     batch = batch_of(batcher)
-    weights = attention_weights(model, batch.inputs_BT)[1]
+    weights = attention_of(model, batch)[1].detach()
     found = all_signatures(weights, batch)
     expected = by_hand(weights, batch)
     assert found.keys() == expected.keys()
@@ -130,7 +106,7 @@ def test_the_probe_writes_every_checkpoint_and_ends_with_the_last(finished_run, 
     last = {name: tensor.clone() for name, tensor in materials.model.state_dict().items()}
     assert probe_run(read_run(run), "attention") == ["attention"]
     table = read_run(run).attention
-    assert tuple(table.columns) == ATTENTION.columns
+    assert tuple(table.columns) == tables.ATTENTION.columns
     assert sorted(set(table["step"])) == layout.checkpoint_steps(run)
     assert table.groupby(["step", "layer"]).size().tolist() == [5] * len(set(table["step"]))
     assert all(torch.equal(tensor, last[name]) for name, tensor in materials.model.state_dict().items())

@@ -5,9 +5,9 @@ import shlex
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import load_file
+import torch
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from moefacts.analysis.summary import measure_run
@@ -25,6 +25,8 @@ from moefacts.runs.location import run_directory, run_name
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.reader import read_run
 from moefacts.runs.records import read_metrics
+from moefacts.synthetic_data.population import build_population
+from moefacts.training.checkpoint import renamed
 from tests.cli.test_commands import fails  # noqa: F401
 from tests.conftest import tiny_config
 
@@ -82,11 +84,14 @@ def test_a_mixture_is_probed_and_reported(copied, run):
 def test_they_answer_unless_they_are_patched(copied, run):
     path = copied(run)
     settings = read_config(path / layout.CONFIG)
-    question = ["ask", path, "Mary Ann Smith", "--json"]
+    person = build_population(settings.population, settings.seed).full_name(0)
+    question = ["ask", str(path), person, "--json"]
     if settings.patching.is_on:
+        assert isinstance(CliRunner().invoke(cli.app, question).exception, UserError)
         return
-    answers = json.loads(moefacts(*question))
-    assert set(answers[0]["answers"]) == {"birth_date", "birthplace", "location", "university", "major", "company"}
+    reply = json.loads(moefacts(*question))[0]
+    assert reply["cohort"] == "seen"
+    assert set(reply["answers"]) == {"birth_date", "birthplace", "location", "university", "major", "company"}
 
 
 @pytest.mark.parametrize("run", of_kind("half_done"))
@@ -105,10 +110,11 @@ def test_an_interrupted_run_goes_on_to_where_the_uninterrupted_one_is(copied, ru
         if identity(read_config(other / layout.CONFIG)) == identity(read_config(path / layout.CONFIG))
     )
     assert read_manifest(path)["state"] == FINISHED
-    ours, theirs = (load_file(layout.checkpoint_folder(one, 24) / "model.safetensors") for one in (path, whole))
+    files = (layout.checkpoint_folder(one, 24) / "model.safetensors" for one in (path, whole))
+    ours, theirs = (renamed(load_file(file)) for file in files)
     assert ours.keys() == theirs.keys()
     for name, weight in ours.items():  # another version may sum in another order
-        np.testing.assert_allclose(weight, theirs[name], atol=2e-5, err_msg=name)
+        torch.testing.assert_close(weight, theirs[name], atol=2e-5, rtol=0)
     ours, theirs = (read_metrics(one / layout.METRICS) for one in (path, whole))
     assert [record["step"] for record in ours] == [record["step"] for record in theirs]
     losses = [

@@ -17,6 +17,10 @@ def model(batcher):
     return model
 
 
+def with_logits(logits):
+    return ModelOutput(logits, unembed=lambda hidden: hidden, routings={}, attention={}, hidden_states=[])
+
+
 def test_measures_equal_a_loop_over_biographies_and_attributes(batcher, model):
     evaluator = Evaluator(batcher, "seen", 40, batch_size=16)
     measures = evaluator.measure(model)
@@ -41,7 +45,7 @@ def test_measures_equal_a_loop_over_biographies_and_attributes(batcher, model):
 def test_a_uniform_model_has_the_loss_of_its_vocabulary_and_no_confidence(batcher):
     evaluator = Evaluator(batcher, "unseen", 20, batch_size=8)
     vocab = batcher.tokenizer.vocab_size
-    measures = evaluator.measure(lambda _, at_N, __: ModelOutput(torch.zeros(len(at_N), vocab), {}))
+    measures = evaluator.measure(lambda _, packing, at: with_logits(torch.zeros(len(at), vocab)))
     num_tokens = sum((batch.attribute_BT >= 0).sum().item() for _, batch, _, _ in evaluator.batches)
     assert measures.attribute_loss.sum() == pytest.approx(num_tokens * np.log(vocab), rel=1e-5)
     assert measures.entropy == pytest.approx(np.full((20, 6), np.log(vocab)), rel=1e-5)
@@ -54,8 +58,8 @@ def test_an_oracle_is_perfect(batcher):
     queue = [answers[id(batch)] for _, batch, _, _ in evaluator.batches]
     vocab = batcher.tokenizer.vocab_size
 
-    def oracle(token_BT, at_N, real_N):
-        return ModelOutput(100.0 * torch.nn.functional.one_hot(queue.pop(0), vocab), {})
+    def oracle(token_BT, packing, at):
+        return with_logits(100.0 * torch.nn.functional.one_hot(queue.pop(0), vocab))
 
     record = summarize(evaluator.measure(oracle), "eval/seen")
     assert record["eval/seen/attribute_accuracy"] == 1

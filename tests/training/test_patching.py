@@ -13,13 +13,13 @@ from moefacts.config.loader import config_yaml, read_config
 from moefacts.errors import UserError
 from moefacts.experiments.tasks.materials import load_run, prepare
 from moefacts.experiments.tasks.train import execute
-from moefacts.models.attention_weights import attention_weights
+from moefacts.models.transformer import ATTENTION
 from moefacts.runs import layout
 from moefacts.runs.location import run_directory
 from moefacts.runs.reader import read_run
 from moefacts.training.interrupt import Interrupted
 from moefacts.training.loop import Trainer
-from moefacts.training.packing import pack
+from moefacts.training.pack import pack
 from moefacts.training.patching import load_patch, reference_config
 from tests.conftest import tiny_config
 from tests.training.test_loop import StopAt, records, same, weights
@@ -43,26 +43,31 @@ def patched(root, step, start=0, *overrides):
     return config_in(root, f"patching.reference_step={step}", f"patching.start={start}", *overrides)
 
 
+@torch.no_grad()
+def attention_of(model, token_BT, packing):
+    return list(model(token_BT, packing, keep={ATTENTION}).attention.values())
+
+
 @pytest.mark.parametrize("is_packed", [False, True])
 def test_a_model_patched_with_its_own_attention_is_itself(batcher, is_packed):
     model = prepare(tiny_config(*TWO_LAYERS)).model
     batch = batcher.training_batch(0, 6)
     packing = pack(batch) if is_packed else None
-    patterns = attention_weights(model, batch.inputs_BT)
+    patterns = attention_of(model, batch.inputs_BT, packing)
     own, given = (model(batch.inputs_BT, packing=packing, patterns=one).logits for one in (None, patterns))
     assert torch.allclose(own, given, atol=1e-5)
     at_N = (batch.attribute_BT[:, 1:] >= 0).flatten().nonzero().squeeze(1)
-    chosen = model(batch.inputs_BT, at_N, packing, patterns).logits
-    assert torch.allclose(chosen, model(batch.inputs_BT, at_N, packing).logits, atol=1e-5)
+    chosen = model(batch.inputs_BT, packing, at_N, patterns=patterns).logits
+    assert torch.allclose(chosen, model(batch.inputs_BT, packing, at_N).logits, atol=1e-5)
 
 
 def test_no_gradient_reaches_queries_keys_or_the_reference(batcher):
     model, other = prepare(tiny_config(*TWO_LAYERS)).model, prepare(tiny_config(*TWO_LAYERS, "seed=1")).model
     batch = batcher.training_batch(0, 6)
-    patterns = attention_weights(other, batch.inputs_BT)
+    patterns = attention_of(other, batch.inputs_BT, pack(batch))
     model(batch.inputs_BT, packing=pack(batch), patterns=patterns).logits.sum().backward()
     for layer in model.layers:
-        queries_and_keys, values = layer.attention.qkv.weight.grad.split([64, 32])
+        queries_and_keys, values = layer.mixer.qkv.weight.grad.split([64, 32])
         assert queries_and_keys.abs().max() == 0
         assert values.abs().min() > 0
     assert all(parameter.grad is None for parameter in other.parameters())

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from moefacts.errors import UserError
 from moefacts.experiments.tasks.materials import load_run
-from moefacts.models.config import ModelConfig
+from moefacts.models.architecture import ModelConfig
+from moefacts.models.attention import CausalSelfAttention
 from moefacts.models.feed_forward import FeedForward
+from moefacts.models.layer import DecoderLayer
 from moefacts.models.moe import MixtureOfExperts
-from moefacts.models.transformer import DecoderLayer, Transformer
+from moefacts.models.transformer import Transformer
 from moefacts.runs.durable import new_folder
 from moefacts.synthetic_data.tokenizer import Tokenizer
 
@@ -148,15 +150,15 @@ def exported_weights(architecture: str, model: Transformer) -> dict[str, Tensor]
         weights["lm_head.weight"] = model.unembedding.weight
     for number, layer in enumerate(model.layers):
         assert isinstance(layer, DecoderLayer)
-        assert layer.attention is not None
+        assert isinstance(layer.mixer, CausalSelfAttention)
         place = f"model.layers.{number}"
-        projections = layer.attention.qkv.weight.chunk(3)
+        projections = layer.mixer.qkv.weight.chunk(3)
         for name, projection in zip("qkv", projections, strict=True):
             weights[f"{place}.self_attn.{name}_proj.weight"] = projection
             if architecture.startswith("Qwen"):
                 weights[f"{place}.self_attn.{name}_proj.bias"] = torch.zeros(len(projection))
-        weights[f"{place}.self_attn.o_proj.weight"] = layer.attention.out.weight
-        weights[f"{place}.input_layernorm.weight"] = layer.attention_norm.weight
+        weights[f"{place}.self_attn.o_proj.weight"] = layer.mixer.out.weight
+        weights[f"{place}.input_layernorm.weight"] = layer.mixer_norm.weight
         weights[f"{place}.post_attention_layernorm.weight"] = layer.feed_forward_norm.weight
         block = layer.feed_forward
         if isinstance(block, FeedForward):

@@ -10,7 +10,7 @@ import torch
 from moefacts.config.presets import overrides_of
 from moefacts.config.schema import RunConfig
 from moefacts.experiments.tasks.materials import Materials, prepare
-from moefacts.models.config import parameter_counts
+from moefacts.models.architecture import parameter_counts
 from moefacts.probes.confidence import confidence_table
 from moefacts.runs import layout
 from moefacts.runs.location import run_directory

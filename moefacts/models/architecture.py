@@ -1,9 +1,9 @@
 """The shape of a model, and how many parameters that makes. Imports no torch, so listing presets is quick."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-MIXERS = ("attention", "rg_lru")
 ACTIVATIONS = ("gelu", "relu", "swiglu")
 MOE_KINDS = ("soft", "top_k", "switch", "keep_top_k", "expert_choice")
 CONVOLUTION_WIDTH = 4  # of the recurrent block, as in its paper
@@ -11,13 +11,16 @@ CONVOLUTION_WIDTH = 4  # of the recurrent block, as in its paper
 
 @dataclass
 class BalanceConfig:
-    """Weights of the balancing losses, and the step of loss-free balancing; 0 turns one off."""
+    """Weights of the balancing losses, and the step of loss-free balancing; 0 turns one off.
 
-    importance: float
-    load: float
-    token_balance: float
-    z_loss: float
-    bias_rate: float
+    A default is a setting's neutral value: as before the setting existed.
+    """
+
+    importance: float = 0.0
+    load: float = 0.0
+    token_balance: float = 0.0
+    z_loss: float = 0.0
+    bias_rate: float = 0.0
 
 
 @dataclass
@@ -27,18 +30,19 @@ class MoEConfig:
     ``kind``: ``soft`` runs all experts; ``top_k`` keeps the k largest gates, ``switch`` is its k = 1 with the gate as
     weight; ``keep_top_k`` takes the softmax after the choice, with learned noise if ``noise``; with ``expert_choice``
     experts choose tokens, which is not causal. ``layers`` is ``all``, ``every_second`` or a list of layer numbers.
+    A default is a setting's neutral value: as before the setting existed.
     """
 
     kind: str
     num_experts: int
     experts_per_token: int
     d_expert: int
-    num_shared: int
     renormalize: bool
-    noise: bool
-    capacity_factor: float | None
     layers: Any
     balance: BalanceConfig
+    num_shared: int = 0
+    noise: bool = False
+    capacity_factor: float | None = None
 
     def check(self, num_layers: int) -> None:
         """Raise ``ValueError`` when the layer makes no sense."""
@@ -93,11 +97,11 @@ class ModelConfig:
 
     ``mixer`` is what lets positions see earlier ones. For ``rg_lru``, the recurrence of Hawk, ``num_heads`` is the
     number of diagonal blocks of its gates and ``d_head`` their width; it has no use for ``rope_theta``.
+    A default is a setting's neutral value: as before the setting existed.
     """
 
     preset: str
     num_layers: int
-    mixer: str
     d_model: int
     num_heads: int
     d_head: int
@@ -106,7 +110,8 @@ class ModelConfig:
     tied_embeddings: bool
     rope_theta: float
     norm_epsilon: float
-    moe: MoEConfig | None
+    mixer: str = "attention"
+    moe: MoEConfig | None = None
 
     def check(self) -> None:
         """Raise ``ValueError`` when the sizes make no model."""
@@ -140,13 +145,24 @@ class ParameterCounts:
         return self.total - self.embedding
 
 
+def _attention_parameters(config: ModelConfig) -> int:
+    return 4 * config.d_model * config.num_heads * config.d_head
+
+
+def _rg_lru_parameters(config: ModelConfig) -> int:
+    """Three projections, two gates with biases, Λ, the convolution."""
+    width = config.num_heads * config.d_head
+    return (3 * config.d_model + 2 * config.d_head + 2 + 1 + CONVOLUTION_WIDTH) * width
+
+
+# The mixers that there are, and how many parameters one has; ``layer.MIXERS`` says what module each is.
+MIXERS: dict[str, Callable[[ModelConfig], int]] = {"attention": _attention_parameters, "rg_lru": _rg_lru_parameters}
+
+
 def parameter_counts(config: ModelConfig, vocab_size: int) -> ParameterCounts:
     """Parameters of the model that ``config`` describes, from its sizes alone."""
     matrices = 3 if config.activation == "swiglu" else 2
-    width = config.num_heads * config.d_head
-    mixer = 4 * config.d_model * width
-    if config.mixer == "rg_lru":  # three projections, two gates with biases, Λ, the convolution
-        mixer = (3 * config.d_model + 2 * config.d_head + 2 + 1 + CONVOLUTION_WIDTH) * width
+    mixer = MIXERS[config.mixer](config)
     norms = (2 * config.num_layers + 1) * config.d_model
     embedding = (1 if config.tied_embeddings else 2) * vocab_size * config.d_model
     common = config.num_layers * mixer + norms + embedding

@@ -1,4 +1,4 @@
-"""The feed-forward block on a CPU, some tokens at a time, so that its wide hidden state stays in the core's cache.
+"""The feed-forward block as a function of its weights (a multilayer perceptron with one hidden layer).
 
 Shape legend: N tokens, C tokens of a chunk, D model width, F hidden width.
 """
@@ -10,17 +10,36 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_NUMBERS_IN_CACHE = 1 << 18  # hidden numbers of a chunk: 1 MiB in fp32
+from moefacts.models.kernels.device import is_plain_cpu
+
+_NUMBERS_IN_CACHE = 1 << 18  # of the hidden state of a chunk: 1 MiB in fp32
 
 
-def chunked_feed_forward(
-    x_ND: Tensor, up_FD: Tensor, gate_FD: Tensor | None, down_DF: Tensor, activation: str
-) -> Tensor:
-    """What ``FeedForward`` computes, with exact gradients; activations are computed anew in the backward pass."""
-    return _ChunkedFeedForward.apply(x_ND, up_FD, gate_FD, down_DF, activation)
+def mlp(x_ND: Tensor, up_FD: Tensor, gate_FD: Tensor | None, down_DF: Tensor, activation: str) -> Tensor:
+    """Two projections with a nonlinearity in between, shape (N, D); ``gate_FD`` is there for ``swiglu`` only.
+
+    On a CPU a chunk of tokens goes all the way through before the next, so that its wide hidden state stays in the
+    core's cache. The backward pass computes the activations again instead of keeping them; gradients are exact.
+    """
+    if is_plain_cpu(x_ND):
+        return _ChunkedMLP.apply(x_ND, up_FD, gate_FD, down_DF, activation)
+    return mlp_reference(x_ND, up_FD, gate_FD, down_DF, activation)
 
 
-class _ChunkedFeedForward(torch.autograd.Function):
+def mlp_reference(x_ND: Tensor, up_FD: Tensor, gate_FD: Tensor | None, down_DF: Tensor, activation: str) -> Tensor:
+    """The formula of ``mlp``, for all tokens at once."""
+    gate_NF = None if gate_FD is None else F.linear(x_ND, gate_FD)
+    return F.linear(activate(F.linear(x_ND, up_FD), gate_NF, activation), down_DF)
+
+
+def activate(up: Tensor, gate: Tensor | None, activation: str) -> Tensor:
+    """The nonlinearity between the two projections; ``gate`` is there for ``swiglu`` only."""
+    if gate is not None:
+        return F.silu(gate) * up
+    return F.gelu(up) if activation == "gelu" else F.relu(up)
+
+
+class _ChunkedMLP(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x_ND: Tensor, up_FD: Tensor, gate_FD: Tensor | None, down_DF: Tensor, activation: str) -> Tensor:
         hidden_NF, y_ND = x_ND.new_empty(len(x_ND), len(up_FD)), torch.empty_like(x_ND)

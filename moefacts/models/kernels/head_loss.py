@@ -1,19 +1,22 @@
-"""Unembedding and cross entropy in one, a chunk of tokens at a time: no tensor of all tokens by all words exists.
+"""Unembedding and cross entropy in one, a chunk of tokens at a time: the logits of all tokens never exist at once.
 
 The gradients are exact. They are made in the forward pass, while a chunk's probabilities are at hand, so nothing is
-computed twice; that needs the scale of the objective beforehand.
+computed twice; for that, the scale of the objective must be known beforehand.
 
 Shape legend: N tokens, D model width, V vocabulary.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from moefacts.models.kernels.device import product_dtype, without_autocast
 
 _ELEMENTS_PER_CHUNK = {"cpu": 1 << 18, "cuda": 1 << 27}  # of logits: a core's cache; few launches (benchmarks/floor.py)
 
 
-def scaled_token_losses(hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+def head_loss(hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """``scale`` times the summed cross entropy, to differentiate, and the unreduced cross entropy, to read.
 
     Args:
@@ -25,14 +28,23 @@ def scaled_token_losses(hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor, 
     Returns:
         The objective, a scalar, and the losses in nats, shape (N,), which carry no gradient; both in fp32.
     """
-    device = hidden_ND.device.type
-    is_autocast = torch.is_autocast_enabled(device)
-    dtype = torch.get_autocast_dtype(device) if is_autocast else hidden_ND.dtype
-    with torch.autocast(device, enabled=False):
-        return _ScaledTokenLosses.apply(hidden_ND, weight_VD, target_N, scale, dtype)
+    dtype = product_dtype(hidden_ND)
+    with without_autocast(hidden_ND):
+        return _HeadLoss.apply(hidden_ND, weight_VD, target_N, scale, dtype)
 
 
-class _ScaledTokenLosses(torch.autograd.Function):
+def head_loss_reference(hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor, scale: float) -> tuple[Tensor, Tensor]:
+    """The same from the logits of all tokens."""
+    loss_N = token_losses(F.linear(hidden_ND, weight_VD), target_N)
+    return loss_N.sum() * scale, loss_N.detach()
+
+
+def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
+    """Unreduced cross entropy in nats, of the shape of ``targets``; computed in fp32."""
+    return F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), reduction="none").view_as(targets)
+
+
+class _HeadLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor, scale: float, dtype: torch.dtype):
         num_tokens, size = len(hidden_ND), len(weight_VD)

@@ -1,0 +1,73 @@
+"""Many feed-forward networks, each on its own rows: one grouped product for all experts, or expert by expert.
+
+Shape legend: A assignments of a token to an expert, E experts, D model width, F expert width.
+"""
+
+from itertools import repeat
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from moefacts.models.kernels.device import is_plain_cpu, product_dtype
+from moefacts.models.kernels.mlp import activate, mlp, mlp_reference
+
+# Assignments per expert: on a CPU, grouped products win in a whole training step while experts get few tokens (LOG.md).
+_GROUPED_UP_TO = 1024
+
+
+def expert_products(
+    x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
+) -> list[Tensor]:
+    """Apply expert e to its rows; rows stand in the order of experts, ``count_E`` of them each.
+
+    Returns:
+        The results in the order of the rows, in one part or in several: keeping experts apart spares a copy.
+    """
+    if _use_grouped(x_AD, up_EFD):
+        return [_grouped(x_AD, count_E, up_EFD, gate_EFD, down_EDF, activation)]
+    return _split(x_AD, count_E, up_EFD, gate_EFD, down_EDF, activation)
+
+
+def expert_products_reference(
+    x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
+) -> list[Tensor]:
+    """The same, one row at a time."""
+    rows = []
+    for x_1D, expert in zip(x_AD.split(1), torch.arange(len(count_E)).repeat_interleave(count_E), strict=True):
+        gate_FD = None if gate_EFD is None else gate_EFD[expert]
+        rows.append(mlp_reference(x_1D, up_EFD[expert], gate_FD, down_EDF[expert], activation))
+    return rows
+
+
+def _use_grouped(x_AD: Tensor, up_EFD: Tensor) -> bool:
+    is_bf16 = product_dtype(x_AD) == torch.bfloat16
+    multiple = 8 if is_bf16 else 4
+    if not hasattr(F, "grouped_mm") or up_EFD.shape[1] % multiple or up_EFD.shape[2] % multiple:
+        return False
+    is_small = len(x_AD) <= _GROUPED_UP_TO * len(up_EFD)
+    return is_bf16 or (is_plain_cpu(x_AD) and is_small)  # CUDA and the compiler take no fp32
+
+
+def _grouped(
+    x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
+) -> Tensor:
+    offset_E = count_E.cumsum(0).to(torch.int32)
+    dtype = product_dtype(x_AD)
+
+    def multiply(x: Tensor, weight: Tensor) -> Tensor:
+        return F.grouped_mm(x.to(dtype), weight.to(dtype).transpose(1, 2), offs=offset_E)
+
+    gate = None if gate_EFD is None else multiply(x_AD, gate_EFD)
+    return multiply(activate(multiply(x_AD, up_EFD), gate, activation), down_EDF)
+
+
+@torch.compiler.disable  # reads the counts, which no graph can hold
+def _split(
+    x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
+) -> list[Tensor]:
+    # Unbound once: the gradients of experts are then stacked, instead of each being added to zeros for all.
+    up_E, down_E = up_EFD.unbind(), down_EDF.unbind()
+    gate_E = repeat(None) if gate_EFD is None else gate_EFD.unbind()
+    parts = x_AD.split(count_E.tolist())
+    return [mlp(x, up, gate, down, activation) for x, up, gate, down in zip(parts, up_E, gate_E, down_E, strict=False)]
