@@ -7,6 +7,7 @@ from moefacts.errors import UserError, check_at_least, check_choice
 from moefacts.synthetic_data.cohorts import SEEN, UNSEEN
 
 SCHEDULES = ("cosine", "constant")
+METHODS = ("full",)  # of training.methods
 PRECISIONS = ("auto", "fp32", "bf16")
 WANDB_MODES = ("disabled", "offline", "online")
 
@@ -30,6 +31,7 @@ class TrainingConfig:
     compile: bool = False
     stop_at_accuracy: float | None = None
     stop_after_plateau: int | None = None
+    method: str = "full"
 
     def check(self) -> None:
         """Raise ``UserError`` when a value makes no sense."""
@@ -45,6 +47,7 @@ class TrainingConfig:
             if getattr(self, key) >= 1:
                 raise UserError(f"training.{key}={getattr(self, key)} is too large; it must be below 1")
         check_choice("training.schedule", self.schedule, SCHEDULES)
+        check_choice("training.method", self.method, METHODS)
         check_choice("training.precision", self.precision, PRECISIONS)
         check_at_least("training.stop_after_plateau", self.stop_after_plateau, 0)
         if self.stop_at_accuracy is not None and not 0 < self.stop_at_accuracy <= 1:

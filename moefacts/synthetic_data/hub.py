@@ -10,7 +10,6 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from moefacts.errors import UserError
-from moefacts.runs.durable import new_folder
 from moefacts.synthetic_data.biography import PIECES_PER_SENTENCE, BiographyPlan, PieceCatalog
 from moefacts.synthetic_data.distribution import Distribution
 from moefacts.synthetic_data.pools import ATTRIBUTES
@@ -194,18 +193,15 @@ def write_dataset(
     card: dict[str, str],
     progress: Callable[[int], None] = lambda rows: None,
 ) -> None:
-    """Write a dataset folder that ``datasets.load_dataset`` reads; it appears whole or not at all.
+    """Write a dataset folder that ``datasets.load_dataset`` reads.
 
     Args:
         population: who the biographies are about.
         splits: the splits of the configuration ``biographies``.
-        folder: where to; it must not exist, or be empty.
+        folder: where to; it must exist and be empty.
         rows_per_group: how many rows are in memory at a time.
         card: ``version``, ``command`` and ``distribution`` for the dataset card.
         progress: called with the number of rows written since the last call.
-
-    Raises:
-        UserError: the folder holds something already.
     """
     writer = BiographyWriter(population)
 
@@ -220,17 +216,14 @@ def write_dataset(
         for start in range(individuals.start, individuals.stop, rows_per_group):
             yield population_table(population, start, min(start + rows_per_group, individuals.stop))
 
-    with new_folder(folder) as temporary:
-        (temporary / "data").mkdir()
-        for split in splits:
-            _write_parquet(
-                temporary / _file("biographies", split.name), biographies(split), ["attributes.list.element"]
-            )
-        cohorts = [cohort for cohort in COHORTS if len(population.cohort(cohort))]
-        for cohort in cohorts:
-            _write_parquet(temporary / _file("population", cohort), people(cohort), list(ATTRIBUTES))
-        text = _card_text(population, splits, cohorts, card)
-        (temporary / "README.md").write_text(text, encoding="utf-8")
+    (folder / "data").mkdir()
+    for split in splits:
+        _write_parquet(folder / _file("biographies", split.name), biographies(split), ["attributes.list.element"])
+    cohorts = [cohort for cohort in COHORTS if len(population.cohort(cohort))]
+    for cohort in cohorts:
+        _write_parquet(folder / _file("population", cohort), people(cohort), list(ATTRIBUTES))
+    text = _card_text(population, splits, cohorts, card)
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _file(config: str, split: str) -> str:

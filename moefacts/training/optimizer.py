@@ -22,8 +22,11 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Fused AdamW; weight decay falls on matrices and not on vectors: norm scales, a recurrence's Λ and gate biases."""
-    parameters = list(model.parameters())
+    """Fused AdamW over the parameters that learn.
+
+    Weight decay falls on matrices and not on vectors: norm scales, a recurrence's Λ and gate biases.
+    """
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},

@@ -24,6 +24,7 @@ from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.randomness import stream_key
 from moefacts.training.balancing import Balancing
 from moefacts.training.distributed import own_rows, process_rank, share, total, whole, world_size
+from moefacts.training.methods import build_method
 from moefacts.training.optimizer import build_optimizer, learning_rate
 from moefacts.training.pack import pack
 from moefacts.training.patching import Patch
@@ -78,6 +79,7 @@ class TrainingStep:
         self.model = model
         self.patch = patch
         self.device = device
+        self.method = build_method(config, model)
         self._shared = share(model, config.parallel, config.training.compile)
         self._padded_losses = torch.compile(padded_losses, dynamic=False) if config.training.compile else padded_losses
         self.optimizer = build_optimizer(model, config.training)
@@ -137,7 +139,11 @@ class TrainingStep:
                 objective, loss_N, is_value_N, routings = self._losses(step, own_rows(part), 1 / batch.num_targets)
                 balance = self.balancing.loss(routings) * (part.num_targets / batch.num_targets)
                 # Gradients of processes are averaged, and what is wanted is their sum.
-                (objective + balance if world_size() == 1 else world_size() * (objective + balance)).backward()
+                whole_objective = objective + balance
+                penalty = self.method.penalty(self.model) if is_last else None
+                if penalty is not None:
+                    whole_objective = whole_objective + penalty / world_size()
+                (whole_objective if world_size() == 1 else world_size() * whole_objective).backward()
             loss += objective.detach()
             value_loss += (loss_N * is_value_N).sum()
             balance_loss += balance.detach()

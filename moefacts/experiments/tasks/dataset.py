@@ -5,6 +5,7 @@ from pathlib import Path
 
 from moefacts import __version__
 from moefacts.config.schema import RunConfig
+from moefacts.runs.durable import new_folder
 from moefacts.synthetic_data.biography import BiographyPlan, PieceCatalog
 from moefacts.synthetic_data.cohorts import SEEN, UNSEEN
 from moefacts.synthetic_data.hub import Split, evaluation_rows, training_rows, write_dataset
@@ -13,7 +14,17 @@ from moefacts.synthetic_data.sampling import training_distribution, training_pla
 
 
 def generate_dataset(config: RunConfig, folder: Path, command: str, progress: Callable[[int], None]) -> Population:
-    """Write the dataset that ``config`` describes; ``progress`` is told how many rows were written."""
+    """Write the dataset that ``config`` describes; the folder appears whole or not at all.
+
+    Args:
+        config: the population, the sizes of the splits, and who training shows how often.
+        folder: where to.
+        command: what repeats it, for the dataset card.
+        progress: called with the number of rows written since the last call.
+
+    Raises:
+        UserError: ``folder`` holds something already.
+    """
     population = build_population(config.population, config.seed)
     distribution = training_distribution(config.sampling, population, config.training.steps)
     sizes = config.dataset
@@ -23,7 +34,8 @@ def generate_dataset(config: RunConfig, folder: Path, command: str, progress: Ca
         Split(UNSEEN, sizes.unseen, evaluation_rows(population, UNSEEN, sizes.unseen)),
     ]
     card = {"version": __version__, "command": command, "distribution": config.sampling.describe()}
-    write_dataset(population, splits, folder, sizes.rows_per_group, card, progress)
+    with new_folder(folder) as temporary:
+        write_dataset(population, splits, temporary, sizes.rows_per_group, card, progress)
     return population
 
 
