@@ -46,16 +46,16 @@ def reproduce(
 
     check_choice("--scale", scale, SCALES)
     studies = find_studies(study)
-    chosen = find_launcher(launcher or ("basic" if _has_gpu() else "joblib"))
-    jobs_here = jobs or (num_cores() if chosen.jobs_key and chosen.is_local else None)
     settings = [argument for argument in context.args if argument.lstrip("+~").startswith("hydra")]
     overrides = [argument for argument in context.args if argument not in settings]
     folders = [out / one.name if out and len(studies) > 1 else out for one in studies]
     plans = [make_plan(one, scale, overrides, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
+    if report:
+        _write_pages(plans, len(studies), out)
+        return
+    chosen = find_launcher(launcher or ("basic" if _has_gpu() else "joblib"))
+    jobs_here = jobs or (num_cores() if chosen.jobs_key and chosen.is_local else None)
     try:
-        if report:
-            _write_pages(plans, len(studies), out)
-            return
         at_a_time = jobs_here or (1 if chosen.is_local else sum(len(plan.runs) for plan in plans))
         tried: dict = {}
         estimates = [estimate(plan, runs_to_launch(plan, retry_failed), at_a_time, tried) for plan in plans]
