@@ -74,6 +74,6 @@ def _confidence_measures(table: pd.DataFrame | None) -> dict[str, float | None]:
         measures["unseen_auroc"] = auroc(seen, unseen)
     for cohort, rows in table[table["cohort"].isin((keys.SEEN, keys.UNSEEN))].groupby("cohort"):
         measures[f"{cohort}_calibration_error"] = expected_calibration_error(
-            rows["value_confidence"].to_numpy(np.float64), rows["attribute_accuracy"].to_numpy(np.float64)
+            rows["value_confidence"].to_numpy(np.float64), rows[keys.ATTRIBUTE_ACCURACY].to_numpy(np.float64)
         )
     return measures

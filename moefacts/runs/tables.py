@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 
 from moefacts.errors import UserError
-from moefacts.runs import layout
+from moefacts.runs import keys, layout
 from moefacts.runs.durable import write_durably
 
 # What is measured of every evaluated value (training.evaluation.ValueMeasures).
-VALUE_MEASURES = ("attribute_loss", "attribute_accuracy", "max_probability", "entropy", "value_confidence")
+VALUE_MEASURES = (*keys.EVALUATED, "value_confidence")
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,10 @@
 """The adaptive curriculum: train on some people until their plateau is over, then on more. Not in the study."""
 
-from typing import TYPE_CHECKING
-
 from moefacts.config.schema import RunConfig
 from moefacts.runs import keys
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.training.evaluation import Evaluator
-
-if TYPE_CHECKING:
-    from moefacts.training.evaluators import Moment
+from moefacts.training.moment import Moment
 
 _LOSS = keys.evaluation_key(keys.ACTIVE, keys.ATTRIBUTE_LOSS)
 _ACCURACY = keys.evaluation_key(keys.ACTIVE, keys.ATTRIBUTE_ACCURACY)
@@ -35,7 +31,7 @@ class Curriculum:
         distribution = self._batcher.distribution
         return None if distribution is None else distribution.num_active(len(widening_steps))
 
-    def measure(self, moment: "Moment") -> dict[str, float]:
+    def measure(self, moment: Moment) -> dict[str, float]:
         """Metrics for the record: how many people were active until now and, while it is not everybody, their loss."""
         if moment.num_active is None:
             return {}

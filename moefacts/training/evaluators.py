@@ -3,44 +3,14 @@
 To record something else, write a class with the call of ``Evaluation`` and add it to ``evaluations_of``.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
-
 from moefacts.config.schema import RunConfig
-from moefacts.models.moe import Routing
 from moefacts.runs import keys
-from moefacts.synthetic_data.batches import Batch, Batcher
+from moefacts.synthetic_data.batches import Batcher
 from moefacts.training.balancing import gathered, summarize_routings
 from moefacts.training.curriculum import Curriculum
 from moefacts.training.distributed import own_rows
-from moefacts.training.evaluation import Evaluator, Measure, summarize, summarize_buckets
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The model between two steps, in evaluation mode.
-
-    Attributes:
-        step: how many updates it has had.
-        is_last: whether training ends here.
-        num_active: how many people an adaptive curriculum trains on; None for the other distributions.
-        measure: what the model knows of the biographies of an evaluator.
-        routings: what the routers of its mixtures decide for a batch, by layer.
-    """
-
-    step: int
-    is_last: bool
-    num_active: int | None
-    measure: Measure
-    routings: Callable[[Batch], dict[int, Routing]]
-
-
-class Evaluation(Protocol):
-    """One entry of the list."""
-
-    def __call__(self, moment: Moment) -> dict[str, float]:
-        """Metrics for the record; nothing when it is not time for them."""
+from moefacts.training.evaluation import Evaluator, summarize, summarize_buckets
+from moefacts.training.moment import Evaluation, Moment
 
 
 class CohortEvaluation:

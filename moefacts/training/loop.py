@@ -25,9 +25,10 @@ from moefacts.training.checkpoint import (
 from moefacts.training.curriculum import Curriculum
 from moefacts.training.distributed import agreed_signal, is_main
 from moefacts.training.evaluation import Evaluator, ValueMeasures
-from moefacts.training.evaluators import Moment, cohort_evaluators, evaluations_of, plateau_key
+from moefacts.training.evaluators import cohort_evaluators, evaluations_of, plateau_key
 from moefacts.training.interrupt import Interrupted, StopRequest
 from moefacts.training.logger import Sink, open_record
+from moefacts.training.moment import Moment
 from moefacts.training.patching import Patch
 from moefacts.training.progress import ProgressDisplay, Status
 from moefacts.training.run_directory import RunDirectory
