@@ -12,7 +12,7 @@ from pathlib import Path
 from moefacts.config.schema import RunConfig
 from moefacts.config.sections import PatchingConfig
 from moefacts.experiments.engine.grid import Plan, PlannedRun
-from moefacts.runs import layout
+from moefacts.runs import keys, layout
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.records import read_metrics
 
@@ -156,7 +156,7 @@ def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tu
         except Interrupted as stopped:
             raise Interrupted(stopped.signal_number, None) from None
         manifest, records = read_manifest(path), read_metrics(Path(path) / layout.METRICS)
-    speeds = [r["throughput/tokens_per_second"] for r in records if "throughput/tokens_per_second" in r]
+    speeds = [r[keys.TOKENS_PER_SECOND] for r in records if keys.TOKENS_PER_SECOND in r]
     speed = statistics.median(speeds[1:] or speeds)
     wall, tokens = manifest["wall_seconds"], manifest["tokens"]
     evaluating = max(0.0, wall - tokens / speed) / (2 * 2 * biographies)  # two cohorts, before and after
