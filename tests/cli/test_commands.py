@@ -71,7 +71,7 @@ def test_a_wrong_value_anywhere_in_a_sweep_is_found_before_anything_trains(
         ("model=dense_44", "did you mean dense_44m"),
         ("model.d_head=7", "model.d_head=7 must be even"),
         ("model.mixer=lstm", "model.mixer=lstm is not one of attention, rg_lru"),
-        ("tokenizer=words", "tokenizer=words is not one of its values; did you mean word?"),
+        ("tokenizer=words", "tokenizer=words is not a valid value; did you mean word?"),
         ("training.schedule=cos", "did you mean cosine"),
         ("training.gradient_accumulation=3", "must divide training.batch_size=8"),
         ("device=cuda", "there is no CUDA device here; use device=cpu or device=auto"),
