@@ -1,4 +1,4 @@
-"""The model between two training steps, as what is recorded of a run sees it."""
+"""The model between two training steps, as evaluations see it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ class Moment:
     """The model between two steps, in evaluation mode.
 
     Attributes:
-        step: how many updates it has had.
+        step: the number of updates so far.
         is_last: whether training ends here.
         num_active: how many people an adaptive curriculum trains on; None for the other distributions.
-        measure: what the model knows of the biographies of an evaluator.
-        routings: what the routers of its mixtures decide for a batch, by layer.
+        measure: applies an evaluator to the model.
+        routings: returns the routers' decisions for a batch, by layer.
     """
 
     step: int
@@ -29,7 +29,7 @@ class Moment:
 
 
 class Evaluation(Protocol):
-    """One entry of the list."""
+    """One thing that a run measures when it evaluates."""
 
     def __call__(self, moment: Moment) -> dict[str, float]:
-        """Metrics for the record; nothing when it is not time for them."""
+        """Return metrics for the record, or an empty dictionary when they are not due."""
