@@ -1,6 +1,6 @@
-"""Who training shows how often: every distribution of the study (section 1), and an adaptive curriculum.
+"""How often training shows each person: the distributions of the study (section 1), and an adaptive curriculum.
 
-People are numbered by rank within the cohort that is trained on, from 0, the likeliest first.
+People are numbered by rank within the cohort that is trained on, from 0, most likely first.
 
 Shape legend: P people, B biographies.
 """
@@ -14,7 +14,7 @@ from moefacts.errors import UserError, check_at_least, check_choice
 from moefacts.synthetic_data.cohorts import SEEN
 from moefacts.synthetic_data.randomness import random_below, random_bits
 
-# Every kind with the settings it needs; ``growth`` may be null.
+# Kind -> the settings it needs; ``growth`` may be null.
 KINDS = {
     "uniform": (),
     "power_law": ("exponent",),
@@ -28,12 +28,12 @@ _TABLE_TOTAL = 1 << 62
 
 @dataclass
 class SamplingConfig:
-    """Who training shows (``kind`` and the settings of that kind, null for the others), and in how many ways.
+    """Which people training shows, by ``kind`` and the settings of that kind, and in how many variants.
 
-    ``cohort`` names the people that training draws from; an epoch is one biography for each of them.
-    ``templates_per_individual`` limits each person's and attribute's training templates. Without ``shuffle_sentences``
-    a person's sentences always come in the same order, which differs from person to person: one order for everybody
-    would let a model read the attribute off the place of its sentence.
+    The settings of other kinds are null. ``cohort`` names the people that training draws from; an epoch is one
+    biography for each of them. ``templates_per_individual`` limits the training templates of each person and attribute.
+    Without ``shuffle_sentences`` a person's sentences always come in the same order. That order differs from person to
+    person, because with a common order a model could read the attribute off the place of its sentence.
     """
 
     kind: str = "uniform"
@@ -51,7 +51,7 @@ class SamplingConfig:
     cohort: str = SEEN
 
     def check(self, num_people: int, steps: int) -> None:
-        """Raise ``UserError`` when a value makes no sense for ``num_people`` people and ``steps`` steps."""
+        """Raise ``UserError`` when a value is wrong for ``num_people`` people and ``steps`` steps."""
         check_choice("sampling.kind", self.kind, KINDS)
         self._check_belonging()
         check_at_least("sampling.exponent", self.exponent, 0)
@@ -79,7 +79,7 @@ class SamplingConfig:
             )
 
     def _check_belonging(self) -> None:
-        """A setting that the kind does not read must stay null, so that nobody believes it has an effect."""
+        """Require the settings of this kind, and refuse those of other kinds, which would have no effect."""
         for kind, keys in KINDS.items():
             for key in keys:
                 value = getattr(self, key)
@@ -92,7 +92,7 @@ class SamplingConfig:
                     )
 
     def describe(self) -> str:
-        """The settings in one line, as overrides; people are ranked by their number, the likeliest first."""
+        """The settings as overrides, in one line."""
         settings = {"kind": self.kind} | {key: getattr(self, key) for key in KINDS[self.kind]}
         if self.templates_per_individual is not None:
             settings["templates_per_individual"] = self.templates_per_individual
@@ -104,10 +104,15 @@ class SamplingConfig:
 
 
 class Distribution:
-    """Who is shown: a pure function of the settings, the step and, if adaptive, how many people are active."""
+    """Draws the people of every batch: a pure function of the settings, the step and the number of active people.
+
+    Args:
+        config: the settings.
+        num_people: the size of the cohort that is trained on.
+        steps: the length of training.
+    """
 
     def __init__(self, config: SamplingConfig, num_people: int, steps: int):
-        """``num_people`` is the size of the cohort that is trained on, ``steps`` the length of training."""
         self.config = config
         self.num_people = num_people
         self.steps = steps
@@ -121,7 +126,7 @@ class Distribution:
             self._table_P = cumulative_table(weight_P)
 
     def draw(self, key: int, step: int, batch_size: int, num_active: int | None) -> np.ndarray:
-        """The people of the batch of ``step``, drawn with replacement from the stream ``key``; shape (B,)."""
+        """The ranks of the people in the batch of ``step``, drawn with replacement from the stream ``key``: (B,)."""
         row_B = np.arange(batch_size)
         if self._table_P is not None:
             return np.searchsorted(self._table_P, random_bits(key, row_B) & (_TABLE_TOTAL - 1), side="right")
@@ -129,7 +134,7 @@ class Distribution:
         return people.start + random_below(key, row_B, len(people))
 
     def probability_P(self, step: int, batch_size: int, num_active: int | None = None) -> np.ndarray:
-        """How likely each person is at every draw of ``step``; float64, sums to 1."""
+        """The probability of each person in every draw of ``step``: float64, summing to 1."""
         if self._table_P is not None:
             return np.diff(self._table_P, prepend=0) / _TABLE_TOTAL
         people = self.support(step, batch_size, num_active)
@@ -138,7 +143,7 @@ class Distribution:
         return probability_P
 
     def support(self, step: int, batch_size: int, num_active: int | None) -> range:
-        """Who can be drawn at ``step``. One epoch is ``num_people`` biographies (study, section 1)."""
+        """The ranks that can be drawn at ``step``. One epoch is ``num_people`` biographies (study, section 1)."""
         config = self.config
         if config.kind == "warmup":
             assert config.warmup_individuals is not None
@@ -153,7 +158,7 @@ class Distribution:
         return range(self.num_people)
 
     def _group(self, step: int) -> range:
-        """The group that ``step`` visits; past the end of training, the last one."""
+        """The ranks of the group that ``step`` visits; past the end of training, the last group."""
         num_groups, num_repeats = self.config.num_groups, self.config.num_repeats
         assert num_groups is not None
         assert num_repeats is not None
@@ -161,7 +166,7 @@ class Distribution:
         return _part(self.num_people, visit % num_groups, num_groups)
 
     def num_active(self, num_widenings: int) -> int | None:
-        """How many people an adaptive curriculum trains on after so many widenings; None for the other kinds."""
+        """The number of people an adaptive curriculum trains on after ``num_widenings``; None for other kinds."""
         size, growth = self.config.initial_individuals, self.config.growth
         if size is None or (num_widenings and growth is None):
             return None if size is None else self.num_people
@@ -171,7 +176,7 @@ class Distribution:
         return size
 
     def buckets(self) -> dict[str, range]:
-        """Ranks by how often they are shown; nothing when that is equally often."""
+        """Bucket name -> the ranks in it, by how often they are shown; empty when all are shown equally often."""
         config, everyone = self.config, range(self.num_people)
         if config.kind == "power_law":
             return {name: _part(self.num_people, part, 3) for part, name in enumerate(("head", "middle", "tail"))}
@@ -193,12 +198,13 @@ def _part(size: int, part: int, num_parts: int) -> range:
 def inverse_power(num_people: int, exponent: float) -> np.ndarray:
     """i^(−exponent) for i = 1 … ``num_people``.
 
-    Made of products, square roots and a quotient, which IEEE 754 rounds alike on every machine; ``pow`` it does not.
+    It uses only products, square roots and a quotient, which IEEE 754 rounds the same way on every machine. That does
+    not hold for ``pow``.
     """
     rank_P = np.arange(1, num_people + 1, dtype=np.float64)
     power_P, factor_P = np.ones(num_people), rank_P.copy()
     fraction, whole = math.modf(exponent)
-    with np.errstate(over="ignore"):  # who is that unlikely has weight 1 / inf = 0
+    with np.errstate(over="ignore"):  # on overflow the weight becomes 1 / inf = 0
         remaining = int(whole)
         while remaining:
             if remaining & 1:
@@ -206,7 +212,7 @@ def inverse_power(num_people: int, exponent: float) -> np.ndarray:
             factor_P *= factor_P
             remaining >>= 1
         root_P = rank_P
-        while fraction and root_P[-1] > 1:  # one binary digit of the exponent a turn
+        while fraction and root_P[-1] > 1:  # one binary digit of the exponent per pass
             root_P, fraction = np.sqrt(root_P), 2 * fraction
             if fraction >= 1:
                 power_P *= root_P
@@ -215,8 +221,8 @@ def inverse_power(num_people: int, exponent: float) -> np.ndarray:
 
 
 def cumulative_table(weight_P: np.ndarray) -> np.ndarray:
-    """Cumulative weights as integers that end at exactly 2^62, so that 62 random bits pick a person without bias."""
+    """Cumulative weights as integers that end at exactly 2^62, so that 62 random bits select a person without bias."""
     weight_P = weight_P / weight_P.max()
     share_P = np.rint(weight_P * (_TABLE_TOTAL / math.fsum(weight_P.tolist()))).astype(np.int64)
-    share_P[share_P.argmax()] += _TABLE_TOTAL - share_P.sum()  # what rounding left over, less than one in 10^12
+    share_P[share_P.argmax()] += _TABLE_TOTAL - share_P.sum()  # the rounding error, less than one part in 10^12
     return np.cumsum(share_P)
