@@ -93,7 +93,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> UserError:
         return UserError(f"there is no {missing[1]} '{missing[2]}'; {nearest(missing[2], preset_names(missing[1]))}")
     if missing and missing[1] == "hydra/launcher":
         ways = "use joblib, or install another with pip install -e '.[slurm]' or '.[ray]'"
-        return UserError(f"the launcher '{missing[2]}' is not installed; {ways}")
+        return UserError(f"there is no launcher '{missing[2]}' here; {ways}")
     key = re.search(r"Could not (?:override|delete|append)[^']*'([^'=@]+)", text)
     known = key is not None and key[1] in config_keys(RunConfig)
     if key and known and key[1].startswith("model.moe."):
