@@ -23,7 +23,7 @@ def test_filling_a_template_gives_the_line_back():
         ("[name] lives in [location], [location].", "occurs 2 times"),
         ("[name] lives here.", r"\[location\] occurs 0 times"),
         ("Somebody lives in [location].", r"\[name\] occurs 0 times"),
-        ("[name] lives in [city].", r"tag \[city\] does not belong"),
+        ("[name] lives in [city].", r"tag \[city\] is unknown"),
         ("[name] lives in [location]", "full stop"),
         ("[name] lives. In [location].", "full stop"),
         ("[name] lives in[location].", "separated by"),
