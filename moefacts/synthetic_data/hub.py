@@ -85,8 +85,9 @@ def training_rows(
     Raises:
         UserError: the distribution is adaptive, so that what comes next depends on a model.
     """
-    if distribution.config.kind == "adaptive":
-        raise UserError("sampling.kind=adaptive follows the loss of a model in training; a dataset needs another kind")
+    if distribution.num_active(0) is not None:
+        kind = distribution.config.kind
+        raise UserError(f"sampling.kind={kind} follows the loss of a model in training; a dataset needs another kind")
 
     def plan(start: int, stop: int) -> BiographyPlan:
         first_step, last_step = start // batch_size, (stop - 1) // batch_size
