@@ -1,9 +1,9 @@
-"""Who training shows how often: every distribution of the study (section 1), and an adaptive curriculum.
+"""How often training shows each person: the distributions of the study (section 1), and an adaptive curriculum.
 
-People are numbered by rank within the cohort that is trained on, from 0, the likeliest first.
+People are numbered by rank within the cohort that is trained on, from 0, most likely first.
 
-To add a kind, write a subclass of ``Kind`` and put it into ``KINDS``. A setting that no kind has yet is a field of
-``SamplingConfig`` and a line in ``conf/config.yaml``.
+To add a kind, write a subclass of ``Kind`` and put it into ``KINDS``. If it needs a new setting, add a field to
+``SamplingConfig`` and a line to ``conf/config.yaml``.
 
 Shape legend: P people, B biographies.
 """
@@ -21,12 +21,12 @@ from moefacts.synthetic_data.weights import TABLE_TOTAL, cumulative_table, inver
 
 @dataclass
 class SamplingConfig:
-    """Who training shows (``kind`` and the settings of that kind, null for the others), and in how many ways.
+    """Which people training shows, by ``kind`` and the settings of that kind, and in how many variants.
 
-    ``cohort`` names the people that training draws from; an epoch is one biography for each of them.
-    ``templates_per_individual`` limits each person's and attribute's training templates. Without ``shuffle_sentences``
-    a person's sentences always come in the same order, which differs from person to person: one order for everybody
-    would let a model read the attribute off the place of its sentence.
+    The settings of other kinds are null. ``cohort`` names the people that training draws from; an epoch is one
+    biography for each of them. ``templates_per_individual`` limits the training templates of each person and attribute.
+    Without ``shuffle_sentences`` a person's sentences always come in the same order. That order differs from person to
+    person, because with a common order a model could read the attribute off the place of its sentence.
     """
 
     kind: str = "uniform"
@@ -44,14 +44,14 @@ class SamplingConfig:
     cohort: str = SEEN
 
     def check(self, num_people: int, steps: int) -> None:
-        """Raise ``UserError`` when a value makes no sense for ``num_people`` people and ``steps`` steps."""
+        """Raise ``UserError`` when a value is wrong for ``num_people`` people and ``steps`` steps."""
         check_choice("sampling.kind", self.kind, KINDS)
         self._check_belonging()
         check_at_least("sampling.templates_per_individual", self.templates_per_individual, 1)
         KINDS[self.kind](self, num_people, steps).check()
 
     def _check_belonging(self) -> None:
-        """A setting that the kind does not read must stay null, so that nobody believes it has an effect."""
+        """Require the settings of this kind, and refuse those that it does not read, which would have no effect."""
         own = KINDS[self.kind]
         for kind, other in KINDS.items():
             for key in other.settings():
@@ -65,7 +65,7 @@ class SamplingConfig:
                     )
 
     def describe(self) -> str:
-        """The settings in one line, as overrides; people are ranked by their number, the likeliest first."""
+        """The settings as overrides, in one line."""
         settings = {"kind": self.kind} | {key: getattr(self, key) for key in KINDS[self.kind].settings()}
         if self.templates_per_individual is not None:
             settings["templates_per_individual"] = self.templates_per_individual
@@ -77,11 +77,11 @@ class SamplingConfig:
 
 
 class Kind:
-    """Everybody, equally often, at every step. The other kinds override what differs.
+    """Shows everybody equally often at every step. Other kinds override what differs.
 
     Attributes:
-        needs: the settings of ``SamplingConfig`` that it must be given.
-        takes: those that it reads as well, when they are given.
+        needs: the fields of ``SamplingConfig`` that must be set.
+        takes: the fields that may be set.
     """
 
     needs: tuple[str, ...] = ()
@@ -94,30 +94,30 @@ class Kind:
 
     @classmethod
     def settings(cls) -> tuple[str, ...]:
-        """All settings that it reads."""
+        """All fields of ``SamplingConfig`` that this kind reads."""
         return cls.needs + cls.takes
 
     def check(self) -> None:
-        """Raise ``UserError`` when a setting makes no sense."""
+        """Raise ``UserError`` when a setting is wrong. The fields in ``needs`` are set."""
 
     def weight_P(self) -> np.ndarray | None:
-        """How likely people are relative to each other; None: all those of ``support`` alike."""
+        """The relative probability of each person, the same at every step; None: ``support`` decides."""
         return None
 
     def support(self, step: int, batch_size: int, num_active: int | None) -> range:
-        """Who can be drawn at ``step``; not asked where there are weights."""
+        """The ranks that are drawn at ``step``, all equally likely. Not used by a kind with weights."""
         return range(self.num_people)
 
     def num_active(self, num_widenings: int) -> int | None:
-        """How many people are trained on once the loss has asked for more so many times; None: it is not followed."""
+        """The number of people trained on after ``num_widenings``; None for a kind that ignores the loss."""
         return None
 
     def buckets(self) -> dict[str, range]:
-        """Ranks whose loss is recorded on its own, by name."""
+        """Bucket name -> the ranks in it, whose loss and accuracy are recorded separately."""
         return {}
 
     def _check_count(self, key: str, most: int | None = None) -> None:
-        """A number of people must lie between 1 and ``most``; None: all of them."""
+        """Require a number from 1 to ``most``, by default the number of people."""
         count, limit = getattr(self.config, key), self.num_people if most is None else most
         check_at_least(f"sampling.{key}", count, 1)
         if count > limit:
@@ -134,7 +134,7 @@ class Kind:
 
 
 class PowerLaw(Kind):
-    """The i-th person in proportion to i^(−exponent)."""
+    """Shows the i-th person in proportion to i^(−exponent)."""
 
     needs = ("exponent",)
 
@@ -144,7 +144,7 @@ class PowerLaw(Kind):
         _check_finite("exponent", self.config.exponent)
 
     def weight_P(self) -> np.ndarray:
-        """Powers of the ranks."""
+        """i^(−exponent) for the i-th person."""
         assert self.config.exponent is not None
         return inverse_power(self.num_people, self.config.exponent)
 
@@ -154,17 +154,17 @@ class PowerLaw(Kind):
 
 
 class Celebrities(Kind):
-    """A few people more often than the rest."""
+    """Shows a few people more often than the rest."""
 
     needs = ("num_celebrities", "celebrity_weight")
 
     def check(self) -> None:
-        """Somebody must be left who is no celebrity."""
+        """At least one person must not be a celebrity."""
         self._check_count("num_celebrities", self.num_people - 1)
         self._check_above("celebrity_weight", 0)
 
     def weight_P(self) -> np.ndarray:
-        """The celebrities' weight, and 1."""
+        """``celebrity_weight`` for the celebrities and 1 for the rest."""
         weight_P = np.ones(self.num_people)
         weight_P[: self.config.num_celebrities] = self.config.celebrity_weight
         return weight_P
@@ -175,34 +175,34 @@ class Celebrities(Kind):
 
 
 class Warmup(Kind):
-    """Some people alone for a while, then everybody. One epoch is ``num_people`` biographies (study, section 1)."""
+    """Shows some people alone for some epochs of ``num_people`` biographies (study, section 1), then everybody."""
 
     needs = ("warmup_individuals", "warmup_epochs")
 
     def check(self) -> None:
-        """The first people are among those there are."""
+        """No more people than there are, and some epochs."""
         self._check_count("warmup_individuals")
         self._check_above("warmup_epochs", 0)
 
     def support(self, step: int, batch_size: int, num_active: int | None) -> range:
-        """The first people until their epochs are over."""
+        """The first people until their epochs are over, then everybody."""
         assert self.config.warmup_individuals is not None
         assert self.config.warmup_epochs is not None
         is_over = step * batch_size >= self.config.warmup_epochs * self.num_people
         return range(self.num_people if is_over else self.config.warmup_individuals)
 
     def buckets(self) -> dict[str, range]:
-        """Who is in the warm-up and who is not."""
+        """The people of the warm-up and the others."""
         return _cut(self.num_people, self.config.warmup_individuals, "inside", "outside")
 
 
 class Sequential(Kind):
-    """One group of people after the other, several times over."""
+    """Shows one group of people after another, several times over."""
 
     needs = ("num_groups", "num_repeats")
 
     def check(self) -> None:
-        """Every visit to a group must have a step."""
+        """There must be a step for every visit to a group."""
         groups, repeats = self._sizes()
         self._check_count("num_groups")
         check_at_least("sampling.num_repeats", repeats, 1)
@@ -213,13 +213,13 @@ class Sequential(Kind):
             )
 
     def support(self, step: int, batch_size: int, num_active: int | None) -> range:
-        """The group that ``step`` visits; past the end of training, the last one."""
+        """The group that ``step`` visits; past the end of training, the last group."""
         groups, repeats = self._sizes()
         visit = min(step, self.steps - 1) * groups * repeats // self.steps
         return _part(self.num_people, visit % groups, groups)
 
     def buckets(self) -> dict[str, range]:
-        """The groups."""
+        """Every group."""
         groups, _ = self._sizes()
         return {f"group_{group}": _part(self.num_people, group, groups) for group in range(groups)}
 
@@ -230,22 +230,22 @@ class Sequential(Kind):
 
 
 class Adaptive(Kind):
-    """Some people alone until their plateau is over, then more; ``training.curriculum`` says when."""
+    """Shows some people alone until their plateau is over, then more; ``training.curriculum`` decides when."""
 
     needs = ("initial_individuals",)
     takes = ("growth",)
 
     def check(self) -> None:
-        """The first people are among those there are, and become more."""
+        """No more people than there are, and a factor that makes them more."""
         self._check_count("initial_individuals")
         self._check_above("growth", 1)
 
     def support(self, step: int, batch_size: int, num_active: int | None) -> range:
-        """The active people; None: as many as it begins with."""
+        """The active people; None means those that it begins with."""
         return range(num_active or self._first)
 
     def num_active(self, num_widenings: int) -> int:
-        """Everybody after the first widening or, with ``growth``, so many times as many after each."""
+        """Everybody after the first widening or, with ``growth``, that many times as many people after each."""
         size, growth = self._first, self.config.growth
         if growth is None:
             return self.num_people if num_widenings else size
@@ -254,7 +254,7 @@ class Adaptive(Kind):
         return size
 
     def buckets(self) -> dict[str, range]:
-        """Who is shown from the beginning and who is not."""
+        """The people shown from the beginning and the others."""
         return _cut(self.num_people, self._first, "inside", "outside")
 
     @property
@@ -274,10 +274,15 @@ KINDS: dict[str, type[Kind]] = {
 
 
 class Distribution:
-    """Who is shown: a pure function of the settings, the step and, if adaptive, how many people are active."""
+    """Draws the people of every batch: a pure function of the settings, the step and the number of active people.
+
+    Args:
+        config: the settings.
+        num_people: the size of the cohort that is trained on.
+        steps: the length of training.
+    """
 
     def __init__(self, config: SamplingConfig, num_people: int, steps: int):
-        """``num_people`` is the size of the cohort that is trained on, ``steps`` the length of training."""
         self.config = config
         self.num_people = num_people
         self._kind = KINDS[config.kind](config, num_people, steps)
@@ -285,7 +290,7 @@ class Distribution:
         self._table_P = None if weight_P is None else cumulative_table(weight_P)
 
     def draw(self, key: int, step: int, batch_size: int, num_active: int | None) -> np.ndarray:
-        """The people of the batch of ``step``, drawn with replacement from the stream ``key``; shape (B,)."""
+        """The ranks of the people in the batch of ``step``, drawn with replacement from the stream ``key``: (B,)."""
         row_B = np.arange(batch_size)
         if self._table_P is not None:
             return np.searchsorted(self._table_P, random_bits(key, row_B) & (TABLE_TOTAL - 1), side="right")
@@ -293,7 +298,7 @@ class Distribution:
         return people.start + random_below(key, row_B, len(people))
 
     def probability_P(self, step: int, batch_size: int, num_active: int | None = None) -> np.ndarray:
-        """How likely each person is at every draw of ``step``; float64, sums to 1."""
+        """The probability of each person in every draw of ``step``: float64, summing to 1."""
         if self._table_P is not None:
             return np.diff(self._table_P, prepend=0) / TABLE_TOTAL
         people = self.support(step, batch_size, num_active)
@@ -302,15 +307,15 @@ class Distribution:
         return probability_P
 
     def support(self, step: int, batch_size: int, num_active: int | None) -> range:
-        """Who can be drawn at ``step``."""
+        """The ranks that can be drawn at ``step``."""
         return self._kind.support(step, batch_size, num_active)
 
     def num_active(self, num_widenings: int) -> int | None:
-        """How many people an adaptive curriculum trains on after so many widenings; None for the other kinds."""
+        """The number of people an adaptive curriculum trains on after ``num_widenings``; None for other kinds."""
         return self._kind.num_active(num_widenings)
 
     def buckets(self) -> dict[str, range]:
-        """Ranks by how often they are shown; nothing when that is equally often."""
+        """Bucket name -> the ranks in it, by how often they are shown; empty when all are shown equally often."""
         return self._kind.buckets()
 
 

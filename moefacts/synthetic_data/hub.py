@@ -87,7 +87,7 @@ def training_rows(
     """
     if distribution.num_active(0) is not None:
         kind = distribution.config.kind
-        raise UserError(f"sampling.kind={kind} follows the loss of a model in training; a dataset needs another kind")
+        raise UserError(f"sampling.kind={kind} depends on a model in training; use another kind for a dataset")
 
     def plan(start: int, stop: int) -> BiographyPlan:
         first_step, last_step = start // batch_size, (stop - 1) // batch_size

@@ -17,7 +17,7 @@ class Moment:
         step: how many updates it has had.
         is_last: whether training ends here.
         num_active: how many people an adaptive curriculum trains on; None for the other distributions.
-        measure: what the model knows of the biographies of an evaluator.
+        measure: what the model knows of the biographies of an evaluator; it is measured once.
         routings: what the routers of its mixtures decide for a batch, by layer.
     """
 
