@@ -86,8 +86,9 @@ def training_rows(
     Raises:
         UserError: the distribution is adaptive, so that its biographies depend on a model in training.
     """
-    if distribution.config.kind == "adaptive":
-        raise UserError("sampling.kind=adaptive depends on a model in training; use another kind for a dataset")
+    if distribution.num_active(0) is not None:
+        kind = distribution.config.kind
+        raise UserError(f"sampling.kind={kind} depends on a model in training; use another kind for a dataset")
 
     def plan(start: int, stop: int) -> BiographyPlan:
         first_step, last_step = start // batch_size, (stop - 1) // batch_size

@@ -1,7 +1,10 @@
 """The list of evaluations that a run makes between training steps. The loop knows none of them by name.
 
-To record something new, write a class with the call signature of ``Evaluation`` and add it to ``evaluations_of``.
+To record something else, write a class with the constructor of ``RoutingEvaluation`` and the call of ``Evaluation``,
+put it into ``EVALUATIONS``, and put the name of what it records into ``runs.keys``.
 """
+
+from collections.abc import Callable
 
 from moefacts.config.schema import RunConfig
 from moefacts.runs import keys
@@ -39,7 +42,7 @@ class CohortEvaluation:
 class RoutingEvaluation:
     """Measures how the routers treat the next training batch; does nothing for a dense model."""
 
-    def __init__(self, config: RunConfig, batcher: Batcher):
+    def __init__(self, config: RunConfig, batcher: Batcher, evaluators: dict[str, Evaluator]):
         self._batch_size = config.training.batch_size if config.model.moe else 0
         self._batcher = batcher
 
@@ -50,6 +53,11 @@ class RoutingEvaluation:
         batch = self._batcher.training_batch(moment.step, self._batch_size, moment.num_active)
         routings = moment.routings(own_rows(batch))
         return summarize_routings({layer: gathered(routing) for layer, routing in routings.items()})
+
+
+# What every run records besides its cohorts and its curriculum. Each entry is called with the run's configuration, its
+# batches and the evaluators of its cohorts.
+EVALUATIONS: list[Callable[[RunConfig, Batcher, dict[str, Evaluator]], Evaluation]] = [RoutingEvaluation]
 
 
 def cohort_evaluators(config: RunConfig, batcher: Batcher) -> dict[str, Evaluator]:
@@ -72,7 +80,7 @@ def evaluations_of(
         CohortEvaluation(evaluator, 1, buckets) if cohort == main else CohortEvaluation(evaluator, others)
         for cohort, evaluator in evaluators.items()
     ]
-    return [*cohorts, curriculum.measure, RoutingEvaluation(config, batcher)]
+    return [*cohorts, curriculum.measure, *(build(config, batcher, evaluators) for build in EVALUATIONS)]
 
 
 def plateau_key(config: RunConfig, measure: str) -> str:

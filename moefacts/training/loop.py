@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -111,6 +112,7 @@ class Trainer:
         """A context with the current model in evaluation mode, with patched attention if the run is patched."""
         step, predict, autocast = self.state.step, self.step.predictor(self.state.step), self.step.autocast
 
+        @cache  # several evaluations may use the same cohort
         def measure(evaluator: Evaluator) -> ValueMeasures:
             return evaluator.measure(predict, autocast())
 

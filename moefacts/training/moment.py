@@ -17,7 +17,7 @@ class Moment:
         step: the number of updates so far.
         is_last: whether training ends here.
         num_active: how many people an adaptive curriculum trains on; None for the other distributions.
-        measure: applies an evaluator to the model.
+        measure: applies an evaluator to the model, once: asked again, it returns the same.
         routings: returns the routers' decisions for a batch, by layer.
     """
 
