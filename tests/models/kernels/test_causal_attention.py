@@ -65,8 +65,8 @@ def test_other_devices_pad_what_is_packed(monkeypatch):
 def test_the_packed_gradient_is_that_of_finite_differences():
     _, _, angles, packing = case([3, 1, 4], num_heads=1, d_head=4)
     turns = kernel._turns(Angles(angles.cos_TK.double(), angles.sin_TK.double()))
-    qkv = normal(8, 12, dtype=torch.float64).requires_grad_()
-    assert torch.autograd.gradcheck(lambda qkv: kernel._PackedAttention.apply(qkv, turns, packing, 1), (qkv,))
+    given = [normal(*shape, dtype=torch.float64).requires_grad_() for shape in ((8, 3), (12, 3))]
+    assert torch.autograd.gradcheck(lambda x, w: kernel._PackedAttention.apply(x, w, turns, packing, 1), given)
 
 
 def test_only_packed_tokens_on_a_plain_cpu_take_the_fast_way():
