@@ -1,9 +1,9 @@
 """Causal softmax attention with rotary positions (Vaswani et al. 2017, eq. 1; Su et al. 2021).
 
 On a CPU, packed sequences are projected and attend bucket by bucket, so that queries, keys, values and scores stay in
-cache and little is padding. PyTorch's own CPU kernel works on padded sequences and is slow for narrow heads. Queries and keys are rotated in the copy that is made
-anyway, as complex numbers; for that, the two numbers of a pair must be neighbours, so the rows of the projection are
-taken in an order in which they are.
+cache and little is padding. PyTorch's own CPU kernel works on padded sequences and is slow for narrow heads. Queries
+and keys are rotated in the copy that is made anyway, as complex numbers; for that, the two numbers of a pair must be
+neighbours, so the rows of the projection are taken in an order in which they are.
 
 Shape legend: B sequences, T positions, N real tokens, D model width, X = H K columns of all heads, Y = 3 X those of
 queries, keys and values, H heads, K head width, P = K / 2 pairs, S parts of Y, Q positions asked about, R rows of a
