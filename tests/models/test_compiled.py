@@ -32,7 +32,8 @@ def batches(count):
 def results(model, forward, tokens, packing):
     """The hidden state, the loads of every router, and the gradients of a random projection and of the gates."""
     torch.manual_seed(0)
-    hidden, routings = forward(tokens, packing=packing)
+    output = forward(tokens, packing)
+    hidden, routings = output.hidden, output.routings
     direction = torch.randn(hidden.shape, generator=torch.Generator().manual_seed(1))
     objective = (hidden.float() * direction).sum() + sum(
         routing.gates_NE.square().sum() for routing in routings.values()
@@ -69,12 +70,12 @@ def test_in_bf16_every_kind_is_one_graph_for_all_numbers_of_tokens(kind):
         pytest.skip("this torch has no grouped_mm")
     model = build_model(config(moe_config(**KINDS[kind])), VOCAB, seed=0)
     counter = CompileCounterWithBackend("aot_eager")
-    compiled = torch.compile(model.hidden, backend=counter, fullgraph=True)
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
     numbers_of_tokens = set()
     for tokens, packing in batches(5):
         numbers_of_tokens.add(len(packing.real_N))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            expected, found = (results(model, f, tokens, packing) for f in (model.hidden, compiled))
+            expected, found = (results(model, f, tokens, packing) for f in (model, compiled))
         assert torch.allclose(found[0].float(), expected[0].float(), atol=0.05, rtol=0.05)
         assert torch.equal(found[1], expected[1])
         assert_same_gradients(found[2], expected[2], 0.05)
@@ -86,9 +87,9 @@ def test_in_bf16_every_kind_is_one_graph_for_all_numbers_of_tokens(kind):
 @pytest.mark.parametrize("kind", ["top2", "switch", "noisy keep_top_k", "capacity 0.6"])
 def test_in_fp32_a_compiled_mixture_equals_the_eager_one(kind):
     model = build_model(config(moe_config(**KINDS[kind])), VOCAB, seed=0)
-    compiled = torch.compile(model.hidden, backend="aot_eager")
+    compiled = torch.compile(model, backend="aot_eager")
     for tokens, packing in batches(3):
-        expected, found = (results(model, f, tokens, packing) for f in (model.hidden, compiled))
+        expected, found = (results(model, f, tokens, packing) for f in (model, compiled))
         assert torch.allclose(found[0], expected[0], atol=1e-5)
         assert torch.equal(found[1], expected[1])
         assert_same_gradients(found[2], expected[2], 1e-4)

@@ -4,14 +4,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from moefacts.config.presets import compose, preset_names
-from moefacts.models import attention
+from moefacts.models import architecture
+from moefacts.models import layer as layers
 from moefacts.models.architecture import ModelConfig, parameter_counts
 from moefacts.models.attention import CausalSelfAttention
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.packing import Packing
-from moefacts.models.rotary import rotary_angles, rotate
-from moefacts.models.transformer import build_model, count_parameters, token_losses
+from moefacts.models.rotary import Angles, rotary_angles, rotate
+from moefacts.models.transformer import ATTENTION, HIDDEN_STATES, build_model, count_parameters
+from moefacts.config.presets import compose, preset_names
 
 VOCAB = 50
 
@@ -44,56 +45,82 @@ def test_a_change_at_position_t_leaves_earlier_logits_alone_and_changes_later_on
     assert (before[:, 6:] != after[:, 6:]).any(dim=2).all()
 
 
-def test_logits_at_chosen_positions_equal_those_of_the_full_forward_pass(model):
-    at = torch.tensor([0, 5, 12, 32])
-    everywhere = model(tokens()).logits
-    assert torch.allclose(model(tokens(), at).logits, everywhere.flatten(0, 1)[at], atol=1e-5)
+def test_nothing_is_kept_that_was_not_asked_for(model):
+    output = model(tokens())
+    assert output.attention == {}
+    assert output.hidden_states == []
+    assert output.hidden.shape == (3, 11, 32)
+    assert output.logits.shape == (3, 11, VOCAB)
 
 
 LENGTHS = [7, 11, 1]
 
 
-@pytest.mark.parametrize(("path", "copies"), [("packed", 1), ("padded", 1), ("packed", 6), ("padded", 6)])
-def test_leaving_padding_out_changes_neither_values_nor_gradients(model, path, copies, monkeypatch):
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_attention_and_hidden_states_are_returned_when_asked_for(model, is_packed):
+    packing = Packing(LENGTHS, 11, torch.device("cpu")) if is_packed else None
+    kept, plain = model(tokens(), packing, keep={ATTENTION, HIDDEN_STATES}), model(tokens(), packing)
+    assert torch.equal(kept.hidden, plain.hidden)
+    assert list(kept.attention) == [0, 1]
+    for weight in kept.attention.values():
+        assert weight.shape == (3, model.layers[0].mixer.num_heads, 11, 11)
+        assert weight.dtype == torch.float32
+        assert torch.allclose(weight[1].sum(dim=2), torch.ones(()))
+    assert not torch.equal(*kept.attention.values())
+    assert len(kept.hidden_states) == 3
+    assert torch.equal(model.final_norm(kept.hidden_states[-1]), kept.hidden)
+    real = tokens() if packing is None else tokens().flatten()[packing.real_N]
+    assert torch.equal(kept.hidden_states[0], model.embedding(real))
+
+
+@pytest.mark.parametrize("is_packed", [False, True])
+def test_attention_and_hidden_states_are_those_of_the_asked_positions(model, is_packed):
+    packing = Packing(LENGTHS, 11, torch.device("cpu")) if is_packed else None
+    place_BQ = torch.tensor([[6, 2], [0, 10], [0, 0]])
+    at_BQ = place_BQ + 11 * torch.arange(3)[:, None]
+    everywhere, asked = (model(tokens(), packing, at, keep={ATTENTION, HIDDEN_STATES}) for at in (None, at_BQ))
+    rows = at_BQ if packing is None else packing.find(at_BQ)
+    assert torch.equal(asked.hidden, everywhere.hidden.reshape(-1, 32)[rows])
+    for some, all_of_them in zip(asked.hidden_states, everywhere.hidden_states, strict=True):
+        assert torch.equal(some, all_of_them.reshape(-1, 32)[rows])
+    for number, weight in asked.attention.items():
+        expected = everywhere.attention[number].take_along_dim(place_BQ[:, None, :, None], dim=2)
+        assert torch.allclose(weight, expected, atol=1e-6)
+
+
+def test_a_mixer_without_attention_returns_none():
+    recurrent = build_model(small_config(mixer="rg_lru"), VOCAB, seed=0)
+    assert recurrent(tokens(), keep={ATTENTION}).attention == {}
+
+
+def test_every_mixer_has_a_module_and_a_number_of_parameters():
+    assert layers.MIXERS.keys() == architecture.MIXERS.keys()
+
+
+def test_given_attention_is_what_the_model_mixes_by(model):
+    patterns = list(model(tokens(seed=1), keep={ATTENTION}).attention.values())
+    output = model(tokens(), patterns=patterns, keep={ATTENTION})
+    assert not torch.allclose(output.hidden, model(tokens()).hidden, atol=1e-3)
+    for pattern, weight in zip(patterns, output.attention.values(), strict=True):
+        assert torch.equal(pattern, weight)
+
+
+@pytest.mark.parametrize("path", ["packed", "padded"])
+def test_leaving_padding_out_changes_neither_values_nor_gradients(model, path, monkeypatch):
     monkeypatch.setattr("moefacts.models.packing.ROWS_PER_BUCKET", 2)
     if path == "padded":  # what CUDA and compiled models take
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    lengths = LENGTHS * copies
-    packing = Packing(lengths, 11, torch.device("cpu"))
-    real = torch.cat([torch.arange(length) + 11 * row for row, length in enumerate(lengths)])
+    packing = Packing(LENGTHS, 11, torch.device("cpu"))
+    real = torch.cat([torch.arange(length) + 11 * row for row, length in enumerate(LENGTHS)])
     assert torch.equal(packing.real_N, real)
-    token_BT = tokens(len(lengths))
+    token_BT = tokens()
     everywhere = model(token_BT).logits.flatten(0, 1)
-    normed_rows = []
-    model.layers[0].attention_norm.register_forward_hook(lambda _, given, __: normed_rows.append(len(given[0])))
     weight = torch.randn(len(real), VOCAB, generator=torch.Generator().manual_seed(1))
     gradients = []
-    for logits in (everywhere[real], model(token_BT, packing=packing).logits):
+    for logits in (everywhere[real], model(token_BT, packing).logits):
         assert torch.allclose(logits, everywhere[real], atol=1e-5)
         gradients.append(torch.autograd.grad((logits * weight).sum(), list(model.parameters()), retain_graph=True))
     assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-4) for one, other in zip(*gradients, strict=True))
-    at = real[[0, 6, 9, 18]]
-    assert torch.allclose(model(token_BT, at, packing).logits, everywhere[at], atol=1e-5)
-    enough = path == "packed" and copies == 6  # tokens for the first layer to look up queries, keys and values by word
-    assert normed_rows == 2 * [VOCAB if enough else len(real)]
-
-
-@pytest.mark.parametrize(
-    "chosen",
-    [[0, 6, 9, 18], [18, 3, 17, 0, 3, 8], [8, 9, 10], [0], list(range(19)), []],
-    ids=["some of each", "in any order, one twice", "of one sequence", "one", "all", "none"],
-)
-def test_attention_without_gradients_looks_only_from_chosen_tokens(model, chosen, monkeypatch):
-    monkeypatch.setattr("moefacts.models.packing.ROWS_PER_BUCKET", 2)
-    packing = Packing(LENGTHS, 11, torch.device("cpu"))
-    at = packing.real_N[torch.tensor(chosen, dtype=torch.int64)]
-    expected = model(tokens()).logits.flatten(0, 1)[at]
-    called = []
-    attend = attention.chosen_attention
-    monkeypatch.setattr(attention, "chosen_attention", lambda *given: called.append(1) or attend(*given))
-    with torch.no_grad():
-        assert torch.allclose(model(tokens(), at, packing).logits, expected, atol=1e-5)
-    assert called == [1]  # the last layer
 
 
 def test_packing_pads_and_unpads_and_finds_positions():
@@ -156,25 +183,29 @@ def test_tied_embeddings_share_and_untied_ones_do_not():
     assert not torch.equal(untied.unembedding.weight, untied.embedding.weight)
 
 
+def at(angles, position):
+    return Angles(angles.cos_TK[position], angles.sin_TK[position])
+
+
 def test_attention_equals_a_loop_over_heads_and_positions():
     torch.manual_seed(0)
     attention, x = CausalSelfAttention(16, 2, 6), torch.randn(2, 5, 16)
-    cos, sin = rotary_angles(5, 6, 10000.0, torch.device("cpu"))
+    angles = rotary_angles(5, 6, 10000.0, torch.device("cpu"))
     q, k, v = attention.qkv(x).view(2, 5, 3, 2, 6).unbind(2)
     mixed = torch.zeros(2, 5, 2, 6)
     for b in range(2):
         for h in range(2):
             for t in range(5):
-                query = rotate(q[b, t, h], cos[t], sin[t])
-                scores = torch.stack([query @ rotate(k[b, s, h], cos[s], sin[s]) for s in range(t + 1)])
+                query = rotate(q[b, t, h], at(angles, t))
+                scores = torch.stack([query @ rotate(k[b, s, h], at(angles, s)) for s in range(t + 1)])
                 mixed[b, t, h] = (scores / math.sqrt(6)).softmax(0) @ v[b, : t + 1, h]
-    assert torch.allclose(attention(x, cos, sin), attention.out(mixed.flatten(2)), atol=1e-6)
+    assert torch.allclose(attention(x, angles)[0], attention.out(mixed.flatten(2)), atol=1e-6)
 
 
 def test_rotary_scores_depend_on_distance_alone():
-    cos, sin = rotary_angles(20, 8, 10000.0, torch.device("cpu"))
+    angles = rotary_angles(20, 8, 10000.0, torch.device("cpu"))
     q, k = torch.randn(8), torch.randn(8)
-    scores = [rotate(q, cos[t], sin[t]) @ rotate(k, cos[t - 3], sin[t - 3]) for t in range(3, 20)]
+    scores = [rotate(q, at(angles, t)) @ rotate(k, at(angles, t - 3)) for t in range(3, 20)]
     assert torch.allclose(torch.stack(scores), scores[0].expand(17), atol=1e-5)
 
 
@@ -182,13 +213,7 @@ def test_gated_feed_forward_is_silu_of_gate_times_up():
     torch.manual_seed(0)
     block, x = FeedForward(8, 12, "swiglu"), torch.randn(4, 8)
     gate, up = x @ block.gate.weight.T, x @ block.up.weight.T
-    assert torch.allclose(block(x), (gate * gate.sigmoid() * up) @ block.down.weight.T, atol=1e-6)
-
-
-def test_token_losses_are_unreduced_cross_entropies():
-    logits, targets = torch.randn(3, 4, 7), torch.randint(7, (3, 4))
-    expected = -logits.log_softmax(-1).gather(2, targets[..., None]).squeeze(2)
-    assert torch.allclose(token_losses(logits, targets), expected, atol=1e-6)
+    assert torch.allclose(block(x)[0], (gate * gate.sigmoid() * up) @ block.down.weight.T, atol=1e-6)
 
 
 def test_logits_equal_those_of_the_transformers_library_on_the_same_weights():
@@ -205,13 +230,13 @@ def test_logits_equal_those_of_the_transformers_library_on_the_same_weights():
     weights["model.norm.weight"] = ours.final_norm.weight
     for i, layer in enumerate(ours.layers):
         place = f"model.layers.{i}"
-        q, k, v = layer.attention.qkv.weight.chunk(3)
+        q, k, v = layer.mixer.qkv.weight.chunk(3)
         weights |= {f"{place}.self_attn.{n}_proj.weight": w for n, w in zip("qkv", (q, k, v), strict=True)}
-        weights[f"{place}.self_attn.o_proj.weight"] = layer.attention.out.weight
+        weights[f"{place}.self_attn.o_proj.weight"] = layer.mixer.out.weight
         weights |= {
             f"{place}.mlp.{n}_proj.weight": getattr(layer.feed_forward, n).weight for n in ("gate", "up", "down")
         }
-        weights[f"{place}.input_layernorm.weight"] = layer.attention_norm.weight
+        weights[f"{place}.input_layernorm.weight"] = layer.mixer_norm.weight
         weights[f"{place}.post_attention_layernorm.weight"] = layer.feed_forward_norm.weight
     theirs.load_state_dict(weights)
     assert torch.allclose(ours(tokens()).logits, theirs(tokens()).logits, atol=1e-5)

@@ -1,9 +1,9 @@
 """Causal softmax attention with rotary positions (Vaswani et al. 2017, eq. 1; Su et al. 2021).
 
-On a CPU, packed sequences attend bucket by bucket, so that scores stay in cache and little is padding. PyTorch's own
-CPU kernel works on padded sequences and is slow for narrow heads. Queries and keys are rotated in the copy that is made
-anyway, as complex numbers; for that, the two numbers of a pair must be neighbours, so the rows of the projection are
-taken in an order in which they are.
+On a CPU, packed sequences are projected and attend bucket by bucket, so that queries, keys, values and scores stay in
+cache and little is padding. PyTorch's own CPU kernel works on padded sequences and is slow for narrow heads. Queries
+and keys are rotated in the copy that is made anyway, as complex numbers; for that, the two numbers of a pair must be
+neighbours, so the rows of the projection are taken in an order in which they are.
 
 Shape legend: B sequences, T positions, N real tokens, D model width, X = H K columns of all heads, Y = 3 X those of
 queries, keys and values, H heads, K head width, P = K / 2 pairs, S parts of Y, Q positions asked about, R rows of a
@@ -40,8 +40,7 @@ def causal_attention(
     """
     if packing is not None and is_plain_cpu(x):
         order_Y = _pairs_together(num_heads, len(qkv_YD) // (3 * num_heads))
-        qkv_NY = F.linear(x, qkv_YD.index_select(0, order_Y))
-        return _PackedAttention.apply(qkv_NY, _turns(angles), packing, num_heads)
+        return _PackedAttention.apply(x, qkv_YD.index_select(0, order_Y), _turns(angles), packing, num_heads)
     q_BHTK, k_BHTK, v_BHTK = _queries_keys_values(x, qkv_YD, angles, num_heads, packing)
     return _joined(F.scaled_dot_product_attention(q_BHTK, k_BHTK, v_BHTK, is_causal=True), packing)
 
@@ -122,30 +121,29 @@ def _turn_in_place(x_GTK: Tensor, turn_TP: Tensor) -> None:
 
 class _PackedAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, qkv_NY: Tensor, turn_TP: Tensor, packing: Packing, num_heads: int) -> Tensor:
-        out_NX = qkv_NY.new_empty(len(qkv_NY), qkv_NY.shape[1] // 3)
+    def forward(ctx, x_ND: Tensor, qkv_YD: Tensor, turn_TP: Tensor, packing: Packing, num_heads: int) -> Tensor:
+        out_NX = x_ND.new_empty(len(x_ND), len(qkv_YD) // 3)
         saved = []
         for bucket in packing.buckets:
-            qkv_3GTK = _split_heads(
-                qkv_NY[bucket.start : bucket.stop].index_select(0, bucket.token_C), bucket.num_rows, 3, num_heads
-            )
+            x_CD = x_ND[bucket.start : bucket.stop].index_select(0, bucket.token_C)
+            qkv_3GTK = _split_heads(torch.mm(x_CD, qkv_YD.T), bucket.num_rows, 3, num_heads)
             _turn_in_place(qkv_3GTK[:2], turn_TP)
             q_GTK, k_GTK, v_GTK = qkv_3GTK
-            mask_TT = qkv_NY.new_full((bucket.width, bucket.width), -math.inf).triu_(1)
+            mask_TT = x_ND.new_full((bucket.width, bucket.width), -math.inf).triu_(1)
             score_GTT = torch.baddbmm(mask_TT, q_GTK, k_GTK.transpose(1, 2), alpha=q_GTK.shape[-1] ** -0.5)
             weight_GTT = score_GTT.softmax(dim=-1)
             mixed_CX = _join_heads(torch.bmm(weight_GTT, v_GTK)[None], num_heads)
             torch.index_select(mixed_CX, 0, bucket.cell_N, out=out_NX[bucket.start : bucket.stop])
             saved += [qkv_3GTK, weight_GTT]
-        ctx.save_for_backward(turn_TP.conj(), *saved)
+        ctx.save_for_backward(x_ND, qkv_YD, turn_TP.conj(), *saved)
         ctx.packing, ctx.num_heads = packing, num_heads
         return out_NX
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_NX: Tensor):
-        turn_back_TP, *saved = ctx.saved_tensors
-        grad_qkv_NY = grad_NX.new_empty(len(grad_NX), 3 * grad_NX.shape[1])
+        x_ND, qkv_YD, turn_back_TP, *saved = ctx.saved_tensors
+        grad_x_ND, grad_qkv_YD = torch.empty_like(x_ND), torch.zeros_like(qkv_YD)
         for number, bucket in enumerate(ctx.packing.buckets):
             qkv_3GTK, weight_GTT = saved[2 * number : 2 * number + 2]
             q_GTK, k_GTK, v_GTK = qkv_3GTK
@@ -160,9 +158,11 @@ class _PackedAttention(torch.autograd.Function):
             torch.bmm(grad_score_GTT.transpose(1, 2), q_GTK, out=grads_3GTK[1])
             grads_3GTK[:2].mul_(q_GTK.shape[-1] ** -0.5)
             _turn_in_place(grads_3GTK[:2], turn_back_TP)  # a rotation's transpose turns back
-            grads_CY = _join_heads(grads_3GTK, ctx.num_heads)
-            torch.index_select(grads_CY, 0, bucket.cell_N, out=grad_qkv_NY[bucket.start : bucket.stop])
-        return grad_qkv_NY, None, None, None
+            grads_CY = _join_heads(grads_3GTK, ctx.num_heads)  # zero where there is padding: nobody looks at it
+            grad_qkv_YD.addmm_(grads_CY.T, x_ND[bucket.start : bucket.stop].index_select(0, bucket.token_C))
+            grad_x_CD = torch.mm(grads_CY, qkv_YD)
+            torch.index_select(grad_x_CD, 0, bucket.cell_N, out=grad_x_ND[bucket.start : bucket.stop])
+        return grad_x_ND, grad_qkv_YD, None, None, None
 
 
 def _split_heads(x_CY: Tensor, num_rows: int, parts: int, num_heads: int) -> Tensor:
