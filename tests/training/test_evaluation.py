@@ -61,14 +61,14 @@ def test_an_oracle_is_perfect(batcher):
     def oracle(token_BT, packing, at):
         return with_logits(100.0 * torch.nn.functional.one_hot(queue.pop(0), vocab))
 
-    record = summarize(evaluator.measure(oracle), "eval/seen")
+    record = summarize(evaluator.measure(oracle), "seen")
     assert record["eval/seen/attribute_accuracy"] == 1
     assert record["eval/seen/attribute_loss"] == pytest.approx(0, abs=1e-6)
 
 
 def test_summaries_have_every_measure_overall_and_by_attribute(batcher, model):
     measures = Evaluator(batcher, "seen", 32, 16).measure(model)
-    record = summarize(measures, "eval/seen")
+    record = summarize(measures, "seen")
     for name in ("attribute_loss", "attribute_accuracy", "max_probability", "entropy"):
         by_attribute = [record[f"eval/seen/{name}/{attribute}"] for attribute in ATTRIBUTES]
         assert record[f"eval/seen/{name}"] == pytest.approx(np.mean(by_attribute))
@@ -81,7 +81,7 @@ def test_bucket_means_equal_a_recomputation_from_each_individual(batcher, model)
     evaluator = Evaluator(batcher, "seen", 40, 16)
     measures = evaluator.measure(model)
     buckets = {"head": range(5), "middle": range(5, 30), "tail": range(30, 48), "nobody": range(48, 48)}
-    record = summarize_buckets(measures, evaluator.plan.individual_B, buckets, "eval/seen")
+    record = summarize_buckets(measures, evaluator.plan.individual_B, buckets, "seen")
     assert record.keys() == {
         f"eval/seen/bucket/{bucket}/{name}"
         for bucket in ("head", "middle", "tail")

@@ -79,6 +79,7 @@ def choose_architecture(model: Transformer) -> str:
             config.activation != "swiglu"
         ),
         "experts that choose tokens are not causal, and no target has them": moe.kind == "expert_choice",
+        f"none is known to route as model.moe.kind={moe.kind} does": moe.kind not in _ROUTED_ALIKE,
         "no target drops tokens over a capacity; train with model.moe.capacity_factor=null": (
             moe.capacity_factor is not None
         ),
@@ -91,6 +92,10 @@ def choose_architecture(model: Transformer) -> str:
     sums_to_one = moe.kind == "keep_top_k" or (moe.kind == "top_k" and moe.renormalize)
     every_layer = len(moe.layer_numbers(config.num_layers)) == config.num_layers
     return "MixtralForCausalLM" if sums_to_one and every_layer and not moe.num_shared else "Qwen2MoeForCausalLM"
+
+
+# The kinds whose routing a target reproduces. A kind that is added is refused until somebody has compared the logits.
+_ROUTED_ALIKE = ("soft", "top_k", "switch", "keep_top_k")
 
 
 def _mixtures(model: Transformer) -> list[MixtureOfExperts]:
