@@ -25,7 +25,7 @@ class SizePoint:
         errors: standard errors of the ends, from the noise of their evaluations.
         lengths: plateau lengths, in steps.
         batch_size: biographies per step.
-        told: whether the plateau's end is determined in every run.
+        is_determined: whether the plateau's end is determined in every run.
         inside: whether the law is fitted to this size.
         why: why the law is not fitted to it; empty when it is.
         bits_per_parameter: information in the values of all people, per parameter of the model.
@@ -36,7 +36,7 @@ class SizePoint:
     errors: tuple[float, ...]
     lengths: tuple[float, ...]
     batch_size: int
-    told: bool
+    is_determined: bool
     inside: bool
     why: str
     bits_per_parameter: float

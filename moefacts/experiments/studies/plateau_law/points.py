@@ -28,9 +28,9 @@ class Evidence:
         return [point for point in self.points if point.inside]
 
     @property
-    def told(self) -> list[SizePoint]:
+    def determined(self) -> list[SizePoint]:
         """The sizes at which the plateau has a length in every seed."""
-        return [point for point in self.points if point.told and min(point.lengths) > 0]
+        return [point for point in self.points if point.is_determined and min(point.lengths) > 0]
 
     @cached_property
     def law(self) -> PowerLaw | None:
@@ -40,7 +40,7 @@ class Evidence:
     @cached_property
     def length_law(self) -> PowerLaw | None:
         """The law of the steps from the plateau's start to its end. No claim is about it."""
-        return _fit([Point(point.size, point.lengths, point.errors) for point in self.told])
+        return _fit([Point(point.size, point.lengths, point.errors) for point in self.determined])
 
 
 def _fit(points: Sequence[Point]) -> PowerLaw | None:
@@ -53,17 +53,16 @@ def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
     A size is inside the law if, in every seed, the plateau's end is determined and the plateau lasts for at least
     ``PLATEAU_SHARE`` of the steps up to its end.
     """
-    told = [run for run in runs if run.measures["plateau_end_status"] == REACHED]
-    ends = [run.measures["plateau_end_interpolated"] for run in told]
-    errors = [(run.measures["plateau_end_high"] - run.measures["plateau_end_low"]) / (2 * 1.96) for run in told]
-    lengths = [end - _plateau_start(run) for run, end in zip(told, ends, strict=True)]
+    reached = [run for run in runs if run.measures["plateau_end_status"] == REACHED]
+    ends = [run.measures["plateau_end_interpolated"] for run in reached]
+    errors = [(run.measures["plateau_end_high"] - run.measures["plateau_end_low"]) / (2 * 1.96) for run in reached]
+    lengths = [end - _plateau_start(run) for run, end in zip(reached, ends, strict=True)]
     statuses = sorted({run.measures["plateau_end_status"] for run in runs} - {REACHED})
     why = ""
     if statuses:
+        count = f"{len(runs) - len(reached)} of {len(runs)} runs"
         reasons = sorted({r.measures["plateau_end_reason"] for r in runs} - {"", None})
-        why = (
-            f"plateau end: {', '.join(statuses)} in {len(runs) - len(told)} of {len(runs)} runs ({'; '.join(reasons)})"
-        )
+        why = f"plateau end: {', '.join(statuses)} in {count} ({'; '.join(reasons)})"
     elif (share := min(length / end for length, end in zip(lengths, ends, strict=True))) < PLATEAU_SHARE:
         why = f"plateau melts into the first phase: {share:.0%} of the steps in one seed"
     batch_size = runs[0].record.batch_size

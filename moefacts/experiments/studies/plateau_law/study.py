@@ -55,7 +55,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     if length_law is not None:
         figures["plateau_length"] = (
             "Steps between the plateau's start (loss within 10% of the baseline) and its end. No claim is about them.",
-            partial(lengths_figure, evidence.told, length_law),
+            partial(lengths_figure, evidence.determined, length_law),
         )
     tables = [_table(evidence, best), *([_rates_table(losses)] if losses else [])]
     values = _values(evidence) | ({"best_learning_rate": best, "final_training_loss": losses} if best else {})
