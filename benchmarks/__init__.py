@@ -1,1 +1,1 @@
-"""Speed, as ratios measured side by side in one process."""
+"""Benchmarks of speed, as ratios measured side by side in one process."""

@@ -1,6 +1,6 @@
-"""``python -m benchmarks [NAME] [--json FILE] [--rounds N] [override …]``: prints ratios, and writes them as JSON.
+"""``python -m benchmarks [NAME] [--json FILE] [--rounds N] [override …]`` prints ratios and writes them as JSON.
 
-Without a name everything runs that this machine can run. Overrides are those of ``moefacts train``.
+Without a name, every benchmark that this machine can run is run. Overrides are those of ``moefacts train``.
 """
 
 import argparse
@@ -21,7 +21,7 @@ NAMES = ("floor", "parts", "transformers", "data", "generate", "memory", "moe", 
 
 
 def measure(name: str, setting: Setting) -> Result:
-    """Run one benchmark and print what it found; the result says how and on what it was measured.
+    """Run one benchmark, print its table, and return its result, which records how and where it was measured.
 
     Raises:
         UserError: this machine cannot run it.
@@ -36,7 +36,7 @@ def measure(name: str, setting: Setting) -> Result:
 
 
 def rows_of(name: str, result: Result) -> list[Row]:
-    """The lines of the table that a result gives."""
+    """The table rows of a result."""
     return importlib.import_module(f"benchmarks.{name}").rows(result)
 
 
@@ -51,7 +51,7 @@ def _device() -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse, measure, write; the exit code."""
+    """Parse the command line, measure, write the results, and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("name", nargs="?", help=f"one of {', '.join(NAMES)}")
     parser.add_argument("overrides", nargs="*", metavar="override", help="such as model.d_model=128 or device=cuda")
@@ -82,7 +82,7 @@ def _measure_all(setting: Setting, path: Path | None) -> dict[str, Any]:
             results[name] = measure(name, setting)
         except UserError as error:
             print(f"\n{name}: left out: {error}")
-        _write(path, results)  # what is measured is kept, whatever comes next
+        _write(path, results)  # keep these results even if a later benchmark fails
     return results
 
 

@@ -1,13 +1,14 @@
-"""What the study's whole grid costs on one H100: computed from sizes, not measured.
+"""The cost of the study's whole grid on one H100, computed from sizes and not measured.
 
     python -m benchmarks.cost [--sample 20]
 
-Prints tokens per biography (counted in batches of scale=paper), FLOPs per token of each model, and hours per figure.
+This prints tokens per biography (counted in batches of scale=paper), FLOPs per token of each model, and hours per
+figure.
 
-FLOPs per token, forward: 2 (P - V D) + 2 L H K T in the layers and 2 V D in the head. P are the active parameters, of
-which V D are the (tied) embedding; L layers, H heads of width K; T is the mean length: a causal token attends to T / 2
-others, in two products. Backward costs twice the forward. Evaluation is a forward pass with the head on value tokens
-only. Padding is not counted: it lowers the utilisation.
+A forward pass takes 2 (P - V D) + 2 L H K T FLOPs per token in the layers and 2 V D in the head. P are the active
+parameters, of which V D are the (tied) embedding. There are L layers with H heads of width K. T is the mean length: a
+causal token attends to T / 2 others, in two products. The backward pass costs twice the forward pass. Evaluation is a
+forward pass with the head on value tokens only. Padding is not counted; it lowers the utilisation.
 """
 
 import argparse
@@ -25,12 +26,12 @@ from moefacts.synthetic_data.tokenizer import build_tokenizer
 PEAK = 989e12  # FLOP/s of an H100 SXM in bf16 without sparsity, by its data sheet
 UTILISATIONS = (0.2, 0.4)
 COHORTS = 2  # seen and unseen people are evaluated
-PRETRAINED, FINE_TUNED = 16_000, 4_000  # steps; for how long the study fine-tunes it does not say: 4,000 is assumed
+PRETRAINED, FINE_TUNED = 16_000, 4_000  # steps; the study does not say how long it fine-tunes: 4,000 is assumed
 
 
 @dataclass(frozen=True)
 class Row:
-    """Runs of one figure that cost the same; ``forwards`` counts forward passes a step (2 where a twin is patched)."""
+    """Runs of one figure with equal cost; ``forwards`` is the number of forward passes per step (2 if patched)."""
 
     figure: str
     what: str
@@ -43,7 +44,7 @@ class Row:
 
 MIXTURES = ("moe_44m", "moe_44m_switch", "moe_44m_total", "moe_44m_switch_total")
 SIZES = (4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 256_000)
-# Where study and figures leave the number of runs open, the assumption stands in ``what``.
+# Where the study and its figures leave the number of runs open, ``what`` gives the assumption.
 GRID = [
     *(Row("2", "seven sizes × 5 seeds", 5, people) for people in SIZES),
     Row("2", "learning rates {1, 2, 8, 16}e-4 at N = 64k, 1 seed", 4),
@@ -84,7 +85,7 @@ class Lengths:
 
 
 def count_tokens(config: RunConfig, num_batches: int) -> Lengths:
-    """Assemble training batches on the CPU and count."""
+    """Assemble training batches on the CPU and count their tokens."""
     population = build_population(config.population, config.seed)
     tokenizer = build_tokenizer(config.tokenizer, population.pools, population.templates)
     batcher = Batcher(population, tokenizer, torch.device("cpu"))
@@ -99,7 +100,7 @@ def count_tokens(config: RunConfig, num_batches: int) -> Lengths:
 
 
 def forward_flops(model: str, lengths: Lengths) -> tuple[float, float]:
-    """FLOPs of a token in the layers, and in the head."""
+    """FLOPs per token of a forward pass, in the layers and in the head."""
     config = compose(["scale=paper", f"model={model}"]).model
     counts = parameter_counts(config, lengths.vocabulary)
     attention = 2 * config.num_layers * config.num_heads * config.d_head * lengths.targets
@@ -108,14 +109,14 @@ def forward_flops(model: str, lengths: Lengths) -> tuple[float, float]:
 
 
 def num_evaluations(row: Row, config: RunConfig) -> float:
-    """Every ``interval`` until the plateau ends, where the published law says, and then more rarely."""
+    """The number of evaluations: every ``interval`` until the published law's plateau end, then more rarely."""
     plateau_end = min(0.43 * row.people**0.81, row.steps)
     evaluation = config.evaluation
     return plateau_end / evaluation.interval + (row.steps - plateau_end) / evaluation.interval_after_plateau
 
 
 def flops_of(row: Row, lengths: Lengths, config: RunConfig) -> tuple[float, float]:
-    """FLOPs of all runs of ``row``: training, evaluation."""
+    """FLOPs of all runs of ``row``, for training and for evaluation."""
     layers, head = forward_flops(row.model, lengths)
     biographies = row.steps * config.training.batch_size
     training = (2 + row.forwards) * (layers + head) * lengths.targets * biographies
@@ -124,7 +125,7 @@ def flops_of(row: Row, lengths: Lengths, config: RunConfig) -> tuple[float, floa
 
 
 def main() -> None:
-    """Count, compute, print Markdown."""
+    """Count tokens, compute FLOPs and hours, and print them as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, default=20, help="batches in which tokens are counted")
     options = parser.parse_args()
@@ -133,8 +134,8 @@ def main() -> None:
     run_biographies = config.training.steps * config.training.batch_size
     print(
         f"A biography has {lengths.targets:.1f} target tokens ({lengths.positions:.1f} with padding), "
-        f"{lengths.values:.1f} of them in attribute values;\na run of {config.training.steps:,} steps sees "
-        f"{run_biographies:,} biographies, {run_biographies * lengths.targets / 1e6:,.0f}M tokens.\n"
+        f"{lengths.values:.1f} of them in attribute values.\nA run of {config.training.steps:,} steps sees "
+        f"{run_biographies:,} biographies, or {run_biographies * lengths.targets / 1e6:,.0f}M tokens.\n"
     )
     print("| model | MFLOPs per token, forward: layers | head | training |\n|---|---|---|---|")
     for model in dict.fromkeys(row.model for row in GRID):

@@ -1,4 +1,4 @@
-"""What training spends on other things than the step: assembling batches, and in a plateau-law run evaluating."""
+"""The time that training spends outside its steps: on assembling batches and, in a plateau-law run, on evaluation."""
 
 import tempfile
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _LAW_RUN = next(run for run in plateau_law.STUDY.grids["laptop"] if run.labels["
 
 
 def run(setting: Setting) -> Result:
-    """The share of assembly beside the step, and of evaluation in one run that stops where its plateau ends."""
+    """Measure batch assembly relative to a step, and evaluation's share of a run that stops after its plateau."""
     case = TrainingCase(setting.config())
     numbers, batcher, size = count(), case.materials.batcher, case.config.training.batch_size
     candidates = {"assembly": lambda: batcher.training_batch(next(numbers), size), "step": case.stepper()}
@@ -32,7 +32,7 @@ def run(setting: Setting) -> Result:
 
 
 def evaluation_share(setting: Setting) -> Result:
-    """Where the time of a run of the study ``plateau-law`` goes, one of its middle size."""
+    """Measure where the time goes in a run of the study ``plateau-law`` of middle size."""
     seconds = {"_evaluate": 0.0, "train": 0.0}
 
     def timed(name: str) -> Callable[..., Any]:
@@ -59,7 +59,7 @@ def evaluation_share(setting: Setting) -> Result:
 
 
 def rows(result: Result) -> list[Row]:
-    """What the table says."""
+    """The table rows of a result."""
     assembly, evaluation = result["assembly_share"], result["evaluation_share"]
     milliseconds = f"{result['assembly']['median_ms']:.2f} ms"
     return [

@@ -1,15 +1,17 @@
 """The training step against its floor: the matrix products that it cannot avoid, timed alone in the same process.
 
-The floor is, per layer: the projections to queries, keys and values and the one out of attention; the two (gated:
-three) projections of the feed-forward block or, in a mixture, the router and every expert's projections on as many
-rows as were really routed to it; each as three products, forward, input gradient and weight gradient, with a row for
-every token that is not padding. Attention is two products forward and four backward for every head, on the
-length of the longest of the few sequences that attend side by side, as full squares: at these lengths a product cannot
-leave out the half that the causal mask hides. Last the vocabulary head, three products. No input gradient is left out,
-because the embedding needs the first layer's. Results are written into memory that exists. ``ratio`` takes every
-product whole; ``ratio_in_parts`` is against the lowest floor we know, where scores and logits, which nothing later
-needs, are made a part at a time so that they stay in the processor's cache.
-Nothing else is counted: no softmax, norm, activation, rotation, loss, gradient norm, optimizer, or data.
+The floor of a layer consists of projections and attention. The projections are those to queries, keys and values, the
+one out of attention, and the two (gated: three) of the feed-forward block. In a mixture, the router and every expert's
+projections replace the latter, on as many rows as were really routed to the expert. Each projection counts as three
+products (forward, input gradient, weight gradient) with one row per token that is not padding. Attention counts as two
+products forward and four backward per head. Their length is that of the longest of the few sequences that attend side
+by side. They are full squares, because at these lengths a product cannot leave out the half that the causal mask hides.
+Finally, the vocabulary head counts as three products. No input gradient is left out, because the embedding needs that
+of the first layer. Results are written into existing memory.
+
+``ratio`` makes every product as a whole. ``ratio_in_parts`` is against the lowest floor we know: scores and logits,
+which nothing later needs, are made one part at a time so that they stay in the processor's cache. Nothing else is
+counted: no softmax, norm, activation, rotation, loss, gradient norm, optimizer or data.
 """
 
 from collections.abc import Callable
@@ -26,11 +28,11 @@ from moefacts.training.pack import pack
 
 GOALS = {"dense": 1.35, "moe": 1.5}
 _PRESETS = {"dense": "dense_laptop", "moe": "moe_laptop"}
-_NUMBERS_IN_CACHE = 1 << 17  # scores, or logits, of a part
+_NUMBERS_IN_CACHE = 1 << 17  # the number of scores or logits in one part
 
 
 class Products:
-    """Matrix products of given shapes, ready to run; ``flops`` is two for every multiplication."""
+    """Matrix products of given shapes, ready to run; ``flops`` counts two for every multiplication."""
 
     def __init__(self, device: torch.device, dtype: torch.dtype, in_parts: bool):
         self._new: dict[str, Any] = {"device": device, "dtype": dtype}
@@ -42,7 +44,7 @@ class Products:
         return max(1, min(count, _NUMBERS_IN_CACHE // numbers_each)) if self._in_parts else count
 
     def linear(self, rows: int, d_in: int, d_out: int) -> None:
-        """Forward, input gradient and weight gradient of a projection."""
+        """Add the forward product, input gradient and weight gradient of a projection."""
         if rows == 0:
             return
         x, gradient = torch.randn(rows, d_in, **self._new), torch.randn(rows, d_out, **self._new)
@@ -58,7 +60,7 @@ class Products:
         self.flops += 6 * rows * d_in * d_out
 
     def head(self, rows: int, d_model: int, vocab_size: int) -> None:
-        """The same of the vocabulary head; its logits are needed once, so a few rows at a time suffice."""
+        """Add those of the vocabulary head, whose logits are needed only once, so a few rows at a time suffice."""
         group = self._part_of(rows, vocab_size)
         x, weight = torch.randn(rows, d_model, **self._new), torch.randn(vocab_size, d_model, **self._new)
         logits = torch.empty(group, vocab_size, **self._new)
@@ -75,7 +77,7 @@ class Products:
         self.flops += 6 * rows * d_model * vocab_size
 
     def attention(self, heads: int, length: int, d_head: int) -> None:
-        """Scores and mixtures of ``heads`` heads (batch included), and the gradients of queries, keys and values."""
+        """Add scores and mixtures of ``heads`` heads (batch included), and gradients of queries, keys and values."""
         group = self._part_of(heads, length**2)
         q, k, v, gradient = (torch.randn(heads, length, d_head, **self._new) for _ in range(4))
         results = [torch.empty(heads, length, d_head, **self._new) for _ in range(4)]
@@ -98,7 +100,7 @@ class Products:
 
     @torch.no_grad()
     def __call__(self) -> None:
-        """All of them once."""
+        """Compute all products once."""
         for run in self._run:
             run()
 
@@ -135,7 +137,7 @@ def unavoidable_products(case: TrainingCase, in_parts: bool) -> Products:
 
 @torch.no_grad()
 def rows_of_experts(case: TrainingCase) -> dict[int, list[int]]:
-    """How many tokens of the first batch each expert gets, by layer; empty for a dense model."""
+    """The number of tokens of the first batch that each expert receives, by layer; empty for a dense model."""
     if case.config.model.moe is None:
         return {}
     batch = case.batches[0]
@@ -149,7 +151,7 @@ def rows_of_experts(case: TrainingCase) -> dict[int, list[int]]:
 
 
 def run(setting: Setting) -> Result:
-    """Steps and floors of the dense model and of the mixture, in turns."""
+    """Measure steps and floors of the dense model and of the mixture in turns."""
     candidates: dict[str, Callable[[], object]] = {}
     gflop = {}
     for name, preset in _PRESETS.items():
@@ -171,7 +173,7 @@ def run(setting: Setting) -> Result:
 
 
 def rows(result: Result) -> list[Row]:
-    """What the table says."""
+    """The table rows of a result."""
     table = []
     for name, goal in GOALS.items():
         measured = result[name]

@@ -1,4 +1,4 @@
-"""Biographies a second written to Parquet on one core, by what ``moefacts generate`` runs, population included."""
+"""Biographies per second that ``moefacts generate`` writes to Parquet on one core, including the population."""
 
 import tempfile
 import time
@@ -13,7 +13,7 @@ GOAL = 200_000
 
 
 def run(setting: Setting) -> Result:
-    """Write one dataset of paper scale."""
+    """Measure writing one dataset of paper scale."""
     config = setting.config("scale=paper", "dataset.train=500000", "dataset.validation=1000", "dataset.unseen=1000")
     num_rows = config.dataset.train + config.dataset.validation + config.dataset.unseen
     threads = pa.cpu_count()
@@ -35,7 +35,7 @@ def run(setting: Setting) -> Result:
 
 
 def rows(result: Result) -> list[Row]:
-    """What the table says."""
+    """The table rows of a result."""
     speed = result["biographies_per_cpu_second"]
     what = f"biographies/s of one core ({result['biographies']:,} rows; wall {result['biographies_per_second']:,.0f}/s)"
     return [Row(what, f"{speed:,.0f}", f"≥ {GOAL:,}", speed >= GOAL)]

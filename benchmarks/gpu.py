@@ -1,13 +1,14 @@
 """Training at paper scale on one CUDA device, in one command of under 8 minutes: ``python -m benchmarks gpu``.
 
-Needs CUDA and torch, and of other wheels: numpy, safetensors, omegaconf, hydra-core, pyarrow, filelock, rich,
-sentencepiece, protobuf, mistral-common (``pip install --no-deps`` for the last is enough). Neither datasets nor wandb.
+It needs CUDA, torch, numpy, safetensors, omegaconf, hydra-core, pyarrow, filelock, rich, sentencepiece, protobuf and
+mistral-common (``pip install --no-deps`` is enough for the last), but neither datasets nor wandb.
 
-Measured: the bf16 peak of one large matrix product; for the dense and the mixture 44M model, eager and compiled, the
-step with batch assembly included, tokens/s, memory at the peak, and the utilisation of that peak: 6 FLOPs for every
-active weight that multiplies and every token that is not padding, and 12·length·width a token and layer for attention
-(PaLM, appendix B, without the causal half). The minutes of the whole law are those of its seven sizes until the
-published plateau ends, with an evaluation of both cohorts every 25 steps. bf16 experts are held against fp32 ones.
+It measures the bf16 peak of one large matrix product. For the dense and the mixture 44M model, eager and compiled, it
+measures the step including batch assembly, tokens/s, peak memory, and the utilisation of the bf16 peak. Utilisation
+counts 6 FLOPs for every active weight that multiplies and every token that is not padding, and 12·length·width FLOPs
+per token and layer for attention (PaLM, appendix B, without the causal half). The minutes of the whole law cover its
+seven sizes until the published plateau ends, with an evaluation of both cohorts every 25 steps. bf16 experts are
+compared with fp32 ones.
 """
 
 import time
@@ -33,7 +34,7 @@ STEPS_A_ROUND = 10
 
 
 def matrix_peak(device: torch.device, size: int, rounds: int) -> float:
-    """FLOP/s of the best of several square bf16 products."""
+    """The FLOP/s of the best of several square bf16 products."""
     left, right = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
     best = float("inf")
     for _ in range(rounds + 3):
@@ -45,7 +46,7 @@ def matrix_peak(device: torch.device, size: int, rounds: int) -> float:
 
 
 def flops_per_token(config: RunConfig, vocab_size: int, length: int) -> float:
-    """Floating point operations of training on one token, by the rule in the module's docstring."""
+    """The floating point operations of training on one token, by the rule in the module's docstring."""
     model, counts = config.model, parameter_counts(config.model, vocab_size)
     norms = (2 * model.num_layers + 1) * model.d_model
     multiplying = counts.active - counts.embedding - norms + vocab_size * model.d_model
@@ -53,7 +54,7 @@ def flops_per_token(config: RunConfig, vocab_size: int, length: int) -> float:
 
 
 def measure_training(config: RunConfig, materials: Materials, rounds: int, peak: float) -> Result:
-    """Speed and memory of the step as the loop takes it: batches are assembled on the way."""
+    """Measure speed and memory of training steps as in the loop, where batches are assembled on the way."""
     device, batcher, size = materials.device, materials.batcher, config.training.batch_size
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -99,7 +100,7 @@ def measure_training(config: RunConfig, materials: Materials, rounds: int, peak:
 
 
 def evaluation_seconds(config: RunConfig, materials: Materials, step: TrainingStep) -> float:
-    """One evaluation of every cohort, after a first one that nobody times."""
+    """The seconds of one evaluation of every cohort, after a first one that is not timed."""
     evaluators = cohort_evaluators(config, materials.batcher).values()
     materials.model.eval()
     seconds = 0.0
@@ -114,7 +115,7 @@ def evaluation_seconds(config: RunConfig, materials: Materials, step: TrainingSt
 
 @torch.no_grad()
 def experts_error(config: RunConfig, device: torch.device) -> float:
-    """Largest difference of a bf16 mixture layer from the same in fp32, over the largest output."""
+    """The largest difference of a bf16 mixture layer from the same layer in fp32, over the largest output."""
     assert config.model.moe is not None
     torch.manual_seed(config.seed)
     layer = MixtureOfExperts(config.model.d_model, config.model.activation, config.model.moe).to(device)
@@ -133,7 +134,7 @@ def experts_error(config: RunConfig, device: torch.device) -> float:
 
 
 def run(setting: Setting, matrix_size: int = 8192, compile_too: bool = True) -> Result:
-    """Everything; needs CUDA unless ``device=cpu`` is among the overrides.
+    """Measure everything. This needs CUDA unless ``device=cpu`` is among the overrides.
 
     Raises:
         UserError: there is no CUDA device.
@@ -160,7 +161,7 @@ def run(setting: Setting, matrix_size: int = 8192, compile_too: bool = True) -> 
 
 
 def rows(result: Result) -> list[Row]:
-    """What the table says."""
+    """The table rows of a result."""
     table = [Row("bf16 matrix peak, TFLOP/s", f"{result['matrix_peak_tflops']:.0f}")]
     for name, goal in UTILISATION_GOALS.items():
         measured = result[name]

@@ -1,9 +1,10 @@
-"""Peak memory and time of a step, in fresh processes, as one quantity grows and the others stay.
+"""Peak memory and time of a step, in fresh processes, as one quantity grows and the others stay fixed.
 
 Memory is what the first steps add to a process that holds the data, the model and the libraries: activations,
-gradients and the optimizer's state; on CUDA what was allocated at the peak. Longer sequences are several biographies in
-one row with as many tokens in all. People are from 1,000 to a million, and must cost the step nothing. Experts must
-take no more memory than their gradients and moments, three times the bytes of their weights.
+gradients and the optimizer's state. On CUDA it is the peak of allocated memory. Longer sequences put several
+biographies in one row, with the same number of tokens in all. Populations grow from 1,000 to a million people, which
+must not cost the step anything. Experts may take no more memory than their gradients and moments, which is three times
+the bytes of their weights.
 """
 
 from statistics import median
@@ -13,7 +14,7 @@ from benchmarks.worker import Worker
 
 _NAMES = [f"population.pools.{pool}=200" for pool in ("first_names", "middle_names", "last_names")]
 POPULATION_GOAL = EXPERTS_GOAL = 1.1
-_STATE = 3  # gradient and AdamW's two moments of every weight, as large as the weight
+_STATE = 3  # the gradient and AdamW's two moments of every weight, each as large as the weight
 SERIES: dict[str, dict[str, tuple[list[str], int]]] = {
     "batch": {str(size): ([f"training.batch_size={size}"], 1) for size in (64, 128, 256)},
     "length": {f"x{times}": ([], times) for times in (1, 2, 4)},
@@ -29,7 +30,7 @@ SERIES: dict[str, dict[str, tuple[list[str], int]]] = {
 
 
 def run(setting: Setting, series: dict[str, dict[str, tuple[list[str], int]]] = SERIES) -> Result:
-    """Two processes a point: one for its memory, one for its time."""
+    """Measure every point with two processes, one for its memory and one for its time."""
     result: Result = {}
     for name, points in series.items():
         result[name] = {}
@@ -47,7 +48,7 @@ def run(setting: Setting, series: dict[str, dict[str, tuple[list[str], int]]] = 
 
 
 def rows(result: Result) -> list[Row]:
-    """What the table says: every series over its first point."""
+    """The table rows of a result: every series over its first point."""
     table = []
     for name, points in result.items():
         if name not in SERIES:

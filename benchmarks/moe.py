@@ -1,7 +1,7 @@
-"""The mixture-of-experts layer on one CPU thread: against the dense model, against transformers, dispatch by dispatch.
+"""The mixture of experts on one CPU thread, against the dense model, ``transformers`` and other ways to dispatch.
 
-Steps are the training step on the same batches at laptop scale. The transformers layer is its Mixtral block (8 experts,
-top-2, gated SiLU) with the same weights and tokens; outputs are checked to agree first.
+Steps are training steps on the same batches at laptop scale. The layer of ``transformers`` is its Mixtral block
+(8 experts, top-2, gated SiLU) with the same weights and tokens. A check that the outputs agree comes first.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ STEP_GOAL, LAYER_GOAL = 1.35, 1.0
 
 
 def forward_backward(layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> Callable[[], None]:
-    """One pass through a layer and back."""
+    """A function that makes one forward and backward pass through a layer."""
 
     def run() -> None:
         layer(x).sum().backward()
@@ -29,7 +29,7 @@ def forward_backward(layer: Callable[[torch.Tensor], torch.Tensor], x: torch.Ten
 
 
 def against_transformers(tokens: int, d_model: int, d_expert: int) -> dict[str, Callable[[], None]]:
-    """Our layer and Mixtral's block of the installed transformers, with equal weights."""
+    """Our layer and the Mixtral block of the installed ``transformers``, with equal weights."""
     from transformers import MixtralConfig
     from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 
@@ -63,7 +63,7 @@ def against_transformers(tokens: int, d_model: int, d_expert: int) -> dict[str, 
 
 
 def dispatches(tokens: int, d_model: int, d_expert: int) -> dict[str, Callable[[], None]]:
-    """Ways to bring tokens to their experts and back; the first is the one in use."""
+    """Ways to send tokens to their experts and back; the first is the one in use."""
     moe = compose(["model=moe_laptop", f"model.moe.d_expert={d_expert}"]).model.moe
     assert moe is not None
     layer = MixtureOfExperts(d_model, "gelu", moe)
@@ -118,7 +118,7 @@ def dispatches(tokens: int, d_model: int, d_expert: int) -> dict[str, Callable[[
 
 
 def run(setting: Setting, tokens: int = TOKENS) -> Result:
-    """Every comparison; each ratio is over the first candidate, which is what moefacts uses."""
+    """Measure every comparison; each ratio is over the first candidate, which is the one that moefacts uses."""
     torch.set_num_threads(1)
     presets = ("dense_laptop", "moe_laptop", "moe_laptop_switch", "moe_laptop_total", "moe_laptop_switch_total")
     steps = {name: TrainingCase(setting.config(f"model={name}")).stepper() for name in presets}
@@ -134,7 +134,7 @@ def run(setting: Setting, tokens: int = TOKENS) -> Result:
 
 
 def rows(result: Result) -> list[Row]:
-    """What the table says."""
+    """The table rows of a result."""
 
     def goal(title: str, name: str, ratio: float) -> tuple[str, bool | None]:
         if (title, name) == ("training step", "moe_laptop"):

@@ -1,8 +1,8 @@
-"""The parts of a CPU step that we wrote ourselves, each against what PyTorch offers, forward and backward.
+"""The parts of a CPU step that we wrote ourselves, each against its counterpart in PyTorch, forward and backward.
 
-On the first batch of the laptop model: attention over packed sequences against ``scaled_dot_product_attention`` over
-padded ones, head and loss in chunks against ``cross_entropy`` of all logits, and RMSNorm against ``F.rms_norm``. The
-tests check that values and gradients are equal.
+On the first batch of the laptop model it compares attention over packed sequences with
+``scaled_dot_product_attention`` over padded ones, head and loss in chunks with ``cross_entropy`` of all logits, and
+RMSNorm with ``F.rms_norm``. The tests check that values and gradients are equal.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from moefacts.training.pack import pack
 
 
 def run(setting: Setting) -> Result:
-    """Every part; ratios are over ours."""
+    """Measure every part; ratios are over ours."""
     case = TrainingCase(setting.config("model=dense_laptop"), num_batches=1)
     model, batch, config = case.materials.model, case.batches[0], case.config.model
     packing, inputs_BT = pack(batch), batch.inputs_BT
@@ -62,5 +62,5 @@ def run(setting: Setting) -> Result:
 
 
 def rows(result: Result) -> list[Row]:
-    """What the table says."""
+    """The table rows of a result."""
     return comparison_rows(result, no_goal)

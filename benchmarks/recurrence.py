@@ -1,7 +1,7 @@
-"""Ways to run the linear recurrence on one CPU thread, forward and backward, and what a recurrent model's step costs.
+"""Ways to run the linear recurrence on one CPU thread, forward and backward, and the cost of a recurrent model's step.
 
-All ways are exact and are checked to agree first. ``chunks`` runs about sqrt(T) chunks side by side and then carries
-their ends over; ``doubling`` (Hillis and Steele) needs log2(T) passes over everything.
+All ways are exact, and a check that they agree comes first. ``chunks`` runs about sqrt(T) chunks side by side and then
+carries their ends over. ``doubling`` (Hillis and Steele) needs log2(T) passes over everything.
 """
 
 import math
@@ -18,7 +18,7 @@ from moefacts.models.kernels.linear_recurrence import linear_recurrence, linear_
 
 
 def chunks(a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
-    """A loop within all chunks at once, then a loop over chunks."""
+    """The recurrence as a loop within all chunks at once, followed by a loop over chunks."""
     batch, length, width = b_BTR.shape
     size = round(math.sqrt(length))
     missing = (0, 0, 0, -length % size)
@@ -32,7 +32,7 @@ def chunks(a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
 
 
 def doubling(a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
-    """Every pass joins each position with the one 1, 2, 4, … earlier."""
+    """The recurrence in passes that join each position with the one 1, 2, 4, … earlier."""
     a, h, shift = a_BTR, b_BTR, 1
     while shift < h.shape[1]:
         h = torch.cat([h[:, :shift], torch.addcmul(h[:, shift:], a[:, shift:], h[:, :-shift])], dim=1)
@@ -71,7 +71,7 @@ WAYS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def scans(batch: int, length: int, width: int) -> dict[str, Callable[[], None]]:
-    """All ways on the same numbers, after a check that outputs and gradients agree."""
+    """All ways to run it on the same numbers, after a check that outputs and gradients agree."""
     a = torch.empty(batch, length, width).uniform_(0.9, 0.999).requires_grad_()
     b, dh = torch.randn(batch, length, width, requires_grad=True), torch.randn(batch, length, width)
     results = []
@@ -88,7 +88,7 @@ def scans(batch: int, length: int, width: int) -> dict[str, Callable[[], None]]:
 
 
 def run(setting: Setting, batch: int = 128, length: int = 80, widths: tuple[int, ...] = (64, 608)) -> Result:
-    """Every way at the widths of the laptop and of the 44M model, and the training step of both kinds of model."""
+    """Measure every way at the widths of the laptop and the 44M model, and the training step of both kinds of model."""
     names = ("dense_laptop", "dense_laptop_recurrent")
     comparisons = {f"recurrence, {batch} × {length}, width {width}": scans(batch, length, width) for width in widths}
     comparisons["training step"] = {name: TrainingCase(setting.config(f"model={name}")).stepper() for name in names}
@@ -96,5 +96,5 @@ def run(setting: Setting, batch: int = 128, length: int = 80, widths: tuple[int,
 
 
 def rows(result: Result) -> list[Row]:
-    """What the table says."""
+    """The table rows of a result."""
     return comparison_rows(result, no_goal)

@@ -1,4 +1,4 @@
-"""As many single-threaded runs as there are cores, side by side, against one run on as many threads."""
+"""One single-threaded run per core, side by side, against one run with as many threads as cores."""
 
 import os
 from contextlib import ExitStack
@@ -11,12 +11,12 @@ STEPS = 3
 
 
 def num_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run(setting: Setting) -> Result:
-    """Tokens a second of the whole machine, both ways, in turns."""
+    """Measure the whole machine's tokens per second both ways, in turns."""
     cores = num_cores()
     with ExitStack() as stack:
         many = [stack.enter_context(Worker(["threads=1", *setting.overrides])) for _ in range(cores)]
@@ -42,6 +42,6 @@ def _tokens_per_second(workers: list[Worker], tokens: float) -> float:
 
 
 def rows(result: Result) -> list[Row]:
-    """What the table says."""
+    """The table rows of a result."""
     n = result["cores"]
     return [Row(f"tokens/s of {n} runs on one thread each / of one run on {n} threads", ratio_text(result))]

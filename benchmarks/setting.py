@@ -1,4 +1,4 @@
-"""What every benchmark is given, and what every benchmark gives back for the table."""
+"""What every benchmark receives (its setting) and returns (rows of the results table)."""
 
 import itertools
 from collections.abc import Callable
@@ -14,19 +14,19 @@ from moefacts.training.step import TrainingStep
 
 @dataclass(frozen=True)
 class Setting:
-    """How often to measure, and overrides of the configuration, which have the last word."""
+    """How often to measure, and overrides of the configuration, which take precedence."""
 
     rounds: int
     overrides: tuple[str, ...] = ()
 
     def config(self, *overrides: str) -> RunConfig:
-        """The configuration of one candidate; laptop scale unless an override says otherwise."""
+        """The configuration of one candidate, at laptop scale unless an override says otherwise."""
         return compose([*overrides, *self.overrides])
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the results table; ``holds`` says whether the goal is met, None where there is no goal."""
+    """One row of the results table; ``holds`` says whether the goal is met, and is None without a goal."""
 
     measure: str
     value: str
@@ -34,13 +34,13 @@ class Row:
     holds: bool | None = None
 
     def text(self) -> str:
-        """For the terminal."""
+        """The row as a line of text for the terminal."""
         verdict = {None: "", True: "met", False: "not met"}[self.holds]
         return f"  {self.measure:64s} {self.value:26s} {f'goal {self.goal}: {verdict}' if self.goal else ''}".rstrip()
 
 
 def ratio_text(measured: dict[str, float]) -> str:
-    """Median and quartiles of what ``Spread.as_ratio`` gave."""
+    """The median and quartiles of a result of ``Spread.as_ratio``, as text."""
     return f"{measured['ratio']:.2f} [{measured['low']:.2f}, {measured['high']:.2f}]"
 
 
@@ -48,11 +48,11 @@ Result = dict[str, Any]
 
 
 def comparison_rows(result: Result, goal: Callable[[str, str, float], tuple[str, bool | None]]) -> list[Row]:
-    """A line for every candidate of what ``timing.compare`` gave, over the first of its comparison.
+    """One row for every candidate in a result of ``timing.compare``, as a ratio over the first candidate.
 
     Args:
-        result: the benchmark's result; entries of another form are passed over.
-        goal: from a comparison's title, a candidate and its ratio to the goal's text and whether it is met.
+        result: the benchmark's result; entries of another form are skipped.
+        goal: maps a comparison's title, a candidate and its ratio to the goal's text and whether it is met.
     """
     table = []
     for title, candidates in result.items():
@@ -66,13 +66,13 @@ def comparison_rows(result: Result, goal: Callable[[str, str, float], tuple[str,
 
 
 def no_goal(_title: str, _name: str, _ratio: float) -> tuple[str, None]:
-    """For comparisons that only inform."""
+    """The ``goal`` of comparisons that have none."""
     return "", None
 
 
 @dataclass
 class TrainingCase:
-    """The training step of one configuration, and the batches that it is measured on, in turns."""
+    """The training step of one configuration, and the batches on which it is measured in turns."""
 
     config: RunConfig
     num_batches: int = 8
@@ -87,7 +87,7 @@ class TrainingCase:
         self.batches = [batcher.training_batch(number, size) for number in range(self.num_batches)]
 
     def stepper(self) -> Callable[[], object]:
-        """A function that takes the next step every time it is called."""
+        """A function that makes the next training step every time it is called."""
         numbers = itertools.count()
 
         def run() -> object:
@@ -98,5 +98,5 @@ class TrainingCase:
 
     @property
     def tokens_per_batch(self) -> float:
-        """Target tokens of a batch that are not padding, on average."""
+        """The average number of target tokens in a batch that are not padding."""
         return sum(batch.num_targets for batch in self.batches) / self.num_batches

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.table FILE…``: writes results into docs/performance.md, so that nobody types a number.
+"""``python -m benchmarks.table FILE…`` writes results into docs/performance.md, so that nobody has to type a number.
 
-Tables of benchmarks that no file is given of stay as they are.
+Tables of benchmarks without a file stay as they are.
 """
 
 import json
@@ -17,7 +17,7 @@ BEGIN, END = "<!-- results: python -m benchmarks.table -->\n", "<!-- end of resu
 
 
 def section(result: dict[str, Any]) -> str:
-    """The table of one benchmark, with the command, commit and machine that it came from."""
+    """The table of one benchmark, with the command, commit and machine behind it."""
     environment = result["environment"]
     torch_version = environment["versions"].get("torch", "?")
     commit, _, dirty = (environment["git_commit"] or "?").partition("-")
@@ -34,7 +34,7 @@ def section(result: dict[str, Any]) -> str:
 
 
 def main(paths: list[str]) -> None:
-    """Replace the tables that the files have, between the markers; new ones come last."""
+    """Replace the tables of the given files, between the markers; new tables come last."""
     page = PAGE.read_text(encoding="utf-8")
     before, rest = page.split(BEGIN)
     old, after = rest.split(END)

@@ -1,4 +1,4 @@
-"""Interleaved timing: what is compared runs in turns, so that a noisy machine disturbs all alike."""
+"""Interleaved timing: candidates run in turns, so that a noisy machine disturbs all of them alike."""
 
 import statistics
 import time
@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True)
 class Spread:
-    """The median and the quartiles of what was measured once a round."""
+    """The median and the quartiles of a quantity measured once per round."""
 
     median: float
     low: float
@@ -18,7 +18,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> "Spread":
-        """Summarise at least one value."""
+        """Summarise one or more values."""
         values = list(values)
         low, _, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
         return cls(statistics.median(values), low, high)
@@ -33,7 +33,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one candidate, a value a round."""
+    """The seconds of one candidate, one value per round."""
 
     seconds: tuple[float, ...]
 
@@ -43,7 +43,7 @@ class Timing:
         return Spread.of(self.seconds)
 
     def over(self, other: "Timing") -> Spread:
-        """How many times longer than ``other`` this took: quotients within rounds, where both met the same machine."""
+        """How many times as long as ``other`` this took, by quotients within rounds, where conditions are the same."""
         return Spread.of(mine / its for mine, its in zip(self.seconds, other.seconds, strict=True))
 
     def as_milliseconds(self) -> dict[str, float]:
@@ -52,9 +52,9 @@ class Timing:
 
 
 def clock() -> float:
-    """Seconds: of the wall once the device is done, or on a CPU those that this process computed.
+    """A clock in seconds: wall time once the device is done, or, on a CPU, the computing time of this process.
 
-    With one thread on an idle machine both are the same; other processes disturb the second much less.
+    With one thread on an idle machine both are the same, but other processes disturb the second much less.
     """
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
@@ -63,7 +63,7 @@ def clock() -> float:
 
 
 def time_side_by_side(candidates: dict[str, Callable[[], object]], rounds: int, warmup: int = 2) -> dict[str, Timing]:
-    """Run every candidate once a round, in an order that turns."""
+    """Run every candidate once per round, in rotating order."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     names = list(candidates)
     for number in range(warmup + rounds):

@@ -1,12 +1,12 @@
-"""Training against the same architecture in ``transformers``: its usual training step, with the same weights and data.
+"""Our training step against the usual one with the same architecture in ``transformers``, on the same weights and data.
 
 Theirs is what a user would write: the model loaded with default settings (scaled dot product attention), the loss that
-it computes from labels with -100 on padding, clipping, ``torch.optim.AdamW`` with its defaults and no decay on norms.
-No attention mask is passed: padding stands on the right, so none is needed, and theirs is faster without. The dense
-model is Arcee (not gated, as the laptop preset), the mixture Mixtral (gated, so ours is the preset with
-``model.activation=swiglu``); balancing losses are off on both sides. The comparison is void unless the losses of the
-first 20 steps agree. The learning rate is 1e-3: at the laptop preset's 6e-3 rounding flips a router's choice within
-ten steps, in whatever implementation, and losses then differ by more than 1e-4.
+it computes from labels with -100 on padding, clipping, and ``torch.optim.AdamW`` with its defaults and no decay on
+norms. No attention mask is passed: none is needed because padding is on the right, and theirs is faster without. The
+dense model is Arcee (not gated, like the laptop preset). The mixture is Mixtral (gated, so ours is the preset with
+``model.activation=swiglu``). Balancing losses are off on both sides. The comparison is void unless the losses of the
+first 20 steps agree. The learning rate is 1e-3, because at the laptop preset's 6e-3 rounding flips a router's choice
+within ten steps in any implementation, and losses then differ by more than 1e-4.
 """
 
 import json
@@ -39,7 +39,7 @@ _MODELS = {
 
 
 def load_theirs(case: TrainingCase) -> torch.nn.Module:
-    """The model of ``transformers`` that computes the same, with the same weights.
+    """The model of ``transformers`` that computes the same function, with the same weights.
 
     Raises:
         UserError: transformers is not installed, or has no such architecture.
@@ -65,7 +65,7 @@ def load_theirs(case: TrainingCase) -> torch.nn.Module:
 
 
 def their_stepper(case: TrainingCase, model: torch.nn.Module) -> Callable[[], torch.Tensor]:
-    """A function that takes the next step of the usual training loop and returns its loss."""
+    """A function that makes the next step of the usual training loop and returns its loss."""
     training, padding = case.config.training, case.materials.batcher.tokenizer.padding_id
     groups = [
         {"params": [p for p in model.parameters() if p.ndim >= 2], "weight_decay": training.weight_decay},
@@ -94,7 +94,7 @@ def their_stepper(case: TrainingCase, model: torch.nn.Module) -> Callable[[], to
 
 
 def run(setting: Setting) -> Result:
-    """Both models in turns, from the first step on."""
+    """Measure both models in turns, from the first step on."""
     result: Result = {}
     for name, overrides in _MODELS.items():
         case = TrainingCase(setting.config(*overrides, "training.schedule=constant", "training.learning_rate=1e-3"))
@@ -115,7 +115,7 @@ def run(setting: Setting) -> Result:
 
 
 def rows(result: Result) -> list[Row]:
-    """What the table says."""
+    """The table rows of a result."""
     table = []
     for name in _MODELS:
         measured = result[name]

@@ -1,7 +1,8 @@
-"""A process of its own that takes training steps when told: for peak memory, and for runs side by side.
+"""A separate process that makes training steps on request, to measure peak memory and runs side by side.
 
-It reads one JSON object from standard input, {"overrides": [...], "join": 1}, says "ready" once it has warmed up, and
-for every further line, a number of steps, takes them and answers with what they took.
+It reads one JSON object from standard input, {"overrides": [...], "join": 1}. Once it has warmed up, it answers with
+the memory that its first steps took and the sizes of model and batches. Every further line is a number of steps; it
+makes these steps and answers with the seconds that they took.
 """
 
 import json
@@ -20,7 +21,7 @@ from moefacts.synthetic_data.biography import Role
 
 
 def joined(batch: Batch, times: int) -> Batch:
-    """The same biographies with ``times`` of them in one row: longer sequences, as many tokens."""
+    """The same biographies with ``times`` of them in each row: longer sequences, the same number of tokens."""
     fields = torch.stack([batch.token_BT, batch.role_BT, batch.attribute_BT, batch.value_position_BT], dim=2)
     biographies = [row[:length] for row, length in zip(fields, batch.length_B, strict=True)]
     rows = [torch.cat(biographies[start : start + times]) for start in range(0, len(biographies), times)]
@@ -30,12 +31,12 @@ def joined(batch: Batch, times: int) -> Batch:
     return Batch(*torch.stack(padded).unbind(2), batch.individual_B[::times], np.array(lengths))
 
 
-# glibc gives a large block back to the system when it is freed: resident memory is then what is in use, without holes.
+# glibc returns freed large blocks to the system. Resident memory is then the memory in use, without holes.
 _NO_HOLES = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
 
 
 class Worker:
-    """The parent's side of a worker process; ``no_holes`` makes its memory exact and its steps slower."""
+    """The parent's side of a worker process; ``no_holes`` makes its memory exact but its steps slower."""
 
     def __init__(self, overrides: list[str], join: int = 1, no_holes: bool = False):
         command = [sys.executable, "-m", "benchmarks.worker"]
@@ -46,13 +47,13 @@ class Worker:
         self.tell({"overrides": overrides, "join": join})
 
     def tell(self, message: Any) -> None:
-        """Send one line."""
+        """Send one line to the child."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(message) + "\n")
         self._process.stdin.flush()
 
     def answer(self) -> Any:
-        """Wait for one line."""
+        """Wait for one line from the child and return it."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -67,7 +68,7 @@ class Worker:
 
 
 def main() -> None:
-    """The child's side."""
+    """Run the child's side."""
     from benchmarks.setting import TrainingCase
     from moefacts.config.presets import compose
 

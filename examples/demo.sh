@@ -1,6 +1,6 @@
 #!/bin/sh
-# The whole path at laptop size: people, two training runs side by side (one core each), a report.
-# Started again, it redoes nothing that is done.
+# The whole path at laptop scale: generate people, train two runs side by side (one core each), write a report.
+# When started again, it does not repeat what is done.
 set -eu
 dataset=datasets/demo
 

@@ -55,8 +55,8 @@ class RoutingEvaluation:
         return summarize_routings({layer: gathered(routing) for layer, routing in routings.items()})
 
 
-# What every run records besides its cohorts and its curriculum. Each entry is called with the run's configuration, its
-# batches and the evaluators of its cohorts.
+# Everything that a run records besides its cohorts and its curriculum. Each entry is called with the run's
+# configuration, its batcher and the evaluators of its cohorts.
 EVALUATIONS: list[Callable[[RunConfig, Batcher, dict[str, Evaluator]], Evaluation]] = [RoutingEvaluation]
 
 

@@ -1,4 +1,4 @@
-"""The commands as a user types them. In-process where one line and an exit code are asked for; processes for signals."""
+"""The commands as a user types them. They run in this process; ``test_interruptions`` starts processes for signals."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What reads files only works where torch is not installed: reports of studies, measures of runs, lists."""
+"""Commands that only read files (reports of studies, measures of runs, lists) work without torch."""
 
 import json
 import shlex

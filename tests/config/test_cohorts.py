@@ -1,4 +1,4 @@
-"""Named sets of people: trained on, evaluated and reported without a line of code."""
+"""Cohorts that a configuration names are trained on, evaluated and reported without any code."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The names in a run's record stand in ``runs.keys`` and ``synthetic_data.cohorts`` alone."""
+"""Only ``runs.keys`` and ``synthetic_data.cohorts`` spell out the names in a run's record."""
 
 import ast
 from pathlib import Path

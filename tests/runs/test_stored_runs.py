@@ -1,4 +1,4 @@
-"""What earlier versions wrote is read, continued and reused by this one. See tests/fixtures/README.md."""
+"""This version reads, resumes and reuses what earlier versions wrote. See tests/fixtures/README.md."""
 
 import json
 import shlex

@@ -1,4 +1,4 @@
-"""What a method says about learning and penalties is what happens to the weights."""
+"""The weights change exactly as a method's ``learns`` and ``penalty`` say."""
 
 import torch
 

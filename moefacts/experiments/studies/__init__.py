@@ -1,1 +1,1 @@
-"""What is reproduced or asked: one file or folder per study, its own figures inside. A leading underscore: a helper."""
+"""The studies: one module or package each, with its own figures. Modules with a leading underscore are helpers."""

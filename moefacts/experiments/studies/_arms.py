@@ -1,4 +1,4 @@
-"""What studies share that compare arms (ways of training) at equal population size, seed, steps, and so tokens."""
+"""Helpers for studies that compare arms (ways of training) at equal population size, seed and steps, hence tokens."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,22 +15,23 @@ from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
 from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies._paired import decide_paired, log_ratio, value_of
+from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 
 LOSS, ACCURACY, END = "final_attribute_loss", "final_attribute_accuracy", "plateau_end_interpolated"
 MEASURES = {LOSS: "final attribute loss (nats)", ACCURACY: "final accuracy", END: "plateau end (steps)"}
 UNIFORM = "uniform"
-# Of unseen people, whom these studies do not ask about, only the first and the last step.
+# How often the arms of a scale are evaluated.
 EVALUATION = {
-    "laptop": ("evaluation.interval=50", "evaluation.interval_after_plateau=100", "evaluation.interval_unseen=10000"),
-    "paper": ("evaluation.interval_unseen=10000",),
+    "laptop": ("evaluation.interval=50", "evaluation.interval_after_plateau=100", UNSEEN_RARELY),
+    "paper": (UNSEEN_RARELY,),
 }
-# What every arm of a scale is trained with.
+# The training settings of all arms of a scale.
 _TRAINING = {"laptop": laptop.SETTINGS, "paper": ()}
 Arm = str | tuple[str, ...]
 
 
-def uneven(kind: str, **settings: float) -> tuple[str, ...]:
-    """The overrides of a distribution: ``uneven("power_law", exponent=1)``."""
+def sampling(kind: str, **settings: float) -> tuple[str, ...]:
+    """The overrides that select a distribution of people, as in ``sampling("power_law", exponent=1)``."""
     return (f"sampling.kind={kind}", *(f"sampling.{key}={value}" for key, value in settings.items()))
 
 
@@ -42,9 +43,15 @@ def arm_runs(
     *common: str,
     needs: Mapping[str, str] | None = None,
 ) -> list[GridRun]:
-    """Every arm (name -> its overrides) at one population size, ``seeds`` times.
+    """The runs of every arm at one population size, one per seed.
 
-    ``needs`` says of which other arm an arm needs the run of the same seed first.
+    Args:
+        scale: laptop or paper.
+        arms: name -> overrides.
+        size: the population size.
+        seeds: the number of seeds.
+        common: overrides of all arms.
+        needs: arm -> the arm whose run of the same seed must be finished first.
     """
     common = (*_TRAINING[scale], *common)
 
@@ -58,7 +65,7 @@ def arm_runs(
 
 @dataclass(frozen=True)
 class Arms:
-    """The finished runs by arm and size."""
+    """Finished runs, by arm and population size."""
 
     runs: Sequence[FinishedRun]
 
@@ -73,11 +80,11 @@ class Arms:
         return sorted({run.labels["size"] for run in self.runs})
 
     def members(self, arm: str, size: int | None = None) -> list[FinishedRun]:
-        """The runs of one arm, at one size or at all."""
+        """The runs of one arm, at one size or at all sizes."""
         return [run for run in self.runs if run.labels["arm"] == arm and size in (None, run.labels["size"])]
 
     def values(self, measure: str, arm: Arm, size: int | None = None) -> dict[tuple[int, int], float | None]:
-        """(size, seed) -> a measure. Of several arms, that of the lowest mean final loss at each size."""
+        """(size, seed) -> a measure. With several arms, the one with the lowest mean final loss at each size counts."""
         names = [arm] * len(self.sizes) if isinstance(arm, str) else [self.best(arm, one) for one in self.sizes]
         return {
             (run.labels["size"], run.seed): value_of(run, measure)
@@ -87,13 +94,13 @@ class Arms:
         }
 
     def best(self, arms: Sequence[str], size: int) -> str | None:
-        """Which of ``arms`` has the lowest mean final loss at ``size``; None without a run of any."""
+        """The one of ``arms`` with the lowest mean final loss at ``size``; None if none of them has a run."""
         means = {arm: estimate(list(self.values(LOSS, arm, size).values())) for arm in arms}
         known = {arm: mean.mean for arm, mean in means.items() if mean is not None}
         return min(known, key=lambda arm: known[arm]) if known else None
 
     def difference(self, measure: str, ours: Arm, theirs: Arm, size: int | None = None) -> Paired | None:
-        """Mean paired difference, ours less theirs; of plateau ends the mean log ratio."""
+        """The mean paired difference, ours less theirs; for plateau ends, the mean log ratio."""
         pair = (self.values(measure, ours, size), self.values(measure, theirs, size))
         return paired_difference(*pair, log_ratio) if measure == END else paired_difference(*pair)
 
@@ -101,7 +108,7 @@ class Arms:
 def arm_findings(
     runs: Sequence[FinishedRun], reference: str, title: str, note: str = "", values: dict[str, Any] | None = None
 ) -> Findings:
-    """Means of every arm and paired differences from ``reference``; curves at each size, and all sizes side by side."""
+    """The means of every arm, paired differences from ``reference``, curves at each size, and a figure of all sizes."""
     arms = Arms(runs)
     rows, differences, found = [], [], []
     for size in arms.sizes:
@@ -149,7 +156,7 @@ def _paired_text(pair: Paired | None) -> str:
 
 
 def difference_claim(text: str, published: str, measure: str, ours: Arm, theirs: Arm, sign: int = -1) -> Claim:
-    """The claim that ``ours`` has less (``sign`` −1) or more (1) of a measure; its rule is made from the arguments."""
+    """The claim, with its rule, that a measure of ``ours`` is lower (``sign`` −1) or higher (1) than of ``theirs``."""
     what = "log ratio of plateau ends" if measure == END else f"difference of {MEASURES[measure]}"
     side, other = ("below", "above") if sign < 0 else ("above", "below")
     rule = (
@@ -160,7 +167,7 @@ def difference_claim(text: str, published: str, measure: str, ours: Arm, theirs:
 
 
 def decide_difference(measure: str, ours: Arm, theirs: Arm, sign: int, arms: Arms) -> Verdict:
-    """What ``difference_claim`` says, in code."""
+    """The rule of ``difference_claim``, in code."""
     decide = partial(below if sign < 0 else above, bound=0.0)
     return decide_paired(arms.difference(measure, ours, theirs), decide)
 

@@ -1,4 +1,4 @@
-"""Measures of finished runs, and verdicts from their differences pair by pair. A helper, no study."""
+"""Measures of finished runs, and verdicts from paired differences."""
 
 import math
 
@@ -10,14 +10,14 @@ from moefacts.runs.reader import Run
 
 
 def max_violation(run: Run) -> float | None:
-    """Largest load over mean load, less 1, averaged over the layers at the last evaluation; None for a dense model."""
+    """Largest load over mean load, minus 1, averaged over layers at the last evaluation; None for a dense model."""
     last = run.evaluations.iloc[-1]
     values = [float(last[keys.routing_key(layer, keys.MAX_VIOLATION)]) for layer in run.routed_layers]
     return sum(values) / len(values) if values else None
 
 
 def idle_experts(run: Run) -> int | None:
-    """Number of experts, over all layers, that got no token at the last evaluation; None for a dense model."""
+    """Number of experts in all layers that received no token at the last evaluation; None for a dense model."""
     loads = [run.load_fraction(layer, e).iloc[-1] for layer in run.routed_layers for e in range(run.num_experts)]
     return sum(bool(load == 0) for load in loads) if loads else None
 
@@ -26,7 +26,7 @@ _OF_ROUTING = {"max_violation": max_violation, "idle_experts": idle_experts}
 
 
 def value_of(run: FinishedRun, measure: str) -> float | None:
-    """A measure of a run; a plateau's end only when it can be told."""
+    """A measure of a run; None for a plateau's end that was not reached or cannot be determined."""
     if measure in _OF_ROUTING:
         return _OF_ROUTING[measure](run.record)
     if measure == "plateau_end_interpolated" and run.measures["plateau_end_status"] != "reached":
@@ -35,7 +35,7 @@ def value_of(run: FinishedRun, measure: str) -> float | None:
 
 
 def decide_paired(pair: Paired | None, decide) -> Verdict:
-    """Decide from a paired difference; the text says over how many pairs."""
+    """Apply ``decide`` to a paired difference; the verdict's text says how many pairs there are."""
     if pair is None:
         return cannot_tell("no pair of runs has it")
     verdict = decide(pair.mean, pair.interval)

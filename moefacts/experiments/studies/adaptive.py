@@ -1,7 +1,7 @@
-"""Not in the paper, which names it as future work: train on some people until their plateau is over, then on more.
+"""An adaptive curriculum: train on some people until their plateau is over, then on more. Future work in the paper.
 
-Against uniform sampling, the best power law and the best fixed warm-up, at equal steps and so equal tokens. What it is
-measured against is tuned (the best at each size counts), the adaptive curriculum is not.
+It is compared with uniform sampling, the best power law and the best fixed warm-up at equal steps, hence equal tokens.
+These are tuned (the best at each size counts); the adaptive curriculum is not.
 """
 
 from collections.abc import Sequence
@@ -17,28 +17,29 @@ from moefacts.experiments.studies._arms import (
     arm_findings,
     arm_runs,
     difference_claim,
-    uneven,
+    sampling,
 )
+from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.warmup import SHARE, warmup
 
 AT_ONCE, STAGED = "adaptive, at once", "adaptive, in stages"
 MATTERS = 0.1  # nats of final loss that the curriculum must save, in every seed, to matter at a size
 _STEPS = {"laptop": {1024: 700, 2048: 1200, 4096: 2100}, "paper": dict.fromkeys((16000, 64000, 128000), 16000)}
 _SEEDS = {"laptop": 2, "paper": 3}
-_EPOCHS = {"laptop": (8,), "paper": (2, 4, 8)}  # 16, too, was tried at laptop scale and is far worse (LOG.md)
+_EPOCHS = {"laptop": (8,), "paper": (2, 4, 8)}  # 16 was also tried at laptop scale and is far worse (LOG.md)
 _EXPONENTS = {"laptop": (0.6,), "paper": (0.2, 0.4, 0.6)}  # the best of the study at 64k people
 _LAPTOP_INTERVAL = {1024: 50, 2048: 50, 4096: 100}
 
 
 def _evaluation(scale: str, size: int) -> tuple[str, ...]:
-    """The curriculum decides at evaluations: they stay as frequent after the plateau."""
+    """Evaluation settings that keep evaluations as frequent after the plateau, because the curriculum needs them."""
     if scale == "paper":
         return EVALUATION["paper"]
     interval = _LAPTOP_INTERVAL[size]
     return (
         f"evaluation.interval={interval}",
         f"evaluation.interval_after_plateau={interval}",
-        EVALUATION["laptop"][-1],
+        UNSEEN_RARELY,
     )
 
 
@@ -54,17 +55,17 @@ def _grid(scale: str) -> list[GridRun]:
     runs = []
     for size, steps in _STEPS[scale].items():
         first = size // SHARE
-        arms = {UNIFORM: uneven(UNIFORM)}
-        arms |= {_law(exponent): uneven("power_law", exponent=exponent) for exponent in _EXPONENTS[scale]}
+        arms = {UNIFORM: sampling(UNIFORM)}
+        arms |= {_law(exponent): sampling("power_law", exponent=exponent) for exponent in _EXPONENTS[scale]}
         arms |= {_warmup(epochs): warmup(size, SHARE, epochs) for epochs in _EPOCHS[scale]}
-        arms[AT_ONCE] = uneven("adaptive", initial_individuals=first)
-        arms[STAGED] = uneven("adaptive", initial_individuals=first, growth=2)
+        arms[AT_ONCE] = sampling("adaptive", initial_individuals=first)
+        arms[STAGED] = sampling("adaptive", initial_individuals=first, growth=2)
         runs += arm_runs(scale, arms, size, _SEEDS[scale], f"training.steps={steps}", *_evaluation(scale, size))
     return runs
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Every arm beside uniform sampling, and what the curriculum saves at each size."""
+    """Compare every arm with uniform sampling, and find the loss that the curriculum saves at each size."""
     arms = Arms(runs)
     values: dict[str, Any] = {
         "tokens_of_largest_over_smallest": {size: _tokens_apart(arms, size) for size in arms.sizes},
@@ -84,7 +85,7 @@ def _tokens_apart(arms: Arms, size: int) -> float | None:
 
 
 def _saved(arms: Arms, arm: str, size: int) -> list[float]:
-    """Final loss of uniform sampling less that of ``arm``, in nats, seed by seed."""
+    """The final loss of uniform sampling minus that of ``arm``, in nats, for every seed."""
     ours, theirs = arms.values(LOSS, arm, size), arms.values(LOSS, UNIFORM, size)
     pairs = [(theirs[key], ours[key]) for key in sorted(ours.keys() & theirs.keys())]
     return [uniform - adaptive for uniform, adaptive in pairs if uniform is not None and adaptive is not None]

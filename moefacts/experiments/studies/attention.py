@@ -31,10 +31,10 @@ _LAPTOP = (
 
 @dataclass(frozen=True)
 class Signatures:
-    """The signatures of one run at moments of its training.
+    """The attention signatures of one run at moments of its training.
 
     Attributes:
-        at: moment -> signature -> a value for each layer; moments that the run did not reach are not there.
+        at: moment -> signature -> one value per layer; moments that the run did not reach are left out.
         reference: signature -> its value for attention without preference.
     """
 
@@ -43,7 +43,7 @@ class Signatures:
 
 
 def signatures_of(run: FinishedRun) -> Signatures | None:
-    """Interpolated between checkpoints; None where the attention probe has not been run."""
+    """The signatures of a run, interpolated between checkpoints; None if the attention probe has not been run."""
     table = run.record.attention
     if table is None:
         return None
@@ -66,7 +66,7 @@ def signatures_of(run: FinishedRun) -> Signatures | None:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """The signatures at the moments of training."""
+    """Average the signatures over seeds at the moments of training."""
     probed = [(run, found) for run in runs if (found := signatures_of(run)) is not None]
     signatures = [found for _, found in probed]
     num_layers = max((len(found.at[UNTRAINED]["name_to_name"]) for found in signatures), default=0)
@@ -106,7 +106,7 @@ REFERENCE = "attention without preference"
 
 
 def _change(decide, signature: str, layers, before: str, after: str, runs: Sequence[Signatures]) -> Verdict:
-    """Decide from the mean over seeds of a signature's change between two moments, or from the reference to one."""
+    """Decide from a signature's change between two moments (or from its reference to one), averaged over seeds."""
     changes = [
         layers(run.at[after][signature])
         - (run.reference[signature] if before == REFERENCE else layers(run.at[before][signature]))

@@ -1,4 +1,4 @@
-"""The studies by name, in the order in which ``moefacts reproduce all`` runs those of the paper."""
+"""All studies by name, in the order in which ``moefacts reproduce all`` runs them."""
 
 from moefacts.errors import UserError, nearest
 from moefacts.experiments.engine.study import Study
@@ -40,10 +40,10 @@ _NOT_IN_ALL = (plateau_law.RATES_STUDY.name, dense_vs_moe.STUDY.name)
 
 
 def find_studies(name: str) -> list[Study]:
-    """The study called ``name``, or those of ``all``.
+    """The study called ``name``, or those that ``all`` stands for.
 
     Raises:
-        UserError: there is none of this name, naming the nearest.
+        UserError: there is no such study; the message names the nearest.
     """
     if name == ALL:
         return [study for study in STUDIES.values() if study.name not in _NOT_IN_ALL]

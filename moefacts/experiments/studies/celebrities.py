@@ -1,4 +1,4 @@
-"""Figure H: some people are shown many times likelier than the rest. Does it help everybody?"""
+"""Figure H: a few people are shown far more often than the rest. Does it help everybody?"""
 
 from collections.abc import Sequence
 from functools import partial
@@ -17,18 +17,19 @@ from moefacts.experiments.studies._arms import (
     arm_findings,
     arm_runs,
     difference_claim,
-    uneven,
+    sampling,
 )
 from moefacts.experiments.studies._paired import decide_paired
 from moefacts.runs import keys
 
 _STEPS = {"laptop": {1024: 1000}, "paper": {64000: 16000, 128000: 16000}}
 _SEEDS = 3
-_CELEBRITIES = ((16, 8), (16, 32), (4, 4), (4, 16))  # one in so many people, so many times likelier than the rest
+# (n, m): one in n people is a celebrity, and m times as likely to be shown as any of the rest.
+_CELEBRITIES = ((16, 8), (16, 32), (4, 4), (4, 16))
 
 
 def arm_name(share: int, weight: int) -> str:
-    """The arm of such celebrities."""
+    """The name of the arm in which one in ``share`` people is shown ``weight`` times as often as any other."""
     return f"1/{share} of the people, ×{weight}"
 
 
@@ -38,8 +39,8 @@ MAIN = arm_name(16, 8)  # the study's in figure P: 8k of 128k people
 def _grid(scale: str) -> list[GridRun]:
     runs = []
     for size, steps in _STEPS[scale].items():
-        arms = {UNIFORM: uneven(UNIFORM)} | {
-            arm_name(share, weight): uneven("celebrities", num_celebrities=size // share, celebrity_weight=weight)
+        arms = {UNIFORM: sampling(UNIFORM)} | {
+            arm_name(share, weight): sampling("celebrities", num_celebrities=size // share, celebrity_weight=weight)
             for share, weight in _CELEBRITIES
         }
         runs += arm_runs(scale, arms, size, _SEEDS, f"training.steps={steps}", *EVALUATION[scale])
@@ -47,14 +48,14 @@ def _grid(scale: str) -> list[GridRun]:
 
 
 def final_in_bucket(run: FinishedRun, bucket: str, measure: str = keys.ATTRIBUTE_ACCURACY) -> float | None:
-    """A measure of the people of one bucket at the last evaluation; None in a run without it."""
+    """A measure of the people in one bucket at the last evaluation; None if the run has no such bucket."""
     if not run.record.has_curve(measure, bucket=bucket):
         return None
     return float(run.record.curve(measure, bucket=bucket).iloc[-1])
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Every choice of celebrities beside uniform sampling, and what is known of celebrities and of the rest."""
+    """Compare every choice of celebrities with uniform sampling, and celebrities with the rest."""
     findings = arm_findings(runs, UNIFORM, "Celebrities", "Loss and accuracy are those of everybody, equally often.")
     arms, rows = Arms(runs), []
     for size in arms.sizes:

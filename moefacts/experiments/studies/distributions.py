@@ -1,4 +1,4 @@
-"""Figure 4, right, and J: uniform, Zipf, celebrities, warm-up, and only the warm-up's people, at equal steps."""
+"""Figure 4, right, and J: uniform, Zipf, celebrities, warm-up, and the warm-up's people alone, at equal steps."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from moefacts.experiments.studies._arms import (
     arm_findings,
     arm_runs,
     difference_claim,
-    uneven,
+    sampling,
 )
 from moefacts.experiments.studies.warmup import EPOCHS, SHARE
 
 ZIPF, CELEBRITIES, WARMUP, SUBSET = "Zipf", "celebrities", "warm-up", "only the warm-up's people"
-CELEBRITY_SHARE, CELEBRITY_WEIGHT = 16, 8  # one in so many, so many times likelier: the study's in figure P
+CELEBRITY_SHARE, CELEBRITY_WEIGHT = 16, 8  # one in 16 people, 8 times as likely: the study's numbers in figure P
 _STEPS = {"laptop": {512: 600, 1024: 1000}, "paper": dict.fromkeys((64000, 128000, 256000), 16000)}
 _SEEDS = 3
-_SUBSET_SIZE = {"laptop": 1024, "paper": 128000}  # where the control is trained
-_PAPER_SUBSET = 83_000  # how many people the study's control and the warm-up beside it have
+_SUBSET_SIZE = {"laptop": 1024, "paper": 128000}  # the population size at which the control is trained
+_PAPER_SUBSET = 83_000  # the number of people in the study's control and in the warm-up that it is compared with
 _WHOLE_RUN = 10**6  # epochs: a warm-up that never ends
 _PUBLISHED_LOSS = "uniform/Zipf/warm-up: 64k .0111/.0134/.0051; 128k 4.37/2.14/.42; 256k 6.59/5.69/5.68"
 
@@ -31,21 +31,21 @@ def _grid(scale: str) -> list[GridRun]:
         controlled = size == _SUBSET_SIZE[scale]
         people = _PAPER_SUBSET if controlled and scale == "paper" else size // SHARE
         arms = {
-            UNIFORM: uneven(UNIFORM),
-            ZIPF: uneven("power_law", exponent=1.0),
-            CELEBRITIES: uneven(
+            UNIFORM: sampling(UNIFORM),
+            ZIPF: sampling("power_law", exponent=1.0),
+            CELEBRITIES: sampling(
                 "celebrities", num_celebrities=size // CELEBRITY_SHARE, celebrity_weight=CELEBRITY_WEIGHT
             ),
-            WARMUP: uneven("warmup", warmup_individuals=people, warmup_epochs=EPOCHS),
+            WARMUP: sampling("warmup", warmup_individuals=people, warmup_epochs=EPOCHS),
         }
         if controlled:
-            arms[SUBSET] = uneven("warmup", warmup_individuals=people, warmup_epochs=_WHOLE_RUN)
+            arms[SUBSET] = sampling("warmup", warmup_individuals=people, warmup_epochs=_WHOLE_RUN)
         runs += arm_runs(scale, arms, size, _SEEDS, f"training.steps={steps}", *EVALUATION[scale])
     return runs
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Every distribution beside uniform sampling."""
+    """Compare every distribution with uniform sampling."""
     note = (
         "Loss and accuracy are those of everybody, equally often, whoever training showed. The study does not publish "
         f"the settings of its warm-up and celebrities; here one in {SHARE} people for {EPOCHS} epochs, and one in "

@@ -28,7 +28,7 @@ from moefacts.runs import keys
 from moefacts.runs.reader import Run
 from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR
 
-PLATEAU_SHARE = 0.25  # of the steps up to its end that a plateau lasts at least
+PLATEAU_SHARE = 0.25  # a plateau lasts at least this share of the steps up to its end
 NO_KNOWLEDGE, KNOWLEDGE = 0.05, 0.5  # accuracy on the plateau, and at the end
 PUBLISHED_ACCURACY = {3000: 0.007, 5000: 0.069, 7500: 0.495, 14000: 0.999}  # 64k people, digitised
 ACCURACY_TOLERANCE = 0.1
@@ -46,7 +46,7 @@ Evidence = Sequence[FinishedRun]
 
 
 def accuracy_on_plateau(run: FinishedRun) -> float | None:
-    """Attribute accuracy, averaged over the evaluations from the plateau's start to its end; None without a plateau."""
+    """Attribute accuracy averaged over evaluations from the plateau's start to its end; None without a plateau."""
     start, end = run.measures["plateau_start"], run.measures["plateau_end_interpolated"]
     if start is None or end is None:
         return None
@@ -62,7 +62,7 @@ def accuracy_at(run: Run, step: int) -> float:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """The phases of every seed and the curves of all."""
+    """Find the phases of every seed, and draw the curves of all seeds."""
     group = Group("", [run.record for run in runs])
     figures = {
         "attribute_loss": ("Attribute loss in held-out templates, and the baseline.", partial(attribute_loss, [group])),
@@ -94,7 +94,10 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 
 def three_phases(run: FinishedRun) -> bool | None:
-    """Whether a run falls to the baseline, stays for ``PLATEAU_SHARE`` of the steps, and leaves; None: unclear."""
+    """Whether a run falls to the baseline, stays for ``PLATEAU_SHARE`` of the steps, and leaves it.
+
+    None when the plateau's end cannot be determined.
+    """
     start, end = run.measures["plateau_start"], run.measures["plateau_end_interpolated"]
     if run.measures["plateau_end_status"] == END_CANNOT_BE_TOLD:
         return None
@@ -112,7 +115,7 @@ def _three_phases(runs: Evidence) -> Verdict:
 
 
 def _mean_accuracy(runs: Evidence, of, decide) -> Verdict:
-    """Decide from the mean of an accuracy over seeds and its interval, which accuracies bound to [0, 1]."""
+    """Decide from the mean of an accuracy over seeds and its interval, clipped to [0, 1]."""
     mean = estimate([of(run) for run in runs])
     if mean is None:
         return cannot_tell("no seed has it")

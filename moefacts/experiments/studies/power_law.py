@@ -1,4 +1,4 @@
-"""Figure 4, left and middle, and G: which unevenness P(i) ∝ i^(−α) ends the plateau first, and which ends lowest."""
+"""Figure 4, left and middle, and G: which α in P(i) ∝ i^(−α) gives the shortest plateau, and which the lowest loss."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,20 +12,20 @@ from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, below, cannot_tell
-from moefacts.experiments.studies._arms import END, EVALUATION, Arms, arm_runs, uneven
+from moefacts.experiments.studies._arms import END, EVALUATION, Arms, arm_runs, sampling
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
 from moefacts.runs import keys
 
 MILD = (0.6, 0.8)  # where the study has the shortest plateaus
 MARGIN = 0.05  # plateau ends whose means over seeds differ by less count as equal
 _EXPONENTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-# Size -> the budgets, in steps. With a constant learning rate a run has every shorter one in it.
+# Size -> budgets in steps. With a constant learning rate a run contains every shorter one.
 _LAPTOP_BUDGETS = {1024: (500, 1000), 2048: (1000, 1500)}
 _PAPER_SIZES, _PAPER_BUDGETS, _PAPER_PLATEAU = (64000, 128000, 256000), (8000, 16000, 32000), 16000
 
 
 def _runs(scale: str, size: int, budgets: tuple[int, ...], seeds: int, ends: bool) -> list[GridRun]:
-    arms = {f"{exponent}": uneven("power_law", exponent=exponent) for exponent in _EXPONENTS}
+    arms = {f"{exponent}": sampling("power_law", exponent=exponent) for exponent in _EXPONENTS}
     runs = arm_runs(scale, arms, size, seeds, f"training.steps={budgets[-1]}", *EVALUATION[scale])
     return [
         GridRun(r.overrides, labels={**r.labels, "exponent": float(r.labels["arm"]), "budgets": budgets, "ends": ends})
@@ -55,11 +55,11 @@ class Evidence:
         self.budgets = sorted({budget for run in runs for budget in run.labels["budgets"]})
 
     def plateau_ends(self, size: int, exponent: float) -> list[float | None]:
-        """Of every seed; None where it was not reached or cannot be told."""
+        """The plateau ends of all seeds; None where the end was not reached or cannot be determined."""
         return list(self.ends.values(END, f"{exponent}", size).values())
 
     def losses(self, size: int, exponent: float, budget: int) -> list[float | None]:
-        """Attribute loss in nats after ``budget`` steps, of every seed."""
+        """The attribute losses of all seeds after ``budget`` steps, in nats."""
         wanted = (size, exponent)
         return [
             loss_at(run, budget)
@@ -68,7 +68,7 @@ class Evidence:
         ]
 
     def best_by_loss(self, size: int, budget: int) -> float | None:
-        """The exponent of the lowest mean loss; None unless every exponent has one."""
+        """The exponent with the lowest mean loss; None unless every exponent has one."""
         means = [estimate(self.losses(size, exponent, budget)) for exponent in self.exponents]
         known = [mean.mean for mean in means if mean is not None]
         return self.exponents[int(np.argmin(known))] if len(known) == len(means) > 1 else None
@@ -81,7 +81,7 @@ def loss_at(run: FinishedRun, step: int) -> float:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Plateau ends and losses of every exponent, and the best exponents."""
+    """Find plateau ends and losses of every exponent, and the best exponents."""
     evidence = Evidence(runs)
     rows = []
     for size in evidence.sizes:
@@ -124,7 +124,7 @@ def _shortens(evidence: Evidence) -> Verdict:
 
 
 def _shortest_when_mild(evidence: Evidence) -> Verdict:
-    """Log ratio of the best mild exponent to the best other at each size; what was not reached is later than all."""
+    """Decide from the log ratio of the best mild exponent to the best other; an end not reached counts as latest."""
     ratios = {}
     for size in evidence.sizes:
         means = {a: _mean_or_never(evidence.plateau_ends(size, a)) for a in evidence.exponents}

@@ -1,4 +1,4 @@
-"""Figure A: without variety in how a person is written about, text is memorised and not the facts in it."""
+"""Figure A: without variety in the texts about a person, a model memorises the texts and not the facts in them."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +18,7 @@ _SETTINGS = {"laptop": (512, 600, 3), "paper": (64000, 16000, 1)}  # people, ste
 
 
 def arm_name(order: str, count: int) -> str:
-    """The arm of so many templates in that order of sentences."""
+    """The name of the arm with ``count`` templates per person and attribute, and sentences in that order."""
     return f"{order}, {count} template{'s' * (count > 1)}"
 
 
@@ -39,7 +39,7 @@ def _grid(scale: str) -> list[GridRun]:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Held-out loss by number of templates and order, beside the training loss."""
+    """Compare held-out and training loss over the number of templates and the order of sentences."""
     arms = Arms(runs)
     rows, series = [], {}
     for order in (SHUFFLED, FIXED):
@@ -75,7 +75,7 @@ def _figure(series: dict[str, dict[int, list[FinishedRun]]]):
 
 
 def _over_baseline(arm: str, stays: bool, arms: Arms) -> Verdict:
-    """Whether the final held-out loss lies above ``PLATEAU_FLOOR`` of the baseline, or below."""
+    """Decide whether the final held-out loss lies above (``stays``) or below ``PLATEAU_FLOOR`` of the baseline."""
     ratios: list[float | None] = [run.measures[LOSS] / run.record.baseline for run in arms.members(arm)]
     mean = estimate(ratios)
     if mean is None:

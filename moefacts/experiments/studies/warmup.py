@@ -1,4 +1,4 @@
-"""I, K, L: train on some people first, then on everybody: how many, and for how long?"""
+"""Figures I, K and L: on how many people should training begin, and for how long?"""
 
 from collections.abc import Sequence
 
@@ -12,13 +12,13 @@ from moefacts.experiments.studies._arms import (
     arm_findings,
     arm_runs,
     difference_claim,
-    uneven,
+    sampling,
 )
 
 SHARE, EPOCHS = 4, 8  # the warm-up that the claims are about: a quarter of the people; an epoch is N biographies
 _STEPS = {"laptop": {1024: 1000, 2048: 1500}, "paper": {64000: 16000, 128000: 16000}}
 _SEEDS = 3
-# (one in so many people, epochs): around the middle one, fewer and more people, a shorter and a longer time.
+# (n, epochs): one in n people; around the main one, fewer and more people, and shorter and longer times.
 _WARMUPS = {
     "laptop": ((8, 8), (4, 4), (SHARE, EPOCHS), (4, 16), (2, 8)),
     "paper": ((8, 2), (8, 4), (8, 8), (4, 4), (SHARE, EPOCHS), (2, 2), (2, 4), (2, 8)),
@@ -27,11 +27,11 @@ _WARMUPS = {
 
 def warmup(size: int, share: int, epochs: float) -> tuple[str, ...]:
     """The overrides of a warm-up on one in ``share`` of ``size`` people."""
-    return uneven("warmup", warmup_individuals=size // share, warmup_epochs=epochs)
+    return sampling("warmup", warmup_individuals=size // share, warmup_epochs=epochs)
 
 
 def name(share: int, epochs: int) -> str:
-    """The arm of such a warm-up."""
+    """The name of the arm with a warm-up on one in ``share`` people for ``epochs`` epochs."""
     return f"1/{share} of the people for {epochs} epochs"
 
 
@@ -41,13 +41,13 @@ MAIN, FEWER, SHORTER, LONGER, MORE = name(SHARE, EPOCHS), name(8, 8), name(4, 4)
 def _grid(scale: str) -> list[GridRun]:
     runs = []
     for size, steps in _STEPS[scale].items():
-        arms = {UNIFORM: uneven(UNIFORM)} | {name(*which): warmup(size, *which) for which in _WARMUPS[scale]}
+        arms = {UNIFORM: sampling(UNIFORM)} | {name(*which): warmup(size, *which) for which in _WARMUPS[scale]}
         runs += arm_runs(scale, arms, size, _SEEDS, f"training.steps={steps}", *EVALUATION[scale])
     return runs
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Every warm-up beside uniform sampling."""
+    """Compare every warm-up with uniform sampling."""
     note = "Warm-up counts as training: every arm has the same steps. An epoch is as many biographies as people."
     return arm_findings(runs, UNIFORM, "Warm-up on some people, then everybody", note)
 

@@ -1,4 +1,4 @@
-"""How long a grid takes, and what a trial that is interrupted leaves."""
+"""Estimates of a grid's time, and a trial that is interrupted."""
 
 import signal
 from pathlib import Path

@@ -78,7 +78,7 @@ def test_the_law_of_the_length_takes_in_melted_sizes_and_is_used_by_no_claim():
     law = findings.values["length_law"]
     assert law["b"] == pytest.approx(1.3, abs=0.1)  # the start is interpolated between evaluations
     assert law["r_squared"] > 0.995
-    assert len(findings.evidence.told) == 6 > len(findings.evidence.inside)
+    assert len(findings.evidence.determined) == 6 > len(findings.evidence.inside)
     assert findings.values["b"] < 1.2
 
 

@@ -1,4 +1,4 @@
-"""Finished runs of several kinds of model, compared at equal population size and seed."""
+"""Comparisons of finished runs of several kinds of model, at equal population size and seed."""
 
 from collections.abc import Sequence
 
@@ -18,19 +18,19 @@ NAMES = {
 
 
 class Comparison:
-    """The runs by kind, balancing and size. Of a plateau's end, only those that can be told count."""
+    """Finished runs by kind of model, balancing and size. Plateau ends count only where they are determined."""
 
     def __init__(self, runs: Sequence[FinishedRun]):
         self.runs = [run for run in runs if run.labels["part"] == "comparison"]
         self.collapse = {run.labels["balancing"]: run.record for run in runs if run.labels["part"] == "collapse"}
 
     def groups(self) -> list[tuple[str, str, int]]:
-        """(kind, balancing, size) of what is there, in the order of the grid."""
+        """The (kind, balancing, size) of the finished runs, in the order of the grid."""
         keys = [(run.labels["kind"], run.labels["balancing"], run.labels["size"]) for run in self.runs]
         return list(dict.fromkeys(keys))
 
     def members(self, kind: str, balancing: str, size: int | None = None) -> list[FinishedRun]:
-        """The runs of one group, or of all its sizes."""
+        """The runs of one kind and balancing, at one size or at all sizes."""
         wanted = (kind, DENSE if kind == "dense" else balancing)
         return [
             run
@@ -41,18 +41,18 @@ class Comparison:
     def values(
         self, measure: str, kind: str, balancing: str, size: int | None = None
     ) -> dict[tuple[int, int], float | None]:
-        """(size, seed) -> a measure."""
+        """(size, seed) -> a measure of the run of one kind and balancing."""
         return {(run.labels["size"], run.seed): value_of(run, measure) for run in self.members(kind, balancing, size)}
 
 
 def against_dense(measure: str, kind: str, decide, ratio: bool, comparison: Comparison) -> Verdict:
-    """Decide from the mean paired difference (or log ratio) of a balanced mixture from dense, over sizes and seeds."""
+    """Decide from the mean paired difference (or log ratio) of a balanced mixture from dense over sizes and seeds."""
     ours, theirs = comparison.values(measure, kind, BALANCED), comparison.values(measure, "dense", DENSE)
     return decide_paired(paired_difference(ours, theirs, log_ratio if ratio else _plain), decide)
 
 
 def against_unbalanced(measure: str, decide, comparison: Comparison) -> Verdict:
-    """Decide from the mean paired difference over all mixtures, without balancing less with."""
+    """Decide from the mean paired difference over all mixtures: the measure without balancing minus that with it."""
     ours: dict = {}
     theirs: dict = {}
     for kind in NAMES:

@@ -1,4 +1,4 @@
-"""How the load of experts develops under every way of balancing."""
+"""A figure of how the load of experts develops under each way of balancing."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from moefacts.runs.reader import Run
 
 
 def load_over_training_by_balancing(runs: Mapping[str, Run]) -> Figure:
-    """Which share of the tokens every expert takes over training: a column a way of balancing, a row a layer."""
+    """Draw every expert's share of assignments over training: one column per way of balancing, one row per layer."""
     layers = next(iter(runs.values())).routed_layers
     figure, panels = plt.subplots(
         len(layers), len(runs), figsize=(1.9 * len(runs), 1.9 * len(layers)), squeeze=False, sharex=True, sharey=True
@@ -21,7 +21,7 @@ def load_over_training_by_balancing(runs: Mapping[str, Run]) -> Figure:
         for row, layer in enumerate(layers):
             axes = panels[row][column]
             load = [run.load_fraction(layer, expert) for expert in range(num_experts)]
-            load = sorted(load, key=lambda one: -one.iloc[-1])  # those that end with most at the bottom
+            load = sorted(load, key=lambda one: -one.iloc[-1])  # experts with the largest final load at the bottom
             axes.stackplot(load[0].index, load, colors=colors, linewidth=0.2, edgecolor="white")
             axes.set_xlim(load[0].index[0], load[0].index[-1])
             axes.set_ylim(0, 1)

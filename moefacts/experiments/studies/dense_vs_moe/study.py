@@ -1,7 +1,8 @@
-"""What a mixture of experts changes about how facts are learned. No published answer: hypotheses, decided here.
+"""How a mixture of experts changes the learning of facts. No answer is published; the hypotheses are decided here.
 
-Dense against mixtures of equal active and of equal total parameters, with two experts of 8 or one of 32 a token, with
-the presets' balancing and without any; and one mixture under every balancing alone.
+Dense models are compared with mixtures of equal active and of equal total parameters. The mixtures have 8 experts, two
+per token, or 32 experts, one per token, with the presets' balancing and without any. One mixture is also trained under
+each balancing alone.
 """
 
 from collections.abc import Sequence
@@ -30,15 +31,15 @@ from moefacts.runs import keys
 
 ACCURACY_MARGIN = 0.05  # accuracies that differ by less count as equal
 _SEEDS = range(3)
-# On a laptop, what plateau-law trains with, three times as long as its dense plateaus.
+# Laptop runs use the settings of plateau-law and are three times as long as its dense plateaus.
 _STEPS = {"laptop": {512: 750, 1024: 1300, 2048: 2400}, "paper": {16000: 16000, 64000: 16000}}
-_LAPTOP_INTERVAL = {512: 20, 1024: 40, 2048: 80}  # of evaluations until the plateau ends
+_LAPTOP_INTERVAL = {512: 20, 1024: 40, 2048: 80}  # steps between evaluations until the plateau ends
 _BASE = {"laptop": "laptop", "paper": "44m"}
 _COLLAPSE_SIZE = {"laptop": 1024, "paper": 16000}
 _SIZES_WITHOUT_BALANCING = {"laptop": (512, 1024, 2048), "paper": (16000,)}
 _LOSSES = ("importance", "load", "token_balance", "z_loss", "bias_rate")
 _NO_BALANCING = tuple(f"model.moe.balance.{name}=0" for name in _LOSSES)
-# Every balancing alone, at the weight of the paper it comes from; the smooth load is defined for noisy KeepTopK only.
+# Each balancing alone, at the weight in its own paper. The smooth load is defined for noisy KeepTopK only.
 _ALONE = {
     "none": (),
     "importance": ("model.moe.balance.importance=0.1",),
@@ -92,7 +93,7 @@ def _grid(scale: str) -> list[GridRun]:
     return runs
 
 
-# Measure -> column of the table.
+# Measure -> column of the table
 _COLUMNS = {
     "plateau_end_interpolated": "plateau end (steps)",
     "steps_to_50_accuracy": "50% known (steps)",
@@ -112,7 +113,7 @@ _FIGURE_MEASURES = {
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Means with intervals for every group, differences from dense pair by pair, figures."""
+    """Find means with intervals for every group and paired differences from dense, and draw figures."""
     comparison = Comparison(runs)
     figures = {}
     if comparison.runs:

@@ -1,4 +1,4 @@
-"""Attribute loss of twins, in the order of the steps that their attention is from."""
+"""A figure of the attribute loss of patched twins, ordered by the step that their attention comes from."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ from moefacts.runs import keys
 
 
 def losses_in_order(panels: Mapping[str, Sequence[Group]], beside: Group) -> Figure:
-    """Attribute loss of groups that have an order, from dark to light, and of one that is black in every panel.
+    """Draw the attribute loss of ordered groups from dark to light, and of ``beside`` in black in every panel.
 
     Thin lines are single runs, thick ones their mean over the steps that all of them evaluated.
     """

@@ -11,13 +11,14 @@ from moefacts.analysis.plateau_end import REACHED
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
 from moefacts.experiments.studies._arms import END, LOSS, Arms, arm_findings, arm_runs, difference_claim
+from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.patching.figures import losses_in_order
 from moefacts.experiments.studies.phases import PLATEAU_SHARE, three_phases
 
 OWN = "own attention"
 # The study's references are 0 and 0.16, 0.32, 0.65, 1.3, 2.6 and 5.2 times its plateau end (3,085 steps at 64,000
-# people). The laptop's are the same multiples of the 385 steps of 1,024 people (LOG.md), rounded to its checkpoints,
-# but for the last, which would take twice the steps.
+# people). The laptop's are the same multiples of 385 steps, the plateau end of 1,024 people (LOG.md), rounded to its
+# checkpoints. Only the last is left out, because it would take twice the steps.
 _REFERENCES = {"laptop": (0, 60, 120, 240, 500, 1000), "paper": (0, 500, 1000, 2000, 4000, 8000, 16000)}
 _FROZEN = {"laptop": (120, 240, 500), "paper": (500, 1000, 2000, 4000, 8000)}
 _SETTINGS = {"laptop": (1024, 1000, 3), "paper": (64000, 16000, 1)}  # people, steps, seeds
@@ -25,12 +26,12 @@ _COMMON = {
     "laptop": (
         "evaluation.biographies=1024",
         "evaluation.interval=20",
-        "evaluation.interval_unseen=10000",
+        UNSEEN_RARELY,
         "checkpoints.interval=20",
         "checkpoints.interval_until=1000",
     ),
     "paper": (
-        "evaluation.interval_unseen=10000",
+        UNSEEN_RARELY,
         "checkpoints.interval=500",
         "checkpoints.interval_until=16000",
         "training.compile=false",
@@ -39,12 +40,12 @@ _COMMON = {
 
 
 def from_step(step: int) -> str:
-    """The arm that has the attention of ``step`` throughout."""
+    """The name of the arm that uses the attention of ``step`` throughout."""
     return f"attention of step {step:,}" if step else "untrained attention"
 
 
 def frozen_at(step: int) -> str:
-    """The arm whose own attention stays as it is at ``step``."""
+    """The name of the arm whose own attention is frozen at ``step``."""
     return f"attention frozen at step {step:,}"
 
 
@@ -58,7 +59,7 @@ def _grid(scale: str) -> list[GridRun]:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Every arm beside the run that makes its own attention."""
+    """Compare every arm with the run that uses its own attention."""
     note = (
         "Twins of the run with its own attention: the same first weights and samples, and from the first step on the "
         "attention that this run had at one moment. Frozen: with their own attention until that step."
@@ -68,7 +69,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 
 def _figures(arms: Arms) -> dict[str, tuple[str, DrawFigure]]:
-    """The loss of every arm, in the order of the steps that their attention is from; none without the run itself."""
+    """The figure of every arm's loss, ordered by the step of the attention; none without the unpatched run."""
     groups = {arm: Group(arm, [run.record for run in arms.members(arm)]) for arm in arms.names}
     is_frozen = {arm: any(arm == frozen_at(step) for steps in _FROZEN.values() for step in steps) for arm in groups}
     panels = {
@@ -83,7 +84,7 @@ def _figures(arms: Arms) -> dict[str, tuple[str, DrawFigure]]:
 
 
 def _no_plateau(arm: str, arms: Arms) -> Verdict:
-    """Whether the plateau of every seed of ``arm`` melts into the first phase."""
+    """Decide whether the plateau of every seed of ``arm`` melts into the first phase."""
     members = arms.members(arm)
     if not members:
         return cannot_tell(f"no run of “{arm}” is there")

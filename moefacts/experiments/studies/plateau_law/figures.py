@@ -21,14 +21,14 @@ class SizePoint:
 
     Attributes:
         size: number of people.
-        ends: plateau end of every run that has one, in steps.
-        errors: standard error of each from the noise of its evaluations.
-        lengths: plateau length of each, in steps.
-        batch_size: biographies a step.
-        told: whether every run's plateau end can be told.
-        inside: whether the law goes through it.
-        why: why not.
-        bits_per_parameter: information in the values of all people, over the parameters that must hold it.
+        ends: plateau ends of the runs that have one, in steps.
+        errors: standard errors of the ends, from the noise of their evaluations.
+        lengths: plateau lengths, in steps.
+        batch_size: biographies per step.
+        is_determined: whether the plateau's end is determined in every run.
+        inside: whether the law is fitted to this size.
+        why: why the law is not fitted to it; empty when it is.
+        bits_per_parameter: information in the values of all people, per parameter of the model.
     """
 
     size: int
@@ -36,29 +36,29 @@ class SizePoint:
     errors: tuple[float, ...]
     lengths: tuple[float, ...]
     batch_size: int
-    told: bool
+    is_determined: bool
     inside: bool
     why: str
     bits_per_parameter: float
 
     @property
     def mean(self) -> float:
-        """Geometric mean of the ends."""
+        """The geometric mean of the plateau ends, in steps."""
         return float(np.exp(np.mean(np.log(self.ends))))
 
 
 def law_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
-    """Plateau end in steps against people, the fit with its interval, and the study's law."""
+    """Draw the plateau end in steps against people, the fit with its interval, and the study's law."""
     return _figure(points, law, lambda steps, size, batch: steps, f"plateau end (steps of {points[0].batch_size})")
 
 
 def encounters_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
-    """Biographies per person until the plateau ends."""
+    """Draw the number of biographies per person until the plateau ends, against people."""
     return _figure(points, law, lambda steps, size, batch: steps * batch / size, "biographies per person")
 
 
 def lengths_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
-    """Steps between the plateau's start and its end; ``law`` is of these, and goes through all of ``points``."""
+    """Draw the steps from the plateau's start to its end; ``law`` is the fit of these to all ``points``."""
     lengths = [replace(point, ends=point.lengths, inside=True) for point in points]
     return _figure(
         lengths, law, lambda steps, size, batch: steps, f"plateau length (steps of {points[0].batch_size})", False
@@ -66,7 +66,7 @@ def lengths_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
 
 
 def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
-    """Every run's plateau end over the law's, at sizes inside and outside it."""
+    """Draw the deviation of every run's plateau end from the law, at sizes inside and outside the fit."""
     figure, axes = plt.subplots()
     axes.axhline(0, color="black", linewidth=0.9)
     for point in points:
@@ -134,7 +134,7 @@ def _people_axis(axes: Axes, points: Sequence[SizePoint]) -> None:
 
 
 def _log_axis(axis, low: float, high: float) -> None:
-    """Plain numbers at 1, 2 and 5 of each decade in view, or at more where that is fewer than three."""
+    """Label 1, 2 and 5 of each visible decade with plain numbers, or more if these are fewer than three."""
     for multiples in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)):
         ticks = [m * 10.0**e for e in range(-3, 7) for m in multiples if low <= m * 10.0**e <= high]
         if len(ticks) >= 3:

@@ -1,32 +1,32 @@
-"""The runs of the plateau-length law: sizes, seeds, learning rates, and how often each is evaluated."""
+"""The runs of plateau-law: sizes, seeds, learning rates, and how often each run is evaluated."""
 
 from moefacts.experiments.engine.study import GridRun
 from moefacts.experiments.studies import _laptop as laptop
+from moefacts.experiments.studies._unseen import unseen_at_both_ends
 from moefacts.experiments.studies.plateau_law import published
 
-# Size -> (step limit, steps it is likely to take, steps between evaluations: about a tenth of those, seeds). The
-# smallest size is there to show where the law stops holding; the largest has one seed, for its time.
+# Size -> (step limit, likely steps, steps between evaluations (about a tenth of the likely steps), seeds). The smallest
+# size shows where the law stops holding; the largest has only one seed because it takes long.
 _LAPTOP_STEPS = {
     256: (400, 150, 15, 3), 512: (700, 240, 25, 3), 1024: (1100, 410, 40, 3), 2048: (2000, 760, 80, 3),
     4096: (4000, 1570, 160, 3), 8192: (8000, 3500, 350, 3), 16384: (16000, 7500, 750, 1),
 }  # fmt: skip
-# From here on the plateau's start is a small part of it: evaluations are four times as rare until its end is near.
+# From this size on, evaluations are four times as rare until the plateau's end is near, because its start is short.
 _LONG = {"laptop": 2048, "paper": 32000}
 _EARLY_FACTOR = 4
 _PAPER_INTERVAL = 25
-_LAPTOP_RATE_STEPS = {512: 350, 1024: 620, 2048: 1150, 4096: 2400, 8192: 5000}  # half as many again as it takes
+_LAPTOP_RATE_STEPS = {512: 350, 1024: 620, 2048: 1150, 4096: 2400, 8192: 5000}  # 1.5 times the likely steps
 _LAPTOP_RATES = ("7.5e-4", *laptop.LEARNING_RATES)  # five, as in the study, a factor of two apart
 _PAPER_RATES = ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")
 
 
 def _evaluation(scale: str, size: int, interval: int) -> tuple[str, ...]:
-    """Unseen people, whom the law does not need, are met at the first and the last step only."""
+    """Evaluation settings. The law needs no unseen people, so these are evaluated only at the first and last step."""
     early = interval * (_EARLY_FACTOR if size >= _LONG[scale] else 1)
-    never = interval * 1_000_000
     return (
         f"evaluation.interval={interval}",
         f"evaluation.interval_early={early}",
-        f"evaluation.interval_unseen={never}",
+        unseen_at_both_ends(interval),
     )
 
 
@@ -41,7 +41,7 @@ def _paper_settings(size: int) -> tuple[str, ...]:
 
 
 def laptop_grid() -> list[GridRun]:
-    """Runs that stop soon after their plateau."""
+    """The runs of the laptop scale, which stop soon after their plateau."""
     return [
         GridRun(
             (
@@ -60,7 +60,7 @@ def laptop_grid() -> list[GridRun]:
 
 
 def paper_grid() -> list[GridRun]:
-    """The study's seven sizes and five seeds, stopped soon after the plateau."""
+    """The runs of the paper scale: the study's seven sizes and five seeds, stopped soon after the plateau."""
     stop = (
         f"training.stop_after_plateau={4 * _PAPER_INTERVAL}",
         f"evaluation.interval_after_plateau={_PAPER_INTERVAL}",
@@ -73,7 +73,7 @@ def paper_grid() -> list[GridRun]:
 
 
 def laptop_rate_grid() -> list[GridRun]:
-    """Whole runs with every learning rate."""
+    """The runs of the laptop scale with every learning rate, none of which stop early."""
     return [
         GridRun(
             (
@@ -90,7 +90,7 @@ def laptop_rate_grid() -> list[GridRun]:
 
 
 def paper_rate_grid() -> list[GridRun]:
-    """Whole runs with every learning rate of the study."""
+    """The runs of the paper scale with every learning rate of the study, none of which stop early."""
     return [
         GridRun(
             (*_paper_settings(size), f"training.learning_rate={rate}", f"seed={seed}"),

@@ -1,4 +1,4 @@
-"""What runs of several population sizes say of the law: a point for every size, and the fits through them."""
+"""The evidence about the plateau law: one point per population size, and the fits through them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,29 +18,29 @@ from moefacts.synthetic_data.pools import ATTRIBUTES
 
 @dataclass(frozen=True)
 class Evidence:
-    """The points by size, ascending, and the laws through them."""
+    """The points in ascending order of size, and the laws fitted to them."""
 
     points: Sequence[SizePoint]
 
     @property
     def inside(self) -> list[SizePoint]:
-        """The sizes that the law goes through."""
+        """The sizes that the law is fitted to."""
         return [point for point in self.points if point.inside]
 
     @property
-    def told(self) -> list[SizePoint]:
-        """The sizes whose plateau has a length in every seed."""
-        return [point for point in self.points if point.told and min(point.lengths) > 0]
+    def determined(self) -> list[SizePoint]:
+        """The sizes at which the plateau has a length in every seed."""
+        return [point for point in self.points if point.is_determined and min(point.lengths) > 0]
 
     @cached_property
     def law(self) -> PowerLaw | None:
-        """The law of the plateau's end, when there are three sizes inside it or more."""
+        """The law of the plateau's end; None with fewer than three sizes inside it."""
         return _fit([Point(point.size, point.ends, point.errors) for point in self.inside])
 
     @cached_property
     def length_law(self) -> PowerLaw | None:
-        """The law of the steps between the plateau's start and end. No claim is about it."""
-        return _fit([Point(point.size, point.lengths, point.errors) for point in self.told])
+        """The law of the steps from the plateau's start to its end. No claim is about it."""
+        return _fit([Point(point.size, point.lengths, point.errors) for point in self.determined])
 
 
 def _fit(points: Sequence[Point]) -> PowerLaw | None:
@@ -48,22 +48,21 @@ def _fit(points: Sequence[Point]) -> PowerLaw | None:
 
 
 def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
-    """What the runs of one size say, and whether the size is inside the law.
+    """The point of one size, from its runs.
 
-    It is when, in every seed, the plateau's end can be told and the plateau lasts for at least ``PLATEAU_SHARE`` of
-    the steps up to its end.
+    A size is inside the law if, in every seed, the plateau's end is determined and the plateau lasts for at least
+    ``PLATEAU_SHARE`` of the steps up to its end.
     """
-    told = [run for run in runs if run.measures["plateau_end_status"] == REACHED]
-    ends = [run.measures["plateau_end_interpolated"] for run in told]
-    errors = [(run.measures["plateau_end_high"] - run.measures["plateau_end_low"]) / (2 * 1.96) for run in told]
-    lengths = [end - _plateau_start(run) for run, end in zip(told, ends, strict=True)]
+    reached = [run for run in runs if run.measures["plateau_end_status"] == REACHED]
+    ends = [run.measures["plateau_end_interpolated"] for run in reached]
+    errors = [(run.measures["plateau_end_high"] - run.measures["plateau_end_low"]) / (2 * 1.96) for run in reached]
+    lengths = [end - _plateau_start(run) for run, end in zip(reached, ends, strict=True)]
     statuses = sorted({run.measures["plateau_end_status"] for run in runs} - {REACHED})
     why = ""
     if statuses:
+        count = f"{len(runs) - len(reached)} of {len(runs)} runs"
         reasons = sorted({r.measures["plateau_end_reason"] for r in runs} - {"", None})
-        why = (
-            f"plateau end: {', '.join(statuses)} in {len(runs) - len(told)} of {len(runs)} runs ({'; '.join(reasons)})"
-        )
+        why = f"plateau end: {', '.join(statuses)} in {count} ({'; '.join(reasons)})"
     elif (share := min(length / end for length, end in zip(lengths, ends, strict=True))) < PLATEAU_SHARE:
         why = f"plateau melts into the first phase: {share:.0%} of the steps in one seed"
     batch_size = runs[0].record.batch_size
@@ -72,14 +71,14 @@ def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
 
 
 def bits_of_facts(num_people: int, baseline: float) -> float:
-    """What all people's values carry: they are drawn uniformly, so it is N times the baselines' sum, in bits."""
+    """The information in all people's values, in bits: N times the sum of the baselines, as values are uniform."""
     return num_people * len(ATTRIBUTES) * baseline / np.log(2)
 
 
 def _plateau_start(run: FinishedRun) -> float:
-    """Where the loss comes within 10% of the baseline, interpolated: evaluations are rare there."""
+    """The step at which the loss comes within 10% of the baseline, interpolated because evaluations are rare there."""
     curve = run.record.curve(keys.ATTRIBUTE_LOSS)
     step, loss, ceiling = curve.index.to_numpy(), curve.to_numpy(), PLATEAU_CEILING * run.record.baseline
     first = first_below(loss, ceiling)
-    assert first is not None  # its end, which lies lower, was reached
+    assert first is not None  # the plateau's end lies lower and was reached
     return crossing(step, loss, ceiling, first)

@@ -1,4 +1,4 @@
-"""The study's law of the plateau's end, and the points that it goes through (section 4; Figure 2, right)."""
+"""The study's law of the plateau's end, and the published points behind it (section 4; Figure 2, right)."""
 
 import numpy as np
 
@@ -9,5 +9,5 @@ TEXT = f"{A}·N^{B}"
 
 
 def steps(num_people: np.ndarray) -> np.ndarray:
-    """The plateau's end in steps of ``BATCH_SIZE`` biographies."""
+    """The plateau's end by the study's law, in steps of ``BATCH_SIZE`` biographies."""
     return A * np.power(num_people, B)

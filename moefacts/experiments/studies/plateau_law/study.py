@@ -1,4 +1,4 @@
-"""Figure 2, right: when the plateau ends, as a function of how many people there are (study, section 4)."""
+"""Figure 2, right: when the plateau ends, as a function of the number of people (study, section 4)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -32,7 +32,7 @@ SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Fit the law; with several learning rates a size counts with the one of the lowest final training loss."""
+    """Fit the law. With several learning rates, each size counts at the rate with the lowest final training loss."""
     losses = _losses_by_rate(runs)
     best = {size: min(by_rate, key=by_rate.__getitem__) for size, by_rate in losses.items()}
     chosen = [run for run in runs if not best or run.labels["learning_rate"] == best[run.labels["size"]]]
@@ -55,7 +55,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     if length_law is not None:
         figures["plateau_length"] = (
             "Steps between the plateau's start (loss within 10% of the baseline) and its end. No claim is about them.",
-            partial(lengths_figure, evidence.told, length_law),
+            partial(lengths_figure, evidence.determined, length_law),
         )
     tables = [_table(evidence, best), *([_rates_table(losses)] if losses else [])]
     values = _values(evidence) | ({"best_learning_rate": best, "final_training_loss": losses} if best else {})
@@ -63,7 +63,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 
 def _losses_by_rate(runs: Sequence[FinishedRun]) -> dict[int, dict[float, float]]:
-    """Size -> learning rate -> final training loss, by which the study chooses; empty without a sweep."""
+    """Size -> learning rate -> final training loss, by which the study chooses a rate; empty without a sweep."""
     losses: dict[int, dict[float, list[float]]] = {}
     for run in runs:
         if (rate := run.labels.get("learning_rate")) is not None:

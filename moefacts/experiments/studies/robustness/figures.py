@@ -1,4 +1,4 @@
-"""Attribute loss against biographies seen, with one panel for each setting that is varied."""
+"""A figure of the attribute loss against biographies seen, with one panel per varied setting."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,17 @@ _COLUMNS = 3
 
 @dataclass(frozen=True)
 class Curve:
-    """A run and what it is called."""
+    """A run and its label."""
 
     label: str
     run: Run
 
 
 def curves_by_biographies(panels: Mapping[str, Sequence[Curve]]) -> Figure:
-    """Attribute loss over the baseline against biographies seen, so that batch sizes compare; a panel a title."""
+    """Draw attribute loss over the baseline against biographies seen, which makes batch sizes comparable.
+
+    ``panels`` are title -> curves.
+    """
     num_rows = -(-len(panels) // _COLUMNS)
     figure, grid = plt.subplots(num_rows, _COLUMNS, figsize=(3 * _COLUMNS, 2.4 * num_rows), squeeze=False, sharey=True)
     for axes, (title, curves) in zip(grid.flat, panels.items(), strict=False):

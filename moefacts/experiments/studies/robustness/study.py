@@ -8,12 +8,13 @@ from moefacts.analysis.summary import format_number
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
 from moefacts.experiments.studies import _laptop as laptop
+from moefacts.experiments.studies._unseen import unseen_at_both_ends
 from moefacts.experiments.studies.phases import PLATEAU_SHARE, three_phases
 from moefacts.experiments.studies.robustness.figures import Curve, curves_by_biographies
 from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR
 
-Settings = dict[str, dict[str, tuple[str, ...]]]  # what is varied -> its value -> overrides
-# Of the default model: width, heads of the same width, feed-forward.
+Settings = dict[str, dict[str, tuple[str, ...]]]  # varied setting -> value -> overrides
+# Name -> width, number of heads (of the same width), feed-forward width.
 _LAPTOP_MODELS = {"d 32": (32, 2, 128), "d 64": (64, 4, 256), "d 96": (96, 6, 384)}
 _LAPTOP: Settings = {
     "learning rate": {rate: (f"training.learning_rate={rate}",) for rate in laptop.LEARNING_RATES},
@@ -33,20 +34,20 @@ _PAPER: Settings = {
     "mixer": {"attention": (), "recurrence": ("model=dense_44m_recurrent",)},
 }
 _SETTINGS = {"laptop": _LAPTOP, "paper": _PAPER}
-_BIOGRAPHIES = {"laptop": 2000 * laptop.BATCH, "paper": 16000 * 128}  # that every run sees at most
-_BATCH_SIZES = {"laptop": (8, 16, 32, 64, 128), "paper": (32, 64, 128, 256, 512)}  # a quarter to four times the usual
+_BIOGRAPHIES = {"laptop": 2000 * laptop.BATCH, "paper": 16000 * 128}  # the most that any run sees
+_BATCH_SIZES = {"laptop": (8, 16, 32, 64, 128), "paper": (32, 64, 128, 256, 512)}  # 1/4 to 4 times the usual size
 _BASE_BATCH, _BASE_INTERVAL = {"laptop": laptop.BATCH, "paper": 128}, {"laptop": 60, "paper": 25}
 _LAPTOP_DEFAULTS = {"population.size": "1024", "training.learning_rate": laptop.LEARNING_RATE}
-_EXPECTED_SHARE = 0.5  # of the steps that a run, which stops soon after its plateau, is likely to take
+_EXPECTED_SHARE = 0.5  # the share of its steps that a run is likely to take, as it stops soon after its plateau
 
 
 def _run(scale: str, varied: str, value: str, overrides: tuple[str, ...], batch_size: int | None = None) -> GridRun:
-    """As many biographies, and as many between evaluations, whatever the batch size."""
+    """A run with the same number of biographies, in total and between evaluations, for every batch size."""
     batch_size = batch_size or _BASE_BATCH[scale]
     steps = _BIOGRAPHIES[scale] // batch_size
     interval = max(1, _BASE_INTERVAL[scale] * _BASE_BATCH[scale] // batch_size)
     common = [f"training.batch_size={batch_size}", f"training.steps={steps}", f"evaluation.interval={interval}"]
-    common += [f"evaluation.interval_after_plateau={2 * interval}", f"evaluation.interval_unseen={1000 * interval}"]
+    common += [f"evaluation.interval_after_plateau={2 * interval}", unseen_at_both_ends(interval, factor=1000)]
     expected = None
     if scale == "laptop":
         common.append(f"training.stop_after_plateau={steps // 7}")
@@ -65,7 +66,7 @@ def _grid(scale: str) -> list[GridRun]:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """The phases of every setting, and curves against biographies seen."""
+    """Find the phases of every setting, and draw curves against biographies seen."""
     rows = []
     for run in runs:
         measures, batch = run.measures, run.record.batch_size
@@ -92,7 +93,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 
 def _phases_in_all(varied: str | None, runs: Sequence[FinishedRun]) -> Verdict:
-    """Whether all runs in which one thing is varied have three phases; None: every run."""
+    """Decide whether all runs that vary one setting have three phases; None stands for every run."""
     shown = {
         f"{run.labels['part']} {run.labels['value']}": three_phases(run)
         for run in runs

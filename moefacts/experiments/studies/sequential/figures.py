@@ -1,4 +1,4 @@
-"""Accuracy of every group of people over training."""
+"""A figure of the accuracy of every group of people over training."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,10 @@ from moefacts.runs.reader import Run
 
 
 def groups_in_turn(panels: Mapping[str, tuple[Run, int]]) -> Figure:
-    """Accuracy of every group of people over training, shaded while it is shown; title -> run and number of groups."""
+    """Draw the accuracy of every group of people over training, shaded while training shows the group.
+
+    ``panels`` are title -> (run, number of groups).
+    """
     figure, grid = plt.subplots(len(panels), 1, figsize=(6, 2.2 * len(panels)), squeeze=False, sharey=True)
     for axes, (title, (run, num_groups)) in zip(grid.flat, panels.items(), strict=True):
         colors = plt.get_cmap("viridis")(np.linspace(0, 0.95, num_groups))

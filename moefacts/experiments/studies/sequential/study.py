@@ -1,4 +1,4 @@
-"""Figures S–V: people come in groups, one after the other. What can be read from each group's loss and accuracy."""
+"""Figures S to V: training shows groups of people one after the other. How are they learned and forgotten?"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,17 +12,18 @@ from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
-from moefacts.experiments.studies._arms import arm_runs, uneven
+from moefacts.experiments.studies._arms import arm_runs, sampling
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
+from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.sequential.figures import groups_in_turn
 from moefacts.runs import keys
 
 GROUPS = (4, 8, 16)
-LEARNED = 0.2  # accuracy at the end of its visit from which a group's learning and forgetting are compared
-FORGOTTEN = 0.5  # of what was known at the end of the visit, the level that both are timed at
+LEARNED = 0.2  # a group counts as learned with at least this accuracy at the end of its visit
+FORGOTTEN = 0.5  # learning and forgetting are timed at this share of the accuracy at the end of the visit
 _SEEDS = {"laptop": 3, "paper": 1}
 _SETTINGS = {
-    # Evaluations stay frequent: learning and forgetting are timed by them.
+    # Evaluations stay frequent, because they time learning and forgetting.
     "laptop": (1024, ("training.steps=1600", "evaluation.interval=25", "evaluation.interval_after_plateau=25")),
     "paper": (64000, ("evaluation.interval_after_plateau=25",)),
 }
@@ -30,22 +31,22 @@ _SETTINGS = {
 
 def _grid(scale: str) -> list[GridRun]:
     size, common = _SETTINGS[scale]
-    arms = {f"{groups} groups": uneven("sequential", num_groups=groups, num_repeats=1) for groups in GROUPS}
-    runs = arm_runs(scale, arms, size, _SEEDS[scale], *common, "evaluation.interval_unseen=10000")
+    arms = {f"{groups} groups": sampling("sequential", num_groups=groups, num_repeats=1) for groups in GROUPS}
+    runs = arm_runs(scale, arms, size, _SEEDS[scale], *common, UNSEEN_RARELY)
     return [GridRun(r.overrides, labels={**r.labels, "groups": int(r.labels["arm"].split()[0])}) for r in runs]
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One group's turn.
+    """The turn of one group.
 
     Attributes:
-        reached: its accuracy at the end of its turn.
-        gained: that less its accuracy at the beginning: guesses that happen to be right are no knowledge.
+        reached: the group's accuracy at the end of its turn.
+        gained: ``reached`` minus the accuracy at the beginning of the turn, which is lucky guesses, not knowledge.
         learning: steps from the beginning of the turn to ``FORGOTTEN`` of ``reached``; None unless ``LEARNED``.
-        forgetting: steps from the end of the turn down to the same level, or, when it stays above it until training
-            ends, up to there if that is more than ``learning``; None unless ``LEARNED``, or when that cannot be told.
-        last: its accuracy at the end of training.
+        forgetting: steps from the end of the turn down to the same level. If accuracy stays above it until training
+            ends, the steps until then, if more than ``learning``. None if not ``LEARNED``, or if undetermined.
+        last: the group's accuracy at the end of training.
     """
 
     reached: float
@@ -56,7 +57,7 @@ class Visit:
 
 
 def visits(run: FinishedRun) -> list[Visit]:
-    """Every group's turn, in order."""
+    """The turns of all groups, in order."""
     steps, num_groups = run.record.settings.training.steps, run.labels["groups"]
     found = []
     for group in range(num_groups):
@@ -81,12 +82,12 @@ def visits(run: FinishedRun) -> list[Visit]:
 def _part(step: np.ndarray, value: np.ndarray, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
     """The curve from ``begin`` to ``end``, with interpolated values at both."""
     inside = step[(step > begin) & (step < end)]
-    there = np.concatenate([[begin], inside, [end]])
-    return there, np.interp(there, step, value)
+    steps = np.concatenate([[begin], inside, [end]])
+    return steps, np.interp(steps, step, value)
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Learning and forgetting of every group, and the curves of the first seed."""
+    """Measure learning and forgetting of every group, and draw the curves of the first seed."""
     rows, panels = [], {}
     for groups in sorted({run.labels["groups"] for run in runs}):
         members = [run for run in runs if run.labels["groups"] == groups]
@@ -115,7 +116,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 
 def _easier(runs: Sequence[FinishedRun]) -> Verdict:
-    """Gained in its turn: mean of the second half of the groups less the first half, in runs that learned something."""
+    """Decide from the accuracy gained per turn: second half of the groups minus first, in runs that learned some."""
     first: dict[tuple[int, int], float | None] = {}
     second: dict[tuple[int, int], float | None] = {}
     for run in runs:
@@ -127,7 +128,7 @@ def _easier(runs: Sequence[FinishedRun]) -> Verdict:
 
 
 def _forgets_faster(runs: Sequence[FinishedRun]) -> Verdict:
-    """Log ratio of forgetting to learning steps, a run's mean over its groups that have both."""
+    """Decide from the log ratio of forgetting to learning steps, averaged over each run's groups that have both."""
     forgetting: dict[tuple[int, int], float | None] = {}
     learning: dict[tuple[int, int], float | None] = {}
     for run in runs:
