@@ -145,8 +145,8 @@ _PHASES = Claim(
     "Learning has three phases: a fall to the no-knowledge baseline, a plateau at it, and its end",
     "three phases in every seed",
     f"holds if in every seed the loss comes within {PLATEAU_CEILING - 1:.0%} of the baseline, ends the plateau below "
-    f"{PLATEAU_FLOOR} of it, and the plateau lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end; cannot tell if "
-    "some seed's end cannot be told",
+    f"{PLATEAU_FLOOR} of it, and the plateau lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end; cannot "
+    "tell if some seed's end cannot be told",
     _three_phases,
 )
 _ON_PLATEAU = Claim(

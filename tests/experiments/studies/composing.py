@@ -24,7 +24,7 @@ def _presets(chosen: tuple[str, ...]) -> DictConfig:
 def parsed(override: str):
     """The key and the value of an override that sets something that exists already, as all of a grid's do."""
     parsed = _PARSER.parse_override(override)
-    assert not (parsed.is_add() or parsed.is_force_add() or parsed.is_delete() or parsed.is_sweep_override()), override
+    assert not any((parsed.is_add(), parsed.is_force_add(), parsed.is_delete(), parsed.is_sweep_override())), override
     return parsed.key_or_group, parsed.value()
 
 

@@ -67,8 +67,8 @@ def answer(monkeypatch):
 
     def decide(study, claim, low, high):
         middle = (low + high) / 2
+        found = Paired(middle, (low, high), 5, 0)
         for module in (_arms, celebrities, power_law, dense_comparison, sequential):
-            found = Paired(middle, (low, high), 5, 0)
             monkeypatch.setattr(module, "paired_difference", lambda *_: found)
         for module in (phases, templates, attention):
             monkeypatch.setattr(module, "estimate", lambda _: Estimate(middle, low, high, 5, 0))
