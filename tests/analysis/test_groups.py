@@ -60,3 +60,8 @@ def test_models_are_told_apart_by_the_names_of_their_presets_alone(make):
 def test_a_part_of_a_model_that_varies_is_named_where_the_preset_is_the_same(make):
     runs = [make("a"), make("b", "model.num_layers=2")]
     assert [group.label for group in group_by_seed(runs)] == ["num_layers=1", "num_layers=2"]
+
+
+def test_of_a_setting_deep_inside_its_last_name_is_enough(make):
+    runs = [make("a", "model=moe_laptop"), make("b", "model=moe_laptop", "model.moe.num_experts=4")]
+    assert [group.label for group in group_by_seed(runs)] == ["num_experts=8", "num_experts=4"]

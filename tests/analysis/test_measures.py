@@ -17,7 +17,7 @@ from moefacts.analysis.hallucination import (
     hallucination_measures,
 )
 from moefacts.analysis.phases import phase_measures, steps_to_accuracy
-from moefacts.analysis.summary import as_json, estimate, measure_run, meanings
+from moefacts.analysis.summary import as_json, estimate, meanings, measure_run
 from moefacts.config.presets import compose
 from moefacts.runs.reader import Run
 from tests.conftest import TINY

@@ -141,3 +141,25 @@ def test_the_interval_of_r_squared_and_of_the_bend_come_from_the_replicates_alon
     assert law.r_squared_interval[0] < law.r_squared
     assert law.bend == pytest.approx(0.1)
     assert law.bend_interval[0] < 0.1 < law.bend_interval[1]
+
+
+def test_seeds_far_above_the_others_pull_replicates_up_and_not_down():
+    """Three seeds a size, two alike and one far above: means of three drawn from their deviations are skewed upwards."""
+    made = [Point(x, (x, x, x * np.exp(1.5)), (0.0,) * 3) for x in SIZES]
+    law = fit_power_law(made, num_replicates=20_000)
+    middle = law.replicates @ [1.0, np.log(SIZES).mean()]  # the mean of the five points of a replicate
+    deviation = np.std([0.0, 0.0, 1.5], ddof=1) / np.sqrt(3 * 5)
+    assert middle.std() == pytest.approx(deviation, rel=0.03)
+    assert stats.skew(middle) > 0.1
+
+
+def test_a_size_with_one_seed_adds_no_deviation_of_its_own_to_those_that_are_drawn():
+    made = [Point(x, (x * np.exp(-1.0), x * np.exp(1.0)), (0.0, 0.0)) for x in SIZES[1:3]]
+    made += [Point(x, (float(x),), (0.0,)) for x in SIZES[3:]]
+    law = fit_power_law(made, num_replicates=20_000)
+    last = law.replicates @ [1.0, np.log(SIZES[-1])]
+    log_x = np.log(SIZES[1:])
+    centred = log_x - log_x.mean()
+    leverage = 1 / 4 + centred[-1] * centred / (centred @ centred)  # how each point moves the line at the last
+    variance = 2.0 * np.array([0.5, 0.5, 1.0, 1.0])  # of a mean of two, or of one, drawn from ±sqrt(2)
+    assert last.var() == pytest.approx(leverage**2 @ variance, rel=0.05)
