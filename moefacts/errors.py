@@ -1,4 +1,4 @@
-"""What a user can put right: shown as one line, exit code 2, no traceback."""
+"""Errors that a user can fix. They are shown as one line, with exit code 2 and no traceback."""
 
 import difflib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ class UserError(Exception):
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """A hint naming the choices that look like ``word``, or all of them when none does."""
+    """A hint that names the choices most like ``word``, or the first twenty choices when none is close."""
     names = sorted(set(choices))
     close = difflib.get_close_matches(word, names, n=3, cutoff=0.5)
     if close:
@@ -22,7 +22,7 @@ def check_choice(key: str, value: str, choices: Iterable[str]) -> None:
     choices = list(choices)
     if value not in choices:
         shown = f"{key} {value}" if key.startswith("--") else f"{key}={value}"
-        raise UserError(f"{shown} is not one of its values; {nearest(value, choices)}")
+        raise UserError(f"{shown} is not a valid value; {nearest(value, choices)}")
 
 
 def check_at_least(key: str, value: float | None, least: float) -> None:

@@ -1,4 +1,4 @@
-"""Attention signatures over training, from the table of the attention probe; a panel each, a colour a layer."""
+"""Figures of attention signatures over training: one panel per signature, one colour per layer."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from moefacts.analysis.groups import Group
 from moefacts.analysis.phase_bands import shade_phases
 
-# Signature -> title of its panel.
+# Signature -> title of its panel
 PANELS = {
     "name_to_name": "end of a name → other name tokens",
     "attribute_to_name": "before a value → name tokens",
@@ -17,13 +17,13 @@ PANELS = {
     "attribute_entropy": "entropy / ln t, before a value",
 }
 ATTENTION_CAPTION = (
-    "Where attention goes from the last token of a name and from the token before a value; dashed: without preference."
+    "Where attention goes from the last token of a name and from the token before a value. Dashed: without preference."
 )
 _LAYERS_PER_COLUMN = 6
 
 
 def signature_curves(group: Group, signature: str) -> list[pd.DataFrame]:
-    """For every run of ``group`` that was probed a table of one signature: a row a checkpoint, a column a layer."""
+    """One table of a signature for each probed run of ``group``: one row per checkpoint, one column per layer."""
     tables = [run.attention for run in group.runs]
     return [
         table[table["signature"] == signature].pivot(index="step", columns="layer", values="value")
@@ -33,7 +33,7 @@ def signature_curves(group: Group, signature: str) -> list[pd.DataFrame]:
 
 
 def attention_signatures(group: Group, threshold: float | None = None) -> Figure:
-    """Every signature; thin lines are single runs, thick ones their mean, dashed is attention without preference."""
+    """Draw every signature: thin lines are single runs, thick ones their mean, dashed is without preference."""
     width, height = plt.rcParams["figure.figsize"]
     figure, grid = plt.subplots(2, 3, figsize=(1.9 * width, 1.7 * height))
     table = next(run.attention for run in group.runs if run.attention is not None)

@@ -1,4 +1,4 @@
-"""Runs compared pair by pair: what is equal in both (population size, seed, and so the data) cancels."""
+"""Paired comparisons: whatever the two runs of a pair share (population size, seed, and so the data) cancels."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from moefacts.analysis.summary import Estimate, estimate
 
 @dataclass(frozen=True)
 class Paired:
-    """The mean difference over ``count`` pairs with its 95% Student t interval; ``missing`` pairs lack a number."""
+    """A mean difference over ``count`` pairs with its 95% Student t interval; ``missing`` pairs lack a number."""
 
     mean: float
     interval: tuple[float, float] | None
@@ -25,9 +25,9 @@ def paired_difference(
     """Mean of ``difference(ours, theirs)`` over the keys that both have; None when no pair has both numbers.
 
     Args:
-        ours: pair key (size and seed, say) -> number, None where it was not reached.
-        theirs: the same for what it is compared with.
-        difference: of two numbers; by default the plain difference.
+        ours: pair key, such as (size, seed) -> number; None where it was not reached.
+        theirs: the numbers to compare with, under the same keys.
+        difference: compares two numbers; by default it subtracts them.
     """
     pairs = [(ours[key], theirs[key]) for key in sorted(ours.keys() & theirs.keys(), key=repr)]
     mean = estimate([None if a is None or b is None else difference(a, b) for a, b in pairs])

@@ -1,4 +1,4 @@
-"""Figures that compare runs over population sizes or another quantity."""
+"""Figures that compare runs over population size or another quantity."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from moefacts.analysis.summary import estimate
 
-_DODGE = 0.025  # of a size, so that intervals of several models stand beside each other
+_DODGE = 0.025  # shift, as a share of the size, that sets the intervals of several models side by side
 
 
 @dataclass(frozen=True)
 class Series:
-    """One line: a model over population sizes, say, one number a seed at each."""
+    """One line of a figure, such as a model over population sizes: x -> one number per seed."""
 
     label: str
     values: Mapping[Any, Sequence[float | None]]
@@ -26,14 +26,14 @@ class Series:
 def compare_over(
     rows: Mapping[str, Mapping[str, Sequence[Series]]], xlabel: str = "people", logarithmic: bool = True
 ) -> Figure:
-    """Rows of panels, a column a measure: means over seeds, single runs as dots, 95% intervals from three seeds on.
+    """Draw panels with one column per measure: means over seeds, runs as dots, 95% intervals from three seeds up.
 
     A single row of more than three measures is wrapped.
 
     Args:
         rows: row title -> measure (the y label) -> its lines. Lines of the same label share a colour.
-        xlabel: what the lines run over.
-        logarithmic: whether that has a logarithmic axis.
+        xlabel: the quantity on the x axis.
+        logarithmic: whether the x axis is logarithmic.
     """
     measures = list(next(iter(rows.values())))
     is_wrapped = len(rows) == 1 and len(measures) > 3
@@ -79,19 +79,18 @@ def compare_over(
 def _line(axes, line: Series, shift: float, color: str):
     sizes = sorted(line.values)
     means = {size: mean for size in sizes if (mean := estimate(list(line.values[size]))) is not None}
-    there = list(means)
-    x = np.array(there, float) * shift
+    x = np.array(list(means), float) * shift
     y = np.array([mean.mean for mean in means.values()])
-    # With two seeds an interval is 12.7 standard errors, and wider than any figure.
+    # With two seeds an interval is ±12.7 standard errors, wider than any figure.
     half = np.array([mean.mean - mean.low if mean.low is not None and mean.count > 2 else 0 for mean in means.values()])
-    for size in there:
+    for size in means:
         dots = [value for value in line.values[size] if value is not None]
         axes.plot([size * shift] * len(dots), dots, ".", color=color, markersize=3, alpha=0.6)
     return axes.errorbar(x, y, yerr=half, color=color, capsize=2, linewidth=1.2, elinewidth=0.9)
 
 
 def _fit_to_dots(panels, rows: Sequence[Sequence[Series]]) -> None:
-    """Limits from the runs: with three seeds an interval can be many times wider than all of them."""
+    """Set the y limits from the runs; with three seeds an interval can be many times wider than all of them."""
     values = [v for row in rows for line in row for seeds in line.values.values() for v in seeds if v is not None]
     if values:
         low, high = min(values), max(values)

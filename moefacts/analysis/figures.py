@@ -1,6 +1,6 @@
-"""The figures of an analysis. Each takes groups of runs and returns a matplotlib figure; colours stand for groups.
+"""The figures of an analysis. Each function takes groups of runs and returns a matplotlib figure.
 
-With one group a curve is a quantity of that group and the phases are shaded; with several, curves compare groups.
+With one group, colours stand for cohorts and the group's phases are shaded; with several, colours stand for groups.
 Thin lines are single runs (seeds), thick lines their mean.
 """
 
@@ -28,7 +28,7 @@ STYLE = Path(__file__).with_name("moefacts.mplstyle")
 
 
 def _curves(axes: Axes, group: Group, measure: str, cohort: str, label: str, color: str, style: str = "-") -> None:
-    """Every run thin, and the mean over the steps that all runs evaluated thick."""
+    """Draw every run as a thin line, and the mean over the steps that all runs evaluated as a thick one."""
     series = [run.curve(measure, cohort) for run in group.runs]
     if len(series) > 1:
         for one in series:
@@ -49,7 +49,7 @@ def _baseline(axes: Axes, groups: list[Group]) -> None:
 
 
 def _readable_log_axis(axes: Axes) -> None:
-    """Plain numbers at 1, 2, 3 and 5 of each decade that is in view; losses from 0.001 nats down are all alike."""
+    """Label 1, 2, 3 and 5 of each visible decade with plain numbers; losses below 0.001 nats are cut off."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, 1e-3), high)
@@ -68,7 +68,7 @@ def _finish(axes: Axes, ylabel: str, groups: list[Group], legend: bool = True) -
         return
     if len(groups) == 1:
         axes.legend()
-    else:  # labels of groups can be long: below the panels, once
+    else:  # labels of groups can be long, so one legend goes below the panels
         figure = axes.figure
         assert isinstance(figure, Figure)
         handles, labels = axes.get_legend_handles_labels()
@@ -85,9 +85,9 @@ def _compare(
     threshold: float | None,
     cohorts: Sequence[str] = (),
 ) -> None:
-    """The curves of ``cohorts``, or of all that were evaluated when none is given.
+    """Draw the curves of ``cohorts``, or of all evaluated cohorts when none is given.
 
-    With one group they have their own colours, over its phases; with several they have the group's colour.
+    With one group, every cohort has its own colour and the phases are shaded; with several, it has its group's colour.
     """
     single = len(groups) == 1
     for index, group in enumerate(groups):
@@ -101,24 +101,24 @@ def _compare(
 
 
 def _main(groups: list[Group]) -> list[str]:
-    """The cohort whose plateau the runs follow."""
+    """The cohort whose plateau the runs follow, as a list of one."""
     return groups[0].runs[0].cohorts[:1]
 
 
 def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figure:
-    """Attribute loss of seen people in held-out templates, on a log scale, against the baseline."""
+    """Draw the attribute loss in held-out templates on a log scale, with the no-knowledge baseline."""
     figure, axes = plt.subplots()
     _compare(axes, groups, keys.ATTRIBUTE_LOSS, threshold, _main(groups))
     _baseline(axes, groups)
     _readable_log_axis(axes)
     _finish(axes, "attribute loss (nats)", groups)
     if len(groups) == 1:
-        axes.legend(loc="lower center")  # what is free of curves and of the baseline
+        axes.legend(loc="lower center")  # where there are no curves and no baseline
     return figure
 
 
 def attribute_accuracy(groups: list[Group], threshold: float | None = None) -> Figure:
-    """Share of attribute values whose every token is the model's first choice."""
+    """Draw the share of attribute values whose every token is the model's first choice."""
     figure, axes = plt.subplots()
     _compare(axes, groups, keys.ATTRIBUTE_ACCURACY, threshold, () if len(groups) == 1 else _main(groups))
     axes.set_ylim(0, 1.02)
@@ -128,7 +128,7 @@ def attribute_accuracy(groups: list[Group], threshold: float | None = None) -> F
 
 
 def seen_and_unseen_loss(groups: list[Group], threshold: float | None = None) -> Figure:
-    """Loss on seen and on unseen people: above the baseline the model is confidently wrong."""
+    """Draw the attribute loss on seen and on unseen people; above the baseline the model is confidently wrong."""
     figure, axes = plt.subplots()
     _compare(axes, groups, keys.ATTRIBUTE_LOSS, threshold)
     _baseline(axes, groups)
@@ -138,7 +138,7 @@ def seen_and_unseen_loss(groups: list[Group], threshold: float | None = None) ->
 
 
 def confidence_and_entropy(groups: list[Group], threshold: float | None = None) -> Figure:
-    """Largest probability and entropy on value tokens, for seen and unseen people."""
+    """Draw the largest probability and the entropy on value tokens, for seen and unseen people."""
     width, height = plt.rcParams["figure.figsize"]
     figure, panels = plt.subplots(1, 2, figsize=(1.5 * width, height))
     for axes, measure, ylabel in zip(
@@ -152,7 +152,7 @@ def confidence_and_entropy(groups: list[Group], threshold: float | None = None) 
 
 
 def loss_by_attribute(groups: list[Group], threshold: float | None = None) -> Figure:
-    """Attribute loss over each attribute's own baseline: 1 means its values are known but not whose."""
+    """Draw each attribute's loss over its own baseline; at 1 the model knows the values but not whose they are."""
     width, height = plt.rcParams["figure.figsize"]
     figure, panels = plt.subplots(
         1, len(groups), figsize=(width * (1 + 0.7 * (len(groups) - 1)), height), sharey=True, squeeze=False
@@ -178,7 +178,7 @@ def loss_by_attribute(groups: list[Group], threshold: float | None = None) -> Fi
     return figure
 
 
-# Name -> (what it shows, how it is drawn), in the order of the report.
+# Name -> (caption, drawing function), in the order of the report
 FIGURES: dict[str, tuple[str, Callable[[list[Group], float | None], Figure]]] = {
     "attribute_loss": ("Three phases: attribute loss in held-out templates, and the baseline.", attribute_loss),
     "attribute_accuracy": ("Knowledge: share of attribute values known.", attribute_accuracy),
@@ -193,7 +193,7 @@ DrawFigure = Callable[[], Figure]
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as the report holds it."""
+    """A figure as the report holds it: its name, caption and inline SVG."""
 
     name: str
     caption: str
@@ -201,7 +201,7 @@ class Drawing:
 
 
 def draw_figures(groups: list[Group], folder: Path, threshold: float | None = None) -> list[Drawing]:
-    """Write every figure as PNG and PDF into ``folder``; those of mixtures for the first run of each group."""
+    """Write every figure as PNG and PDF into ``folder``; routing figures show the first run of each group."""
     folder.mkdir(parents=True, exist_ok=True)
     several = any(len(group.runs) > 1 for group in groups)
     note = " Thin lines are single seeds, thick lines their mean." if several else ""
@@ -224,7 +224,7 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
 
 
 def draw_study_figures(figures: Mapping[str, tuple[str, DrawFigure]], folder: Path) -> list[Drawing]:
-    """Write the figures of a study (name -> caption and how it is drawn) as PNG, PDF and SVG into ``folder``."""
+    """Write a study's ``figures``, name -> (caption, drawing function), as PNG, PDF and SVG into ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     drawings = []
     with plt.style.context(STYLE):
@@ -235,7 +235,7 @@ def draw_study_figures(figures: Mapping[str, tuple[str, DrawFigure]], folder: Pa
 
 
 def save_figure(figure: Figure, folder: Path, name: str, caption: str) -> Drawing:
-    """Write one figure as PNG and PDF, and return it as the report holds it."""
+    """Write one figure as PNG and PDF, and return it as a ``Drawing`` for the report."""
     figure.savefig(folder / f"{name}.png")
     figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
     buffer = io.StringIO()

@@ -1,4 +1,4 @@
-"""Which runs stand in one mean, and what tells the means apart."""
+"""Groups of runs that are averaged together, and labels that say how the groups differ."""
 
 import json
 from dataclasses import dataclass
@@ -12,16 +12,17 @@ from moefacts.runs.reader import Run
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ only in their seed, and what tells them from the other groups."""
+    """Runs that differ only in their seed; ``label`` says how they differ from the other groups."""
 
     label: str
     runs: list[Run]
 
 
 def choose_runs(runs: list[Run]) -> tuple[list[Run], list[str]]:
-    """The runs that can stand in one mean, and one line for each that is left out.
+    """The runs that can be averaged, and one line about each run that is left out.
 
-    Left out are copies of a run, which add nothing to an interval, and unfinished runs when others are finished.
+    Copies of a run are left out, because they add nothing to an interval. So are unfinished runs when others are
+    finished.
     """
     chosen: dict[str, Run] = {}
     notes = []
@@ -58,6 +59,6 @@ def group_by_seed(runs: list[Run]) -> list[Group]:
 
 
 def _settings(run: Run) -> dict[str, Any]:
-    """What a run computes, as dotted keys, those that are off included."""
+    """The settings that determine what a run computes, as dotted keys, including those that are off."""
     flat = pd.json_normalize({key: value for key, value in run.config.items() if key not in NOT_IDENTITY})
     return flat.iloc[0].to_dict()

@@ -1,4 +1,4 @@
-"""Confidence about people whom the model never met: overconfidence, departure from the baseline, calibration."""
+"""Confidence about people the model never saw: overconfidence, departure from the baseline, calibration."""
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,10 @@ HALLUCINATION = (
 
 
 def departure(step: np.ndarray, unseen_loss: np.ndarray, baseline: float) -> float | None:
-    """Where the loss on unseen people leaves the baseline for good.
+    """The interpolated step at which the loss on unseen people leaves the baseline for good.
 
-    The interpolated step from which it stays above ``PLATEAU_CEILING`` times the baseline until the end of the
-    run, after having been below; None when it never was below or is below at the end.
+    From there until the end of the run it stays above ``PLATEAU_CEILING`` times the baseline, after having been below.
+    None when it was never below, or is below at the end.
     """
     above = unseen_loss > PLATEAU_CEILING * baseline
     if above.all() or not above[-1]:
@@ -36,18 +36,18 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
 
 
 def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, num_bins: int = NUM_BINS) -> float:
-    """Mean over equal-width bins of |accuracy - confidence|, weighted by how many fall in each (Guo et al. 2017)."""
+    """Mean of |accuracy - confidence| over equal-width bins, weighted by the count in each (Guo et al. 2017)."""
     bin_of = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
     gap = np.bincount(bin_of, weights=correct - confidence, minlength=num_bins)
     return float(np.abs(gap).sum() / len(confidence))
 
 
 def hallucination_measures(run: Run) -> dict[str, float | None]:
-    """How a run treats unseen people at its end.
+    """Measures of how a run treats unseen people at its end.
 
-    ``unseen_auroc`` asks whether confidence (maximum probability, averaged over the attributes of a biography)
-    tells seen people from unseen ones; calibration errors compare the confidence in a whole value with whether
-    it is right. They need the confidence probe, which is written when training ends, and are None before.
+    ``unseen_auroc`` says how well confidence (maximum probability, averaged over the attributes of a biography)
+    separates seen from unseen people. Calibration errors compare the confidence in a whole value with whether it is
+    right. These measures need the confidence probe, which is written when training ends, and are None before.
     """
     measures: dict[str, float | None] = dict.fromkeys(HALLUCINATION)
     if keys.UNSEEN in run.cohorts:
@@ -56,7 +56,8 @@ def hallucination_measures(run: Run) -> dict[str, float | None]:
         measures["unseen_final_loss_over_baseline"] = float(unseen.iloc[-1] / run.baseline)
         measures["unseen_departure"] = departure(unseen.index.to_numpy(), unseen.to_numpy(), run.baseline)
     cohorts = [cohort for cohort in (keys.SEEN, keys.UNSEEN) if cohort in run.cohorts]
-    last = min((run.curve(keys.ATTRIBUTE_LOSS, cohort).index[-1] for cohort in cohorts), default=0)  # that all have
+    # The last step at which all cohorts were evaluated.
+    last = min((run.curve(keys.ATTRIBUTE_LOSS, cohort).index[-1] for cohort in cohorts), default=0)
     for cohort in cohorts:
         for measure in (keys.MAX_PROBABILITY, keys.ENTROPY):
             measures[f"{cohort}_{measure}"] = float(run.curve(measure, cohort)[last])
@@ -74,6 +75,6 @@ def _confidence_measures(table: pd.DataFrame | None) -> dict[str, float | None]:
         measures["unseen_auroc"] = auroc(seen, unseen)
     for cohort, rows in table[table["cohort"].isin((keys.SEEN, keys.UNSEEN))].groupby("cohort"):
         measures[f"{cohort}_calibration_error"] = expected_calibration_error(
-            rows["value_confidence"].to_numpy(np.float64), rows["attribute_accuracy"].to_numpy(np.float64)
+            rows["value_confidence"].to_numpy(np.float64), rows[keys.ATTRIBUTE_ACCURACY].to_numpy(np.float64)
         )
     return measures

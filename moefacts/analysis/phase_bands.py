@@ -1,4 +1,4 @@
-"""The three phases as bands behind the curves of one group of runs."""
+"""Shaded bands that mark the three phases behind the curves of one group of runs."""
 
 from matplotlib.axes import Axes
 

@@ -15,14 +15,14 @@ ACCURACIES = (10, 50, 90)
 
 @dataclass(frozen=True)
 class Phases:
-    """Where the phases of a run meet, in steps; None where a boundary was not reached.
+    """The steps at which a run's phases meet; None where a boundary was not reached.
 
     Attributes:
         plateau_start: first evaluation with an attribute loss below ``PLATEAU_CEILING`` times the baseline. The
-            study defines no start; this is ours.
+            study defines no start; this definition is ours.
         plateau_end: first evaluation with an attribute loss below ``threshold`` times the baseline (study, section 2).
-        plateau_end_interpolated: where the straight line into that evaluation crosses the threshold. Whether it can be
-            told at all, and how well, says ``find_plateau_end``.
+        plateau_end_interpolated: where the straight line that leads to that evaluation crosses the threshold.
+            ``find_plateau_end`` says whether, and how precisely, it can be determined.
         plateau_length: ``plateau_end - plateau_start``.
     """
 
@@ -35,11 +35,11 @@ class Phases:
 def find_phases(
     step: np.ndarray, attribute_loss: np.ndarray, baseline: float, threshold: float = PLATEAU_FLOOR
 ) -> Phases:
-    """Find the phases of a curve of attribute losses on seen people in held-out templates.
+    """Find the phases in a curve of attribute losses on seen people in held-out templates.
 
     Args:
         step: steps of the evaluations, ascending.
-        attribute_loss: attribute loss in nats at each.
+        attribute_loss: attribute loss at each evaluation, in nats.
         baseline: no-knowledge baseline in nats.
         threshold: the plateau has ended below this fraction of the baseline.
     """
@@ -54,15 +54,16 @@ def find_phases(
 
 
 def steps_to_accuracy(step: np.ndarray, accuracy: np.ndarray, level: float) -> float | None:
-    """Where attribute accuracy first reaches ``level``, interpolated between evaluations; None when it never does."""
+    """The step at which attribute accuracy first reaches ``level``, interpolated; None when it never does."""
     first = first_true(accuracy >= level)
     return None if first is None else crossing(step, accuracy, level, first)
 
 
 def phase_measures(run: Run, threshold: float | None = None) -> dict[str, Any]:
-    """Phases and the emergence of knowledge of one run; ``threshold`` defaults to the one in the run's config.
+    """Measures of the phases and the emergence of knowledge of one run.
 
-    ``plateau_end_status`` says whether the plateau's end can be told, ``plateau_end_low`` and ``_high`` how well.
+    ``threshold`` defaults to the one in the run's config. ``plateau_end_status`` says whether the plateau's end can be
+    determined; ``plateau_end_low`` and ``plateau_end_high`` say how precisely.
     """
     if threshold is None:
         threshold = run.settings.evaluation.plateau_threshold

@@ -1,4 +1,4 @@
-"""When the plateau of a curve ended, how sure that is, and when it cannot be told."""
+"""The end of a loss curve's plateau, with its uncertainty, or why it cannot be determined."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ import numpy as np
 from moefacts.runs.thresholds import crossing, first_below
 
 REACHED, NOT_REACHED, CANNOT_TELL = "reached", "not reached", "cannot tell"
-SPARSE_SHARE = 0.25  # more than this share of the plateau's end between two evaluations: too sparse
-WIDE_SHARE = 0.5  # an interval wider than this share of the plateau's end tells nothing
-_STAYS = 3  # so many evaluations in a row below the threshold count as having left it
+SPARSE_SHARE = 0.25  # evaluations further apart than this share of the plateau's end are too sparse
+WIDE_SHARE = 0.5  # an interval wider than this share of the plateau's end says nothing
+_STAYS = 3  # this many evaluations in a row below the threshold count as staying below it
 _NORMAL_95 = 1.96
 
 
@@ -19,10 +19,10 @@ class PlateauEnd:
 
     Attributes:
         status: "reached", "not reached" (at the end of the curve), or "cannot tell".
-        reason: why, when the status is not "reached".
+        reason: why the status is not "reached"; empty when it is.
         first_below: first evaluation below the threshold, the study's own criterion (section 2); None if there is none.
-        step: where the straight line into that evaluation crosses the threshold; only when "reached".
-        low: where the curve less 1.96 standard errors first crosses it; only when "reached".
+        step: where the straight line that leads to that evaluation crosses the threshold; only when "reached".
+        low: where the curve minus 1.96 standard errors first crosses the threshold; only when "reached".
         high: where the curve plus 1.96 standard errors crosses it and stays below; only when "reached".
     """
 
@@ -35,7 +35,7 @@ class PlateauEnd:
 
     @property
     def standard_error(self) -> float:
-        """Of the crossing, from the noise of the evaluations alone; 0 unless "reached"."""
+        """Standard error of ``step`` from the noise of the evaluations alone; 0 unless "reached"."""
         return 0.0 if self.low is None or self.high is None else (self.high - self.low) / (2 * _NORMAL_95)
 
 
@@ -44,13 +44,13 @@ def find_plateau_end(
 ) -> PlateauEnd:
     """Find where ``loss`` leaves its plateau for good, with a 95% interval from the noise of its evaluations.
 
-    All evaluations of a run use the same biographies, so their errors move the whole curve: the interval is where the
-    curves one bound above and one bound below cross.
+    All evaluations of a run use the same biographies, so their errors shift the whole curve. The interval therefore
+    lies between the crossings of the lower and of the upper bound of the curve.
 
     Args:
         step: steps of the evaluations, ascending.
-        loss: attribute loss of seen people at each, in nats.
-        standard_error: of each, in nats.
+        loss: attribute loss of seen people at each evaluation, in nats.
+        standard_error: standard error of each loss, in nats.
         baseline: no-knowledge baseline in nats.
         threshold: the plateau has ended below this fraction of the baseline.
     """
@@ -78,7 +78,7 @@ def find_plateau_end(
 
 
 def _stays_below(curve: np.ndarray, level: float) -> int | None:
-    """The first evaluation from which ``curve`` is below ``level`` for ``_STAYS`` evaluations, or up to its end."""
+    """The first evaluation from which ``curve`` stays below ``level`` for ``_STAYS`` evaluations or until its end."""
     is_below = curve < level
     for start in np.flatnonzero(is_below):
         if is_below[start : start + _STAYS].all():

@@ -1,4 +1,4 @@
-"""One self-contained HTML page: findings, figures as inline SVG, every measure, the configuration, how to repeat it."""
+"""The report of an analysis: one self-contained HTML page with findings, figures, measures, settings and commands."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from moefacts.runs.reader import Run
 
 
 def write_report(groups: list[Group], drawings: list[Drawing], path: Path, threshold: float | None) -> None:
-    """Write the page for ``groups`` with the ``drawings`` of ``draw_figures``."""
+    """Write the page for ``groups``; ``drawings`` come from ``draw_figures``."""
     runs = [run for group in groups for run in group.runs]
     summaries = [summarize_group(group, threshold) for group in groups]
     page = page_template("report.html").render(
@@ -39,7 +39,7 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
 
 
 def page_template(name: str) -> jinja2.Template:
-    """A page template of this folder."""
+    """The Jinja template ``name`` from this folder."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(name)
 
@@ -63,7 +63,7 @@ def _lead(run: Run) -> str:
 def _findings(
     group: Group, measures: dict[str, Estimate | None], groups: list[Group], threshold: float | None
 ) -> list[str]:
-    """The result in words; every number is the mean of one in the table, where its interval stands."""
+    """The result in words. Every number is a mean whose interval stands in the table of measures."""
     prefix = f"{group.label}: " if len(groups) > 1 else ""
     start, end = measures["plateau_start"], measures["plateau_end_interpolated"]
     if start is None:
@@ -78,7 +78,7 @@ def _findings(
         if (found := phase_measures(run, threshold))["plateau_end_status"] == CANNOT_TELL
     ]
     if unsure:
-        plateau += f" When it ended cannot be told in {len(unsure)} of {len(group.runs)} runs ({'; '.join(unsure)})."
+        plateau += f" Its end could not be determined in {len(unsure)} of {len(group.runs)} runs ({'; '.join(unsure)})."
     accuracy, loss = measures["final_attribute_accuracy"], measures["unseen_final_loss_over_baseline"]
     assert accuracy is not None
     knowledge = f"At the end the model knew {100 * accuracy.mean:.1f}% of the attribute values of the people it saw."
@@ -86,12 +86,12 @@ def _findings(
     if loss is not None:
         unseen = f"On people it never saw, its loss was {format_number(loss.mean)} times the baseline"
         if start is not None and measures["unseen_departure"] is not None:
-            unseen += ", having left it for good: it hallucinates."
+            unseen += " and had left it for good: the model hallucinates."
         else:
-            unseen += "; it has not left the baseline for good, so this is no hallucination."
+            unseen += "; it has not left the baseline for good, so this is not hallucination."
     auroc = measures["unseen_auroc"]
     confidence = (
-        f"Its confidence told seen from unseen people with an AUROC of {format_number(auroc.mean)} (0.5 is chance)."
+        f"Its confidence tells seen from unseen people with an AUROC of {format_number(auroc.mean)} (0.5 is chance)."
         if auroc
         else ""
     )

@@ -1,4 +1,4 @@
-"""Figures of one mixture-of-experts run, from its metrics and the tables of the routing probe; one panel a layer."""
+"""Figures of one mixture-of-experts run, from its metrics and the routing probe's tables; one panel per layer."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,13 @@ _TOKENS_PER_LINE = 22
 
 
 def has_routing_tables(run: Run) -> bool:
-    """True when the routing probe has been run."""
+    """Whether the routing probe has been run."""
     return all(table.path(run.path).exists() for table in tables.ROUTING)
 
 
 def _table(run: Run, table: ProbeTable) -> pd.DataFrame:
     rows = table.read(run.path)
-    assert rows is not None  # ``has_routing_tables`` was asked first
+    assert rows is not None  # callers check ``has_routing_tables`` first
     return rows
 
 
@@ -43,7 +43,7 @@ def _heat_map(axes: Axes, table: pd.DataFrame, layer: int, colors: str, limits: 
 
 
 def load_over_training(run: Run) -> Figure:
-    """Load fraction of every expert at every evaluation."""
+    """Draw the load fraction of every expert at every evaluation."""
     layers, num_experts = run.routed_layers, run.num_experts
     figure, panels = _panels(len(layers), 3.6, 2.6)
     colors = plt.get_cmap("viridis")(np.linspace(0, 0.95, num_experts))
@@ -73,17 +73,17 @@ def _use(run: Run, kind: str) -> Figure:
 
 
 def use_by_role(run: Run) -> Figure:
-    """Which experts each kind of token uses."""
+    """Draw which experts each kind of token uses."""
     return _use(run, "role")
 
 
 def use_by_attribute(run: Run) -> Figure:
-    """Which experts the value tokens of each attribute use."""
+    """Draw which experts the value tokens of each attribute use."""
     return _use(run, "attribute")
 
 
 def information(run: Run) -> Figure:
-    """What the choice of experts tells about a token, against the same with permuted labels."""
+    """Draw how much the choice of experts says about a token, beside the same with permuted labels."""
     table = _table(run, tables.INFORMATION)
     layers = sorted(table["layer"].unique())
     figure, panels = _panels(len(layers), 3.2, 2.6)
@@ -101,7 +101,7 @@ def information(run: Run) -> Figure:
 
 
 def saturation(run: Run) -> Figure:
-    """How much of the final choice of experts stood at each checkpoint."""
+    """Draw the share of the final choice of experts that was already made at each checkpoint."""
     figure, axes = plt.subplots()
     for layer, part in _table(run, tables.SATURATION).groupby("layer"):
         axes.plot(part["step"], part["saturation"], marker="o", markersize=2.5, label=f"layer {layer}")
@@ -116,20 +116,20 @@ def saturation(run: Run) -> Figure:
 
 
 def coactivation(run: Run) -> Figure:
-    """Of the tokens with one expert, the share that also has another."""
+    """Draw, for the tokens of one expert, the share that also uses another."""
     table = _table(run, tables.COACTIVATION)
     layers = sorted(table["layer"].unique())
     figure, panels = _panels(max(1, len(layers)), 3.6, 3.0)
     for axes, layer in zip(panels, layers, strict=False):
         wide = table[table["layer"] == layer].pivot(index="expert", columns="other", values="share")
-        _heat_map(axes, wide, layer, "viridis", (0, max(1e-9, float(table["share"].max()))), "share that also has it")
+        _heat_map(axes, wide, layer, "viridis", (0, max(1e-9, float(table["share"].max()))), "share that also uses it")
         axes.set_xlabel("other expert")
         axes.set_ylabel("expert")
     return figure
 
 
 def ablation(run: Run) -> Figure:
-    """What leaving out one expert does to the attribute loss."""
+    """Draw how the attribute loss changes when one expert is left out."""
     table = _table(run, tables.ABLATION)
     layers = sorted(table["layer"].unique())
     bound = max(1e-9, float(table["loss_change"].abs().max()))
@@ -142,7 +142,7 @@ def ablation(run: Run) -> Figure:
 
 
 def colored_biography(run: Run) -> Figure:
-    """A biography, each token on the colour of its first-choice expert; one block of lines a layer."""
+    """Draw a biography with each token on the colour of its first-choice expert; one block of lines per layer."""
     table = _table(run, tables.BIOGRAPHY)
     layers = sorted(table["layer"].unique())
     num_experts = run.num_experts
@@ -164,14 +164,14 @@ def colored_biography(run: Run) -> Figure:
     return figure
 
 
-# Name -> (caption, drawing function), in the order of the report.
+# Name -> (caption, drawing function), in the order of the report
 ROUTING_FIGURES: dict[str, tuple[str, Callable[[Run], Figure]]] = {
     "load_over_training": ("Load of every expert over training.", load_over_training),
     "use_by_role": ("Experts by token role.", use_by_role),
     "use_by_attribute": ("Experts of value tokens, by attribute.", use_by_attribute),
-    "information": ("What an expert's choice tells about a token, as a fraction of the expert entropy.", information),
-    "saturation": ("Router saturation: share of the final choice of experts that stood already.", saturation),
+    "information": ("What the choice of experts says about a token, as a share of the expert entropy.", information),
+    "saturation": ("Router saturation: share of the final choice of experts that was already made.", saturation),
     "coactivation": ("Co-activation of experts.", coactivation),
     "ablation": ("Leaving out one expert: change of the attribute loss.", ablation),
-    "colored_biography": ("A biography, every token on the colour of its first-choice expert.", colored_biography),
+    "colored_biography": ("A biography, with each token on the colour of its first-choice expert.", colored_biography),
 }

@@ -1,4 +1,4 @@
-"""A power law y = a·x^b through points with noise: least squares in log-log, intervals by the bootstrap."""
+"""Fit a power law y = a·x^b to noisy points: least squares in log-log, intervals by the bootstrap."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 NUM_REPLICATES = 10_000
-_SEED = 0  # of the bootstrap, so that the same runs give the same digits
+_SEED = 0  # seeds the bootstrap, so that the same runs give the same digits
 
 
 @dataclass(frozen=True)
@@ -14,9 +14,9 @@ class Point:
     """Everything measured at one x.
 
     Attributes:
-        x: where, positive.
-        values: one positive number a seed.
-        standard_errors: of each, from its own measurement alone (how noisy the evaluations are).
+        x: a positive number.
+        values: positive numbers, one per seed.
+        standard_errors: of each value, from its own measurement alone (how noisy the evaluations are).
     """
 
     x: float
@@ -25,17 +25,17 @@ class Point:
 
     @property
     def mean(self) -> float:
-        """The geometric mean over seeds, which is what the line goes through."""
+        """The geometric mean over seeds, to which the law is fitted."""
         return float(np.exp(np.mean(np.log(self.values))))
 
 
 @dataclass(frozen=True)
 class PowerLaw:
-    """y = a·x^b with 95% bootstrap intervals.
+    """A fitted law y = a·x^b with 95% bootstrap intervals.
 
     Attributes:
         residuals: log(measured / law) at each point.
-        bend: by how much the local exponent grows with every doubling of x, from the parabola through the points in
+        bend: how much the local exponent grows with every doubling of x, from the parabola through the points in
             log-log; 0 for a power law.
         replicates: log a and b of every replicate, shape (NUM_REPLICATES, 2).
     """
@@ -65,9 +65,9 @@ class PowerLaw:
 def fit_power_law(points: Sequence[Point], num_replicates: int = NUM_REPLICATES) -> PowerLaw:
     """Fit a·x^b to the geometric means of ``points``.
 
-    A replicate moves every value by a deviation drawn from those of all seeds about their own means (inflated by
-    sqrt(n / (n - 1)), since a mean of n takes its share of them) and by the noise of its evaluations. The interval of
-    R² leans low, because a replicate carries the seeds' scatter twice.
+    A replicate moves every value by the noise of its evaluations and by a deviation drawn from those of all seeds about
+    their own means. The deviations are inflated by sqrt(n / (n - 1)), since a mean of n values absorbs part of them.
+    The interval of R² leans low, because a replicate carries the seeds' scatter twice.
 
     Raises:
         ValueError: there are fewer than three points.
@@ -108,7 +108,10 @@ def _lines(log_x: np.ndarray, log_y: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def _bends(log_x: np.ndarray, log_y: np.ndarray) -> np.ndarray:
-    """Twice the second coefficient of the least-squares parabolas through the rows of ``log_y``, for a doubling."""
+    """The growth of the local exponent per doubling of x, from least-squares parabolas through the rows of ``log_y``.
+
+    It is twice the second coefficient of the parabola, times log 2.
+    """
     return 2 * np.polyfit(log_x, log_y.T, 2)[0] * np.log(2)
 
 
@@ -124,7 +127,7 @@ def _deviations(point: Point) -> np.ndarray:
 
 
 def _moves(point: Point, deviations: np.ndarray, num_replicates: int, random: np.random.Generator) -> np.ndarray:
-    """How far the replicates of a point's mean lie from it, in logs."""
+    """How far the replicates of a point's mean lie from that mean, in logs."""
     shape = (num_replicates, len(point.values))
     between = random.choice(deviations, shape) if len(deviations) else np.zeros(shape)
     within = np.asarray(point.standard_errors) / np.asarray(point.values) * random.standard_normal(shape)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page for studies: claims with their verdicts, figures as inline SVG, tables, commands."""
+"""The report of one or several studies: one self-contained HTML page with verdicts, figures, tables and commands."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from moefacts.runs.durable import write_durably
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text, for screen and page."""
+    """A table of text cells, for the terminal and the page."""
 
     title: str
     columns: Sequence[str]
@@ -22,7 +22,7 @@ class Table:
 
 @dataclass(frozen=True)
 class StudyPage:
-    """One study on the page: what ``results.json`` holds, its tables and its figures."""
+    """One study on the page: the content of its ``results.json``, its tables and its figures."""
 
     result: dict[str, Any]
     tables: Sequence[Table]
@@ -30,7 +30,7 @@ class StudyPage:
 
 
 def write_study_report(pages: Sequence[StudyPage], path: Path) -> None:
-    """Write the page of one study or several."""
+    """Write the page of one or several studies."""
     title = pages[0].result["title"] if len(pages) == 1 else f"{len(pages)} studies and their verdicts"
     page = page_template("study.html").render(title=title, pages=pages)
     write_durably(path, page.encode())

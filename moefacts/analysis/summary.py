@@ -14,9 +14,9 @@ from moefacts.analysis.phases import phase_measures
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
 
-# Key -> what it means, in the order of the tables.
+# Key -> what it means, in the order of the tables
 MEANINGS = {
-    "baseline": "no-knowledge baseline: attribute loss when values are known but not whose (nats)",
+    "baseline": "no-knowledge baseline: attribute loss of a model that knows the values but not whose they are (nats)",
     "plateau_start": "first evaluation within 10% of the baseline (step)",
     "plateau_end": "first evaluation below the threshold, 0.99 × baseline unless set (step)",
     "plateau_end_interpolated": "where the loss crosses that threshold, interpolated (step)",
@@ -27,13 +27,13 @@ MEANINGS = {
     "final_attribute_loss": "attribute loss at the end, seen people in held-out templates (nats)",
     "final_attribute_accuracy": "share of values known at the end",
     "unseen_final_attribute_loss": "attribute loss at the end on people never seen (nats)",
-    "unseen_final_loss_over_baseline": "the same over the baseline; above 1 is overconfidence: hallucination",
+    "unseen_final_loss_over_baseline": "the same divided by the baseline; above 1 is overconfidence: hallucination",
     "unseen_departure": "where the loss on unseen people leaves 1.1 × baseline for good (step)",
     "seen_max_probability": "mean largest probability on value tokens, seen people",
     "unseen_max_probability": "the same, unseen people",
     "seen_entropy": "mean entropy on value tokens, seen people (nats)",
     "unseen_entropy": "the same, unseen people (nats)",
-    "unseen_auroc": "how well confidence tells seen from unseen people (0.5 chance, 1 perfect)",
+    "unseen_auroc": "how well confidence separates seen from unseen people (0.5 chance, 1 perfect)",
     "seen_calibration_error": "expected calibration error of whole values, seen people",
     "unseen_calibration_error": "the same, unseen people",
 }
@@ -41,9 +41,9 @@ MEANINGS = {
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over ``count`` runs with its 95% Student t interval; no interval from fewer than two.
+    """A mean over ``count`` runs with its 95% Student t interval, which needs at least two runs.
 
-    ``missing`` runs have no such number (a boundary not reached, say) and are not in the mean.
+    ``missing`` runs lack the number, for example because a boundary was not reached, and are not in the mean.
     """
 
     mean: float
@@ -53,7 +53,7 @@ class Estimate:
     missing: int
 
     def text(self) -> str:
-        """As it stands in a table."""
+        """The estimate as a table cell."""
         if self.low is None or self.high is None:
             text = format_number(self.mean)
         elif self.low == self.high:
@@ -64,7 +64,7 @@ class Estimate:
 
 
 def format_number(value: float | None) -> str:
-    """Four significant digits; whole numbers from a thousand on without a fraction."""
+    """Format a number with four significant digits, or without a fraction from a thousand up."""
     if value is None:
         return "not reached"
     if abs(value) >= 1000 or (value == int(value) and abs(value) >= 10):
@@ -73,7 +73,7 @@ def format_number(value: float | None) -> str:
 
 
 def cell(key: str, estimate: Estimate | None) -> str:
-    """An estimate as it stands in a table, or why there is none."""
+    """An estimate as a table cell, or the reason why there is none."""
     if estimate is not None:
         return estimate.text()
     return "not measured" if key in PROBED else "not reached"
@@ -89,13 +89,13 @@ def measure_run(run: Run, threshold: float | None = None) -> dict[str, Any]:
 
 
 def _other_cohorts(run: Run) -> list[str]:
-    """The evaluated cohorts that ``MEANINGS`` has nothing of."""
+    """The evaluated cohorts that ``MEANINGS`` does not cover."""
     standard = (keys.SEEN, keys.UNSEEN) if run.cohort == keys.SEEN else (keys.UNSEEN,)
     return [cohort for cohort in run.cohorts if cohort not in standard]
 
 
 def meanings(groups: Sequence[Group]) -> dict[str, str]:
-    """Every measure of the runs, in the order of the tables, with what it means."""
+    """The meaning of every measure of the runs, in the order of the tables."""
     cohorts = dict.fromkeys(cohort for group in groups for run in group.runs for cohort in _other_cohorts(run))
     return MEANINGS | {
         f"{cohort}_final_{measure}": f"{measure.replace('_', ' ')} of the cohort {cohort} at its last evaluation"
@@ -117,13 +117,13 @@ def estimate(values: list[float | None]) -> Estimate | None:
 
 
 def summarize_group(group: Group, threshold: float | None = None) -> dict[str, Estimate | None]:
-    """Every measure over the runs of a group."""
+    """The estimate of every measure over the runs of a group."""
     measured = [measure_run(run, threshold) for run in group.runs]
     return {key: estimate([measures.get(key) for measures in measured]) for key in meanings([group])}
 
 
 def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, Any]:
-    """Everything for machines: ``runs`` and ``groups``; with one run its measures also stand at the top."""
+    """All measures as JSON values, under ``runs`` and ``groups``; those of a single run also stand at the top level."""
     runs = [
         {"path": str(run.path), "seed": run.seed, "state": run.manifest["state"]}
         | {"parameters": run.manifest["parameters"]}

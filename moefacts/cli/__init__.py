@@ -1,1 +1,1 @@
-"""The command line: parses, calls, prints."""
+"""The command line. It parses arguments, calls the package and prints results."""

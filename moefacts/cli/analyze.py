@@ -20,9 +20,9 @@ def analyze(
     as_json: Annotated[bool, typer.Option("--json", help="Print all measures as JSON.")] = False,
     report: Annotated[bool, typer.Option(help="Draw figures and write the report.")] = True,
 ) -> None:
-    """Measure runs: phases, plateau, emergence, hallucination; draw figures; write an HTML report.
+    """Measure runs (phases, plateau, emergence, hallucination), draw figures and write an HTML report.
 
-    Runs that differ only in their seed are taken together, with intervals.
+    Runs that differ only in their seed are averaged, with intervals.
     """
     from moefacts.analysis.groups import choose_runs, group_by_seed
     from moefacts.analysis.summary import as_json as measures_as_json
@@ -47,7 +47,7 @@ def analyze(
 
         drawings = draw_figures(groups, folder / layout.FIGURES, threshold)
         write_report(groups, drawings, folder / layout.REPORT, threshold)
-    _say_what_cannot_be_told(groups, threshold)
+    _report_undetermined_plateaus(groups, threshold)
     if as_json:
         typer.echo(json.dumps(measures_as_json(groups, threshold), indent=2))
     else:
@@ -57,12 +57,12 @@ def analyze(
 
 
 def _is_analysis(path: Path) -> bool:
-    """True for the folder that an earlier analysis of several runs wrote beside them."""
+    """Whether ``path`` is the folder that an earlier analysis of several runs wrote beside them."""
     return path.name == ANALYSIS_FOLDER and (path / "report.html").exists() and not (path / "config.yaml").exists()
 
 
 def _run_probes(runs) -> None:
-    """Write what the report says about attention and experts, where it is missing. The command's only use of torch."""
+    """Run the missing probes of attention and routing for the report. Nothing else in this command uses torch."""
     for run in runs:
         if run.missing_probes:
             from moefacts.experiments.tasks.probe import probe_run
@@ -80,7 +80,7 @@ def _shown(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _say_what_cannot_be_told(groups, threshold: float | None) -> None:
+def _report_undetermined_plateaus(groups, threshold: float | None) -> None:
     from moefacts.analysis.phases import phase_measures
     from moefacts.analysis.plateau_end import CANNOT_TELL
 
@@ -88,7 +88,7 @@ def _say_what_cannot_be_told(groups, threshold: float | None) -> None:
         found = phase_measures(run, threshold)
         if found["plateau_end_status"] == CANNOT_TELL:
             reason = found["plateau_end_reason"]
-            typer.echo(f"moefacts: {run.path}: when the plateau ended cannot be told: {reason}", err=True)
+            typer.echo(f"moefacts: {run.path}: the plateau's end cannot be determined: {reason}", err=True)
 
 
 def _print_table(groups, threshold: float | None) -> None:

@@ -17,7 +17,7 @@ _DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="moefacts",
-    help="Generate synthetic biographies, train small language models on them, measure how they learn facts.",
+    help="Generate synthetic biographies, train small language models on them, and measure how they learn facts.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -41,11 +41,11 @@ def _print_version(wanted: bool) -> None:
 def _options(
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True)] = False,
 ) -> None:
-    """Options of the command itself."""
+    """Define the options of ``moefacts`` itself."""
 
 
 def main() -> None:
-    """Run the command; what the user can put right becomes one line and exit code 2."""
+    """Run the command; an error that the user can fix becomes one line and exit code 2."""
     try:
         exit_code = app(standalone_mode=False)
     except UserError as error:
@@ -55,10 +55,10 @@ def main() -> None:
             raise
         place = f": {error.filename}" if error.filename else ""
         if error.errno in _DISK_IS_FULL:
-            _fail(f"no space left on the device{place}; free some and start the command again, which resumes the run")
+            _fail(f"no space left on the device{place}; free some space and run the same command again to resume")
         _fail(f"{os.strerror(error.errno)}{place}")
     except Exception as error:
-        if not hasattr(error, "format_message"):  # Typer's own complaints about a command line have one
+        if not hasattr(error, "format_message"):  # only Typer's own errors about the command line have one
             raise
         _fail(f"{error.format_message()} (moefacts --help shows the commands, moefacts COMMAND --help their options)")
     else:

@@ -6,17 +6,17 @@ from typing import Annotated
 
 import typer
 
-_NOBODY = "is nobody in the population; whatever the model says is made up"
+_NOBODY = "is not in the population; everything the model says is made up"
 
 
 def ask(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     names: Annotated[list[str], typer.Argument(help='Full names, each in quotes: "First Middle Last".')],
-    top: Annotated[int, typer.Option(min=1, help="How many answers to show.")] = 3,
+    top: Annotated[int, typer.Option(min=1, help="Number of answers to show.")] = 3,
     step: Annotated[int | None, typer.Option(help="Ask the checkpoint of this step (default: the last).")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Ask a trained model about people: its top answers, their probabilities, the truth, and whether it saw them."""
+    """Ask a trained model about people: top answers, probabilities, the truth, and whether the model saw them."""
     from moefacts.experiments.tasks.materials import load_run
     from moefacts.probes.ask import ask as ask_model
     from moefacts.probes.ask import check_name
@@ -40,15 +40,16 @@ def ask(
 
 
 def _status(cohort: str | None, is_trained_on: bool) -> str:
-    """Who a person is to the model."""
+    """What the model can know about a person, in words."""
     from moefacts.runs.keys import NEW
 
     if cohort is None:
         return _NOBODY
     if is_trained_on:
         return "was seen in training"
-    purpose = " but is kept for fine-tuning; not" if cohort == NEW else " but was never"
-    return f"exists in the population{purpose} seen in training"
+    if cohort == NEW:
+        return "exists in the population but is kept for fine-tuning; it was not seen in training"
+    return "exists in the population but was never seen in training"
 
 
 def _print_answers(title: str, answers, top: int) -> None:

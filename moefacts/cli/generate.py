@@ -12,9 +12,9 @@ from moefacts.errors import UserError
 def generate(
     context: typer.Context,
     out: Annotated[Path | None, typer.Option(help="Folder to write the dataset to.")] = None,
-    preview: Annotated[int, typer.Option(min=0, help="Print so many biographies, names and values highlighted.")] = 0,
+    preview: Annotated[int, typer.Option(min=0, help="Print this many biographies with highlighted facts.")] = 0,
 ) -> None:
-    """Write a population and its biographies as a Hugging Face dataset folder (Parquet and a card).
+    """Write a population and its biographies as a Hugging Face dataset folder (Parquet files and a card).
 
     Arguments are Hydra overrides:  moefacts generate population.size=2048 dataset.train=100000 --out datasets/bios
     """
@@ -22,9 +22,7 @@ def generate(
 
     def task(config) -> None:
         if out is None and preview == 0:
-            raise UserError(
-                "nothing to do: give --out FOLDER for a dataset, or --preview 3 to look at some biographies"
-            )
+            raise UserError("nothing to do; give --out FOLDER to write a dataset, or --preview 3 to print biographies")
         if preview:
             _print_preview(config, preview)
         if out is not None:
@@ -41,11 +39,11 @@ def _write(config, out: Path) -> None:
     from moefacts.experiments.tasks.dataset import generate_dataset
     from moefacts.training.interrupt import StopRequest
 
-    overrides = overrides_of(config) or ["…"]  # settings from files of the user's own have no command of ours
+    overrides = overrides_of(config) or ["…"]  # no overrides express settings from the user's own files
     command = shlex.join(["moefacts", "generate", *overrides, "--out", str(out)])
     rows = config.dataset.train + config.dataset.validation + config.dataset.unseen
     console = Console(stderr=True)
-    # Between two blocks, not anywhere: an exception inside a library's callback can be lost, and the writing go on.
+    # Stop only between two blocks: an exception inside a library's callback can be lost, and writing would go on.
     with StopRequest() as stop, Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("biographies", total=rows)
 

@@ -1,4 +1,4 @@
-"""Hydra behind a Typer command: the real ``hydra.main``, so overrides, ``-m``, ``--cfg`` and launchers all work."""
+"""Run the real ``hydra.main`` behind a Typer command, so that overrides, ``-m``, ``--cfg`` and launchers all work."""
 
 import os
 import sys
@@ -21,12 +21,12 @@ def run_with_hydra(
     task: Callable[[Loaded], object],
     load: Callable[[Any], Loaded] = load_config,  # type: ignore[assignment]
 ) -> None:
-    """Compose the configuration from ``arguments`` as Hydra does, and call ``task`` with it, once a job of ``-m``.
+    """Compose the configuration from ``arguments`` as Hydra does, and call ``task`` with it, once per job of ``-m``.
 
-    ``load`` makes what the task takes from what Hydra composed: by default the ``RunConfig``.
+    ``load`` converts what Hydra composed into what ``task`` takes, by default a ``RunConfig``.
 
     Raises:
-        UserError: an override is wrong. What the task raises comes through.
+        UserError: an override is wrong. Errors of the task are passed on.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig
@@ -35,7 +35,7 @@ def run_with_hydra(
     from omegaconf import DictConfig
     from omegaconf.errors import OmegaConfBaseException
 
-    # joblib replaces a worker whose memory has grown, and warns of it; one that was killed is an error all the same.
+    # joblib warns when it replaces a worker whose memory has grown. A worker that was killed still raises an error.
     warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
     stopped: list[Exception] = []
 
@@ -44,12 +44,12 @@ def run_with_hydra(
             task(load(values))
         except Exception as reason:
             if HydraConfig.get().mode is not RunMode.RUN:
-                raise  # of several jobs, Hydra says which one it was; of one, it need not
+                raise  # with several jobs, Hydra says which one failed
             stopped.append(reason)
 
     saved_arguments, saved_flag = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [program, *_options_first(program, arguments)]
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # let errors reach us as exceptions, instead of Hydra printing and exiting
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them and exiting
     try:
         with signals_passed_on() if "-m" in arguments or "--multirun" in arguments else nullcontext():
             hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)(job)()
@@ -66,10 +66,10 @@ def run_with_hydra(
 
 
 def _options_first(program: str, arguments: Sequence[str]) -> list[str]:
-    """The arguments in the order that Hydra needs; of an option that it does not know, it would print its whole usage.
+    """The arguments in the order that Hydra needs.
 
     Raises:
-        UserError: there is no such option, or it lacks its value.
+        UserError: an option does not exist or lacks its value. (Hydra would print its whole usage.)
     """
     from hydra._internal.utils import get_args_parser
 

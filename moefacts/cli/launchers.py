@@ -1,4 +1,4 @@
-"""Hydra's launchers by the names of ``--launcher``."""
+"""Hydra's launchers, under the names that ``--launcher`` takes."""
 
 import importlib.util
 import os
@@ -16,9 +16,9 @@ class Launcher:
 
     Attributes:
         config: its name in Hydra's configuration.
-        plugin: the package that brings it; None: Hydra itself.
-        extra: which extra of moefacts installs that package.
-        jobs_key: the setting that limits how many runs there are at a time; None: always one.
+        plugin: the package that provides it; None for a launcher of Hydra itself.
+        extra: the extra of moefacts that installs the package; None for one that moefacts always installs.
+        jobs_key: the setting that limits how many runs are active at a time; None if it runs one at a time.
         is_local: whether the runs share this machine.
     """
 
@@ -43,7 +43,7 @@ def find_launcher(name: str) -> Launcher:
     """The launcher called ``name``.
 
     Raises:
-        UserError: there is none of this name, or it is not installed, naming the extra that installs it.
+        UserError: there is no such launcher, or it is not installed; the message says how to install it.
     """
     if name not in LAUNCHERS:
         raise UserError(f"there is no launcher '{name}'; {nearest(name, LAUNCHERS)}")
@@ -57,24 +57,24 @@ def find_launcher(name: str) -> Launcher:
 
 def _not_installed(name: str, launcher: Launcher) -> UserError:
     extra = f"[{launcher.extra}]" if launcher.extra else ""
-    return UserError(f"the launcher {name} is not installed; pip install -e '.{extra}' brings it (see docs/scaling.md)")
+    return UserError(f"the launcher {name} is not installed; run pip install -e '.{extra}' (see docs/scaling.md)")
 
 
 def num_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def launch_with_hydra(
     launcher: Launcher, jobs: int | None, settings: Sequence[str], folder: Path
 ) -> Callable[[Sequence[int], Callable[[int], None]], None]:
-    """How the engine starts runs: a Hydra multirun over their numbers.
+    """Make the function with which the engine starts runs: a Hydra multirun over their numbers.
 
     Args:
-        launcher: where they run.
-        jobs: how many at a time; None: what the launcher thinks best.
+        launcher: the launcher.
+        jobs: the number of runs at a time; None leaves it to the launcher.
         settings: the user's own ``hydra.…`` settings.
-        folder: for what launchers write of their own (submitit's logs).
+        folder: the folder for files that launchers write themselves, such as submitit's logs.
     """
     from moefacts.cli.hydra_bridge import run_with_hydra
 

@@ -9,7 +9,7 @@ import typer
 def list_everything(
     root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
 ) -> None:
-    """List presets, studies, and runs with their state."""
+    """List the presets, the studies, and the runs with their state."""
     from rich.table import Table
 
     from moefacts.cli.output import console

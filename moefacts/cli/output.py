@@ -1,4 +1,4 @@
-"""How commands print."""
+"""The console that commands print to."""
 
 from rich.console import Console
 
@@ -6,6 +6,6 @@ _WIDTH_OF_A_PIPE = 240
 
 
 def console() -> Console:
-    """Standard output: as wide as the terminal, and wide enough for whole tables when it goes into a file or pipe."""
+    """A console on standard output: as wide as the terminal, or wide enough for whole tables in a file or pipe."""
     here = Console()
     return here if here.is_terminal else Console(width=_WIDTH_OF_A_PIPE)

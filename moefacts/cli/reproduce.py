@@ -18,21 +18,21 @@ EXIT_INCOMPLETE = 1
 
 def reproduce(
     context: typer.Context,
-    study: Annotated[str, typer.Argument(help="A study (moefacts list shows them), or all.")],
+    study: Annotated[str, typer.Argument(help="A study (moefacts list shows them), or 'all'.")],
     scale: Annotated[str, typer.Option(help="laptop or paper.")] = "laptop",
-    out: Annotated[Path | None, typer.Option(help="Folder of its runs and results (default: runs/STUDY).")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for runs and results (default: runs/STUDY).")] = None,
     launcher: Annotated[
         str | None, typer.Option(help="basic, joblib, submitit or ray (default: joblib; basic on a GPU).")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Runs at a time (default: one a core).")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and for how long.")] = False,
-    report: Annotated[bool, typer.Option("--report", help="Train nothing: examine what is finished.")] = False,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Number of runs at a time (default: one per core).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run, and for how long.")] = False,
+    report: Annotated[bool, typer.Option("--report", help="Train nothing; only examine finished runs.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Start although it will take more than a day.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start even if it will take more than a day.")] = False,
 ) -> None:
     """Run a study of the paper: its grid of runs, its figure, and a verdict on each of its claims.
 
-    Started again, it goes on where it was: finished runs are kept, half-done ones resumed, failed ones listed.
+    The same command resumes a study: finished runs are kept, half-done ones resumed, and failed ones listed.
 
     Further arguments are Hydra overrides for every run:  moefacts reproduce plateau-law model=moe_laptop
     """
@@ -46,16 +46,16 @@ def reproduce(
 
     check_choice("--scale", scale, SCALES)
     studies = find_studies(study)
-    chosen = find_launcher(launcher or ("basic" if _has_gpu() else "joblib"))
-    jobs_here = jobs or (num_cores() if chosen.jobs_key and chosen.is_local else None)
     settings = [argument for argument in context.args if argument.lstrip("+~").startswith("hydra")]
     overrides = [argument for argument in context.args if argument not in settings]
     folders = [out / one.name if out and len(studies) > 1 else out for one in studies]
     plans = [make_plan(one, scale, overrides, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
+    if report:
+        _write_pages(plans, len(studies), out)
+        return
+    chosen = find_launcher(launcher or ("basic" if _has_gpu() else "joblib"))
+    jobs_here = jobs or (num_cores() if chosen.jobs_key and chosen.is_local else None)
     try:
-        if report:
-            _write_pages(plans, len(studies), out)
-            return
         at_a_time = jobs_here or (1 if chosen.is_local else sum(len(plan.runs) for plan in plans))
         tried: dict = {}
         estimates = [estimate(plan, runs_to_launch(plan, retry_failed), at_a_time, tried) for plan in plans]
@@ -81,7 +81,11 @@ def reproduce(
 
 
 def _write_pages(plans: Iterable["Plan"], num_studies: int, out: Path | None) -> None:
-    """Results and verdicts of every study as it comes, and of several one page; incomplete ones end in exit code 1."""
+    """Write and print the results of each study in turn, and one page if there are several.
+
+    Raises:
+        typer.Exit: with code 1, when a study is incomplete.
+    """
     from moefacts.analysis.study_report import write_study_report
     from moefacts.experiments.engine.results import write_results
 
@@ -89,7 +93,7 @@ def _write_pages(plans: Iterable["Plan"], num_studies: int, out: Path | None) ->
     for plan in plans:
         try:
             pages.append(write_results(plan))
-        except UserError as error:  # no run is there to examine; the other studies go on
+        except UserError as error:  # no run is finished; this must not stop the other studies
             typer.echo(f"moefacts: {error}", err=True)
         else:
             _print_verdicts(pages[-1], plan)
@@ -114,7 +118,7 @@ def _refuse_endless(seconds: float, estimates, scale: str) -> None:
     ways_out = "use --scale laptop, a GPU, or --launcher submitit" if scale == "paper" else "use --jobs or fewer steps"
     raise UserError(
         f"this would take about {seconds / 3600:,.0f} hours on this machine ({sources}); {ways_out}, "
-        "or --force to start it all the same"
+        "or --force to start it anyway"
     )
 
 
@@ -125,7 +129,7 @@ def _announce(plan, expected, retry_failed: bool) -> None:
     runs = plan.distinct()
     parts = [f"{len(runs)} runs", f"{len(plan.distinct(FINISHED))} finished", f"{len(expected.seconds)} to train"]
     if (failed := plan.distinct(FAILED)) and not retry_failed:
-        parts.append(f"{len(failed)} failed before (--retry-failed tries them again)")
+        parts.append(f"{len(failed)} failed earlier (--retry-failed tries them again)")
     if expected.seconds:
         parts.append(f"about {clock(expected.total_seconds)}, {expected.jobs} at a time")
     typer.echo(f"{plan.study.name} in {plan.out}: {', '.join(parts)}", err=True)
@@ -166,7 +170,7 @@ def _print_total(plans, estimates) -> None:
     from moefacts.cli.output import console
     from moefacts.experiments.engine.grid_progress import clock
 
-    table = Table(box=None, pad_edge=False, header_style="bold", title="all of them")
+    table = Table(box=None, pad_edge=False, header_style="bold", title="all studies")
     for column in ("study", "in the paper", "runs to train", "steps", "time"):
         table.add_column(column, justify="left" if column in ("study", "in the paper") else "right")
     for plan, expected in zip(plans, estimates, strict=True):
@@ -177,7 +181,7 @@ def _print_total(plans, estimates) -> None:
     screen.print(table)
     total = sum(expected.total_seconds for expected in estimates)
     screen.print(f"{len(plans)} studies, about {clock(total)} in all, {max(e.jobs for e in estimates)} runs at a time")
-    screen.print("nothing was started; moefacts reproduce STUDY --dry-run lists the runs of one")
+    screen.print("nothing was started; moefacts reproduce STUDY --dry-run lists the runs of one study")
 
 
 def _by_path(pairs):

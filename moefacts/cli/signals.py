@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM while several runs train in processes of their own: each saves its state before anything ends."""
+"""Handle SIGINT and SIGTERM while several runs train in their own processes, so that each saves its state first."""
 
 import signal
 import threading
@@ -15,14 +15,14 @@ _SECONDS_TO_SAVE = 60
 
 class _StoppedWorkers(Interrupted):
     def __str__(self) -> str:
-        return "interrupted; the runs in progress saved their state, and the same command goes on from there"
+        return "interrupted; the runs in progress saved their state; run the same command again to resume them"
 
 
 @contextmanager
 def signals_passed_on() -> Iterator[None]:
-    """Pass the first signal on to the worker processes, wait until they saved and ended, then raise ``Interrupted``.
+    """Pass the first signal on to the worker processes, wait until they have saved, then raise ``Interrupted``.
 
-    Without workers (Hydra's basic launcher) the run in this process has its own handler while it trains.
+    Without workers (Hydra's basic launcher), the run in this process has its own handler while it trains.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -31,7 +31,7 @@ def signals_passed_on() -> Iterator[None]:
     def receive(number: int, _frame: FrameType | None) -> None:
         workers = psutil.Process().children(recursive=True)
         for worker in workers:
-            worker.terminate()  # a run answers by saving; what else there is (trackers, idle workers) by ending
+            worker.terminate()  # a run saves and ends; other processes (trackers, idle workers) just end
         psutil.wait_procs(workers, timeout=_SECONDS_TO_SAVE)
         raise _StoppedWorkers(number, 0)
 

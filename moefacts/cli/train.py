@@ -21,19 +21,19 @@ _HYDRA_WRITES_NOTHING = [
 
 def train(
     context: typer.Context,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this run directory.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Resume the run in this directory.")] = None,
 ) -> None:
-    """Train one run, or with -m several.
+    """Train one run, or several with -m.
 
     Arguments are Hydra overrides:  moefacts train population.size=2048 seed=1
 
-    Several side by side:  moefacts train -m seed=0,1,2 hydra/launcher=joblib
+    Several runs side by side:  moefacts train -m seed=0,1,2 hydra/launcher=joblib
 
     All settings:  moefacts train --cfg job        Hydra's own options:  moefacts train --hydra-help
 
     One run on several devices:  torchrun --nproc-per-node 2 -m moefacts train population.size=2048
 
-    A run that was stopped goes on where it was; a finished one is left alone.
+    A run that was stopped is resumed; a finished one is left alone.
     """
     from moefacts.training.distributed import process_group
     from moefacts.training.interrupt import Interrupted
@@ -56,7 +56,7 @@ def _train(arguments: list[str], resume: Path | None) -> None:
         run_with_hydra("moefacts train", arguments if is_main() else _writing_nothing(arguments), _train_one)
         return
     if arguments:
-        raise UserError(f"--resume goes on with the run's own configuration; drop {' '.join(arguments)}")
+        raise UserError(f"--resume uses the run's own configuration; leave out {' '.join(arguments)}")
     from moefacts.config.loader import read_config
     from moefacts.runs import layout
 
@@ -68,7 +68,7 @@ def _train(arguments: list[str], resume: Path | None) -> None:
 
 
 def _check_every_job(arguments: list[str]) -> None:
-    """Compose and check all runs of a sweep, so that a wrong value is found before the first one has trained."""
+    """Compose and check all runs of a sweep, so that a wrong value is found before any of them trains."""
     from moefacts.cli.hydra_bridge import run_with_hydra
     from moefacts.config.loader import load_config
 
@@ -77,7 +77,7 @@ def _check_every_job(arguments: list[str]) -> None:
     if any(a in ("-c", "--cfg") or a.startswith("--cfg=") for a in arguments):
         raise UserError("--cfg shows the settings of one run; leave out -m")
     if any(a.startswith("hydra/sweeper") for a in arguments):
-        return  # it may choose values by what the runs return
+        return  # another sweeper may choose values by the results of runs
     where = ("hydra/launcher", "hydra.launcher", "hydra.sweep")
     kept = [a for a in arguments if not a.lstrip("+~").startswith(where)]
     wrong: list[UserError] = []
@@ -96,7 +96,7 @@ def _check_every_job(arguments: list[str]) -> None:
 
 
 def _writing_nothing(arguments: list[str]) -> list[str]:
-    """The same configuration, for a process whose Hydra must not write what another's writes."""
+    """The same arguments, with settings that stop Hydra from writing files."""
     replaced = {override.partition("=")[0] for override in _HYDRA_WRITES_NOTHING}
     return [a for a in arguments if a.partition("=")[0] not in replaced] + _HYDRA_WRITES_NOTHING
 

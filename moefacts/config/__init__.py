@@ -1,1 +1,1 @@
-"""What a run is: the typed configuration, the one strict way to load it, and its identity. Imports no torch."""
+"""The configuration of a run: its types, the one strict loader, presets and identity. Imports no torch."""

@@ -1,4 +1,4 @@
-"""What a run is, apart from where it is kept and how fast it goes: two configs with one identity give one result."""
+"""The identity of a run: the settings that determine its result. Two configs with the same identity give one result."""
 
 import dataclasses
 import hashlib
@@ -7,15 +7,15 @@ from typing import Any
 
 from moefacts.config.schema import RunConfig
 
-# What says where a run is kept, how fast it goes, and from which preset its settings came, but not what it computes.
+# Settings that say where a run is kept, how fast it is, or which preset it came from, but not what it computes.
 NOT_IDENTITY = ("scale", "device", "run", "wandb", "threads", "parallel", "dataset")
 
 
 def identity(config: RunConfig) -> dict[str, Any]:
     """The settings that determine what a run computes, without those that are off.
 
-    A setting that is at its neutral value, its default in the dataclass, is left out. So a setting that a later version
-    adds changes the identity of no run that has it off.
+    A setting at its neutral value, which is its default in the dataclass, is left out. So a setting that a later
+    version adds does not change the identity of a run that leaves it off.
     """
     return {key: value for key, value in _set_values(config).items() if key not in NOT_IDENTITY}
 
@@ -34,7 +34,7 @@ def _set_values(section: Any) -> dict[str, Any]:
 
 
 def _neutral(field: dataclasses.Field) -> Any:
-    """The neutral value of a setting; ``MISSING``, which equals nothing, for one that cannot be off."""
+    """The neutral value of a setting, or ``MISSING``, which equals nothing, when the setting cannot be off."""
     return field.default_factory() if callable(field.default_factory) else field.default
 
 
@@ -45,5 +45,5 @@ def _plain(value: Any) -> Any:
 
 
 def digest(config: RunConfig) -> str:
-    """Eight hexadecimal digits of the identity."""
+    """The first eight hexadecimal digits of a hash of the identity."""
     return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()[:8]

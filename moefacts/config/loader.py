@@ -1,4 +1,4 @@
-"""The one strict way from values to a ``RunConfig``, and from a file to it. Nothing past this knows a DictConfig."""
+"""The one strict way to turn values, or a file, into a ``RunConfig``. Code after this never sees a DictConfig."""
 
 import dataclasses
 import difflib
@@ -38,7 +38,7 @@ def load_config(values: Any) -> RunConfig:
 
 
 def unknown_key(key: str) -> UserError:
-    """The error for a key that does not exist, naming the nearest that do."""
+    """The error for a key that does not exist; it names the nearest keys that do."""
     keys = set(config_keys(RunConfig))
     leaf = key.rsplit(".", 1)[-1]
     same_leaf = [known for known in keys if known.rsplit(".", 1)[-1] == leaf]
@@ -59,7 +59,7 @@ def config_keys(schema: Any, prefix: str = "") -> Iterator[str]:
 
 
 def section_of(field: dataclasses.Field) -> Any:
-    """The dataclass of a field that is a section, which may be absent; None for a setting."""
+    """The dataclass of a field that is a section, optional or not; None for a plain setting."""
     options = (field.type, *(typing.get_args(field.type) if typing.get_origin(field.type) is types.UnionType else ()))
     return next((option for option in options if dataclasses.is_dataclass(option)), None)
 
@@ -74,7 +74,7 @@ def read_config(path: Path) -> RunConfig:
         values = OmegaConf.load(path)
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not a run directory: it has no {path.name}") from None
-    except Exception as error:  # a YAML library's own errors: whatever they are, the file is not a config
+    except Exception as error:  # the YAML library raises many types; each means that the file is not a config
         raise UserError(f"{path} cannot be read as a config: {str(error).splitlines()[0]}") from None
     try:
         if not isinstance(values, DictConfig):
@@ -87,7 +87,7 @@ def read_config(path: Path) -> RunConfig:
 
 
 def _refuse_interpolations(value: Any, key: str = "") -> None:
-    """A stored config is resolved: whatever could reach the environment or another key did not come from moefacts."""
+    """Refuse interpolations: moefacts stores none, and one could reach the environment or another key."""
     if isinstance(value, dict):
         for name, part in value.items():
             _refuse_interpolations(part, f"{key}.{name}".lstrip("."))
@@ -99,5 +99,5 @@ def _refuse_interpolations(value: Any, key: str = "") -> None:
 
 
 def config_yaml(config: RunConfig) -> str:
-    """The resolved config as YAML, with its format's number; ``read_config`` reads it back."""
+    """The resolved config as YAML, headed by its format number; ``read_config`` reads it back."""
     return f"{FORMAT}: {CURRENT_FORMAT}\n" + OmegaConf.to_yaml(OmegaConf.structured(config))

@@ -1,4 +1,4 @@
-"""Configurations by name: what overrides compose to, and which overrides lead to a configuration."""
+"""Presets and overrides: compose a configuration from them, and find the overrides that lead to a configuration."""
 
 import dataclasses
 import re
@@ -43,7 +43,7 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
 def overrides_of(config: RunConfig) -> list[str] | None:
     """The shortest overrides that compose to ``config``: its presets, then every setting that differs from theirs.
 
-    None when the presets are the user's own, which only the user's command line can find.
+    Returns None when the presets are the user's own, because only the user's command line can find those.
     """
     presets = {"scale": config.scale, "model": config.model.preset}
     if any(name not in preset_names(group) for group, name in presets.items()):
@@ -78,13 +78,13 @@ def _value_text(value: object) -> str:
 def _setting(config: RunConfig, key: str) -> object:
     value: object = config
     for part in key.split("."):
-        value = getattr(value, part, None)  # what belongs to an absent part is absent
+        value = getattr(value, part, None)  # the settings of an absent section are absent
     assert not dataclasses.is_dataclass(value)
     return value
 
 
 def explain(error: Exception, arguments: Sequence[str]) -> UserError:
-    """One line for what Hydra says in several, with the nearest setting or preset when a name is unknown."""
+    """Turn Hydra's error of several lines into one, with the nearest setting or preset when a name is unknown."""
     text = str(error)
     if isinstance(error, OverrideParseException):
         return UserError(f"'{error.override}' is not an override; write key=value, as in population.size=2048")
@@ -92,7 +92,7 @@ def explain(error: Exception, arguments: Sequence[str]) -> UserError:
     if missing and missing[1] in GROUPS:
         return UserError(f"there is no {missing[1]} '{missing[2]}'; {nearest(missing[2], preset_names(missing[1]))}")
     if missing and missing[1] == "hydra/launcher":
-        ways = "joblib is; pip install -e '.[slurm]' or '.[ray]' brings others"
+        ways = "use joblib, or install another with pip install -e '.[slurm]' or '.[ray]'"
         return UserError(f"there is no launcher '{missing[2]}' here; {ways}")
     key = re.search(r"Could not (?:override|delete|append)[^']*'([^'=@]+)", text)
     known = key is not None and key[1] in config_keys(RunConfig)
@@ -101,6 +101,6 @@ def explain(error: Exception, arguments: Sequence[str]) -> UserError:
     if key and not known:
         return unknown_key(key[1])
     if "Ambiguous value" in text:
-        return UserError("several values for one setting are several runs: add -m to train one for each value")
+        return UserError("several values for one setting mean several runs; add -m to train one run per value")
     first = next((line for line in text.splitlines() if line.strip()), type(error).__name__)
     return UserError(f"{first.strip()} (given: {' '.join(arguments)})")

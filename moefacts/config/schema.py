@@ -1,8 +1,8 @@
-"""The one description of a run. Every section's dataclass lives beside what reads it, or in ``config.sections``.
+"""The schema of a run's configuration. A section's dataclass lives beside the code that reads it, or in ``sections``.
 
-A field's default is its neutral value, "as before the setting existed": a run's identity leaves neutral values out, and
-an older stored configuration is read with them filled in. A setting that is added must have one. What a new run uses
-stands in ``conf`` alone.
+A field's default is its neutral value, which means "as before the setting existed". A run's identity leaves neutral
+values out, and an older stored configuration is read with them filled in. Every added setting must have one. The values
+that a new run uses are in ``conf`` alone.
 """
 
 from dataclasses import dataclass, field
@@ -80,4 +80,4 @@ class RunConfig:
         if self.model.mixer != "attention":
             raise UserError(f"patching needs attention to patch; model.mixer={self.model.mixer} has none")
         if self.training.compile:
-            raise UserError("patching does not go with training.compile=true; set training.compile=false")
+            raise UserError("patching does not work with training.compile=true; set training.compile=false")

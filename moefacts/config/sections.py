@@ -1,4 +1,4 @@
-"""How a run is trained, evaluated, saved and recorded. Values live in ``conf``; types, neutral values, checks here."""
+"""How a run is trained, evaluated, saved and recorded: types, neutral values and checks. Values live in ``conf``."""
 
 import math
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ WANDB_MODES = ("disabled", "offline", "online")
 
 @dataclass
 class TrainingConfig:
-    """Optimisation and when it stops; the two ``stop_`` rules are off when null."""
+    """How a run is optimised and when it stops. The two ``stop_`` rules are off when null."""
 
     steps: int
     batch_size: int
@@ -64,10 +64,10 @@ class EvaluationConfig:
     """Which cohorts are evaluated, how often, and on how many biographies of each.
 
     The first of ``cohorts`` is the one whose plateau the run follows. It is evaluated every ``interval`` steps until
-    the plateau ends. ``interval_early``, a multiple of ``interval``, is used as long as the training batches say that
-    the plateau's start and end are far. ``interval_unseen``, another multiple, is for the other cohorts: they are
-    evaluated at the first step, at the last, and at those evaluated steps in between that it divides. Null means no
-    difference.
+    the plateau ends. ``interval_early``, a multiple of ``interval``, applies while the training batches say that the
+    plateau's start or end is far away. ``interval_unseen``, another multiple, applies to the other cohorts: they are
+    evaluated at the first and the last step, and at the evaluated steps in between that it divides. Null means that
+    ``interval`` applies.
     """
 
     biographies: int
@@ -98,7 +98,10 @@ class EvaluationConfig:
 
 @dataclass
 class CheckpointConfig:
-    """Every ``interval`` steps up to ``interval_until``, then ``num_uniform`` evenly spaced to the last step."""
+    """When checkpoints are kept: every ``interval`` steps up to ``interval_until``, then ``num_uniform`` evenly spaced.
+
+    The newest ``keep_optimizer`` of them keep their optimizer state.
+    """
 
     interval: int
     interval_until: int
@@ -115,10 +118,10 @@ class CheckpointConfig:
 
 @dataclass
 class PatchingConfig:
-    """Attention patching (study, section 4): off when ``reference_step`` is null, as in configurations from before it.
+    """Attention patching (study, section 4); off when ``reference_step`` is null.
 
-    From step ``start`` on the softmax attention of the reference, a checkpoint of the same run without patching, takes
-    the place of the model's own.
+    From step ``start`` on, the softmax attention of a reference replaces the model's own. The reference is the
+    checkpoint ``reference_step`` of the same run without patching.
     """
 
     reference_step: int | None = None
@@ -137,7 +140,7 @@ class PatchingConfig:
 
 @dataclass
 class WandbConfig:
-    """Weights & Biases mirrors the metrics file; it is never the record."""
+    """Settings of Weights & Biases, which mirrors the metrics file and is never the record."""
 
     mode: str
     project: str
@@ -150,7 +153,7 @@ class WandbConfig:
 
 @dataclass
 class RunLocation:
-    """Where a run is kept: ``dir``, or ``root``/``study``/``name``; the name is made from the config when null."""
+    """Where a run is kept: in ``dir``, or else in ``root``/``study``/``name``. A null name is made from the config."""
 
     root: str
     study: str
@@ -160,7 +163,7 @@ class RunLocation:
 
 @dataclass
 class DatasetConfig:
-    """How many biographies ``moefacts generate`` writes, and how many at a time."""
+    """How many biographies ``moefacts generate`` writes to each split, and how many it holds at a time."""
 
     train: int
     validation: int

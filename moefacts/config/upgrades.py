@@ -1,7 +1,7 @@
-"""Stored configurations of earlier versions, brought to the present form step by step.
+"""Upgrades of configurations that earlier versions stored, one format at a time.
 
-A setting that is only added needs no step: its default in the dataclass is its neutral value, and the loader fills it
-in. A step is for what was renamed, moved, or given another meaning.
+A setting that is only added needs no upgrade: its default in the dataclass is its neutral value, and the loader fills
+it in. An upgrade handles settings that were renamed, moved or given another meaning.
 """
 
 from collections.abc import Callable
@@ -14,25 +14,25 @@ FORMAT = "format"  # the key that holds the number; a file without it is of form
 
 
 def _from_1(values: Values) -> Values:
-    """Format 2 began to number stored configurations, and changed nothing else."""
+    """Format 2 introduced the format number and changed nothing else."""
     return values
 
 
-# Format -> a pure function that makes the next one of it.
+# Format -> a pure function that turns its settings into those of the next format.
 UPGRADES: dict[int, Callable[[Values], Values]] = {1: _from_1}
 CURRENT_FORMAT = 1 + max(UPGRADES)
 
 
 def upgraded(values: Values) -> Values:
-    """The settings of a stored configuration in the present form, without the format's number.
+    """The settings of a stored configuration in the present format, without the format number.
 
     Raises:
-        UserError: a later version of moefacts wrote them, or the number is none.
+        UserError: a later version of moefacts wrote them, or the format number is invalid.
     """
     settings = {key: value for key, value in values.items() if key != FORMAT}
     number = values.get(FORMAT, 1)
     if type(number) is not int or number < 1:
-        raise UserError(f"{FORMAT}={number} is no format; the formats are 1 to {CURRENT_FORMAT}")
+        raise UserError(f"{FORMAT}={number} is not a valid format; it must be from 1 to {CURRENT_FORMAT}")
     if number > CURRENT_FORMAT:
         raise UserError(
             f"it has format {number}, which a later version of moefacts wrote; this one reads formats up to "

@@ -1,1 +1,1 @@
-"""What needs a trained model: measured once after training and written into the run as tables."""
+"""Measurements of a trained model, made once after training and written into the run as tables."""

@@ -1,4 +1,4 @@
-"""What a model says of one person: its likeliest values of every attribute, with their probabilities.
+"""What a model says about one person: the likeliest values of every attribute, with their probabilities.
 
 Shape legend: W prefixes in the beam, M templates, T positions, V vocabulary.
 """
@@ -20,7 +20,7 @@ _BEAM_WIDTH = 16
 
 @dataclass(frozen=True)
 class Answer:
-    """One attribute's answers: (value, probability), likeliest first. ``truth`` is None for people who do not exist."""
+    """The answers about one attribute: (value, probability) pairs, likeliest first. Nobody's ``truth`` is None."""
 
     attribute: str
     answers: list[tuple[str, float]]
@@ -35,10 +35,10 @@ def check_name(full_name: str, batcher: Batcher) -> None:
 
 
 def ask(model: Transformer, batcher: Batcher, full_name: str, top: int) -> Iterator[Answer]:
-    """Ask for every attribute in the templates held out for the person (in all of them when nobody has the name).
+    """Ask about every attribute, in the templates held out for the person, or in all when nobody has the name.
 
-    The probability of a value is the product over its tokens, averaged over templates; values are found with a
-    beam search over the values that the attribute can take.
+    The probability of a value is the product over its tokens, averaged over templates. Values are found by a beam
+    search over the values that the attribute can take.
 
     Raises:
         UserError: the name cannot be asked about.
@@ -67,7 +67,7 @@ def ask(model: Transformer, batcher: Batcher, full_name: str, top: int) -> Itera
 def _likeliest(
     model: Transformer, prompts: list[list[int]], candidates: list[list[int]], width: int, device: torch.device
 ) -> list[tuple[int, float]]:
-    """Beam search over the trie of ``candidates``; (candidate, probability), likeliest first."""
+    """Beam search over the trie of ``candidates``; returns (candidate, probability) pairs, likeliest first."""
     children: dict[tuple[int, ...], set[int]] = {}
     complete = {tuple(ids): index for index, ids in enumerate(candidates)}
     for ids in candidates:

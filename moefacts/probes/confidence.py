@@ -1,4 +1,4 @@
-"""How sure a trained model is, person by person and attribute by attribute: a table for the analysis."""
+"""The confidence table: how sure a trained model is about every attribute of every evaluated biography."""
 
 import numpy as np
 import pandas as pd
@@ -14,10 +14,10 @@ def confidence_table(measure: Measure, evaluators: dict[str, Evaluator], step: i
     Args:
         measure: applies an evaluator to the model after training.
         evaluators: cohort -> its evaluation biographies.
-        step: of the model.
+        step: the model's training step.
 
     Returns:
-        The columns of ``runs.tables.CONFIDENCE``.
+        A table with the columns of ``runs.tables.CONFIDENCE``.
     """
     tables = []
     for cohort, evaluator in evaluators.items():

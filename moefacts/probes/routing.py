@@ -1,6 +1,6 @@
-"""Where a trained mixture sends which tokens: tables of expert use, information, co-activation, saturation, ablation.
+"""Which tokens a trained mixture sends to which experts: use, information, co-activation, saturation, ablation.
 
-Shape legend: N tokens, E experts, K experts chosen per token, A attributes.
+Shape legend: N tokens, E experts, K experts chosen per token, M = N·K assignments, L labels, A attributes.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ _ROLES = [role for role in Role if role not in (Role.PADDING, Role.BOUNDARY)]
 
 @dataclass(frozen=True)
 class Tokens:
-    """Labels of the tokens that a router saw: what each is, whose biography it stands in, and its id."""
+    """Labels of the tokens that a router saw: role, attribute, the individual of the biography, and token id."""
 
     role_N: np.ndarray
     attribute_N: np.ndarray
@@ -41,17 +41,17 @@ class Tokens:
 
 @dataclass(frozen=True)
 class LayerChoices:
-    """The experts of every token in one layer, best first, shape (N, K); E is how many there are."""
+    """The experts that every token chose in one layer, best first, out of ``num_experts``."""
 
     expert_NK: np.ndarray
     num_experts: int
 
     def counts_by(self, label_N: np.ndarray, num_labels: int) -> np.ndarray:
-        """How often tokens with each label (negative ones are left out) use each expert: (labels, E)."""
-        label_A = np.repeat(label_N, self.expert_NK.shape[1])
-        kept = label_A >= 0
-        cell_A = label_A[kept] * self.num_experts + self.expert_NK.ravel()[kept]
-        return np.bincount(cell_A, minlength=num_labels * self.num_experts).reshape(num_labels, self.num_experts)
+        """How often tokens of each label use each expert, shape (L, E); tokens with a negative label are left out."""
+        label_M = np.repeat(label_N, self.expert_NK.shape[1])
+        kept_M = label_M >= 0
+        cells = label_M[kept_M] * self.num_experts + self.expert_NK.ravel()[kept_M]
+        return np.bincount(cells, minlength=num_labels * self.num_experts).reshape(num_labels, self.num_experts)
 
 
 @torch.no_grad()
@@ -75,7 +75,7 @@ def collect(model: Transformer, evaluator: Evaluator) -> tuple[Tokens, dict[int,
 
 
 def mutual_information(counts_LE: np.ndarray) -> float:
-    """Mutual information of label and expert in nats, from their joint counts (plug-in estimate)."""
+    """Plug-in estimate, in nats, of the mutual information of label and expert, from their joint counts."""
     joint_LE = counts_LE / counts_LE.sum()
     independent_LE = joint_LE.sum(axis=1, keepdims=True) * joint_LE.sum(axis=0, keepdims=True)
     some = joint_LE > 0
@@ -85,7 +85,7 @@ def mutual_information(counts_LE: np.ndarray) -> float:
 def information_table(tokens: Tokens, choices: dict[int, LayerChoices]) -> pd.DataFrame:
     """I(expert; attribute), I(expert; individual), I(expert; token id), each as a fraction of the expert entropy.
 
-    ``control`` is the same with labels permuted over tokens: what finite samples alone give.
+    ``control`` is the same with labels permuted over tokens, which is what a finite sample alone gives.
     """
     generator = np.random.default_rng(0)
     rows = []
@@ -115,7 +115,7 @@ def information_table(tokens: Tokens, choices: dict[int, LayerChoices]) -> pd.Da
 
 
 def use_table(tokens: Tokens, choices: dict[int, LayerChoices]) -> pd.DataFrame:
-    """Share of each expert among the assignments of each token role and of each attribute's value tokens."""
+    """The share of each expert in the assignments of each token role and of each attribute's value tokens."""
     rows = []
     for layer, layer_choices in choices.items():
         by_role = layer_choices.counts_by(tokens.role_N, len(Role))
@@ -137,7 +137,7 @@ def vocabulary_specialisation(tokens: Tokens, layer_choices: LayerChoices) -> fl
 
 
 def coactivation_table(choices: dict[int, LayerChoices]) -> pd.DataFrame:
-    """N_ij / N_i over all pairs of the chosen experts: of the tokens with expert i, the share that also has j."""
+    """N_ij / N_i for all pairs of experts: the share of the tokens with expert i that also use expert j."""
     rows = []
     for layer, layer_choices in choices.items():
         num_tokens, num_experts = len(layer_choices.expert_NK), layer_choices.num_experts
@@ -161,7 +161,7 @@ def overlap(first: LayerChoices, second: LayerChoices) -> float:
 def saturation_table(
     run: Path, model: Transformer, evaluator: Evaluator, last: dict[int, LayerChoices]
 ) -> pd.DataFrame:
-    """Overlap of every checkpoint's choices with those of the last, whose weights ``model`` holds in the end."""
+    """Overlap of every checkpoint's choices with the ``last`` ones; ``model`` ends with the last weights."""
     rows = []
     for step in layout.checkpoint_steps(run):
         load_weights(run, step, model)
@@ -172,7 +172,7 @@ def saturation_table(
 
 @torch.no_grad()
 def ablation_table(model: Transformer, evaluator: Evaluator) -> pd.DataFrame:
-    """Change of the attribute loss, by attribute, when the output of one expert at a time is left out."""
+    """Change of each attribute's loss when the output of one expert at a time is left out."""
     model.eval()
     intact_A = evaluator.measure(model).attribute_loss.mean(axis=0)
     rows = []
@@ -223,7 +223,7 @@ def _mixtures(model: Transformer) -> Iterator[tuple[int, MixtureOfExperts]]:
 
 
 def routing_tables(run: Path, model: Transformer, batcher: Batcher) -> dict[ProbeTable, pd.DataFrame]:
-    """All tables of a trained mixture, whose last weights ``model`` holds before and after."""
+    """All routing tables of a trained mixture; ``model`` holds its last weights before and afterwards."""
     evaluator = Evaluator(batcher, batcher.cohort, NUM_BIOGRAPHIES, _BATCH_SIZE)
     tokens, choices = collect(model, evaluator)
     vocabulary = [{"layer": n, "specialisation": vocabulary_specialisation(tokens, c)} for n, c in choices.items()]

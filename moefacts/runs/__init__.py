@@ -1,1 +1,1 @@
-"""The contract between training and everything after it: where a run keeps what, and under which names."""
+"""The contract between training and everything after it: the files of a run directory and the names in them."""

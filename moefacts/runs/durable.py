@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, whatever happens while they are written."""
+"""Write files and folders so that they appear whole or not at all, even if the process is killed."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from moefacts.errors import UserError
 
 
 def write_durably(path: Path, content: bytes | Callable[[Path], None]) -> None:
-    """Write a file so that its name holds the old content or all of the new, whatever happens in between.
+    """Write a file so that it holds either the old content or all of the new, even after a crash.
 
     Args:
         path: the file.
@@ -41,7 +41,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the name ``folder`` once everything is written; on failure it is removed.
+    """Yield a temporary folder; rename it to ``folder`` at the end, or remove it on failure.
 
     Raises:
         UserError: ``folder`` exists and is not an empty folder.

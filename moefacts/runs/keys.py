@@ -1,13 +1,13 @@
-"""The names in a run's record: metric keys and cohorts. Nobody else spells them out."""
+"""The names in a run's record: metric keys and cohorts. No other module spells them out."""
 
 from moefacts.synthetic_data.cohorts import COHORTS, NEW, SEEN, UNSEEN
 
 __all__ = ["COHORTS", "NEW", "SEEN", "UNSEEN"]
 
-ACTIVE = "active"  # the people whom an adaptive curriculum trains on; evaluated on their own
+ACTIVE = "active"  # the people that an adaptive curriculum trains on, who are evaluated separately
 ATTRIBUTE_LOSS, ATTRIBUTE_ACCURACY = "attribute_loss", "attribute_accuracy"
 MAX_PROBABILITY, ENTROPY = "max_probability", "entropy"
-EVALUATED = (ATTRIBUTE_LOSS, ATTRIBUTE_ACCURACY, MAX_PROBABILITY, ENTROPY)  # of every cohort, and per attribute
+EVALUATED = (ATTRIBUTE_LOSS, ATTRIBUTE_ACCURACY, MAX_PROBABILITY, ENTROPY)  # for every cohort and per attribute
 LOSS_STANDARD_ERROR = "attribute_loss_standard_error"
 
 STEP = "step"
@@ -21,7 +21,7 @@ MAX_VIOLATION, IMPORTANCE_CV, LOAD_FRACTION = "max_violation", "importance_cv", 
 
 
 def evaluation_key(cohort: str, measure: str, attribute: str | None = None, bucket: str | None = None) -> str:
-    """The key of a measure of a cohort, or of one attribute, or of one bucket of its people.
+    """The key of a cohort's measure, optionally for one attribute or one bucket of its people.
 
     >>> evaluation_key("seen", "attribute_loss", "major")
     'eval/seen/attribute_loss/major'
@@ -31,13 +31,13 @@ def evaluation_key(cohort: str, measure: str, attribute: str | None = None, buck
 
 
 def cohort_of_key(key: str, measure: str) -> str | None:
-    """The cohort of which ``key`` is the whole ``measure``, or None: ``eval/COHORT/MEASURE``."""
+    """The cohort in ``key`` when it has the form ``eval/COHORT/MEASURE`` for this measure, else None."""
     parts = key.split("/")
     return parts[1] if len(parts) == 3 and parts[0] == "eval" and parts[2] == measure else None
 
 
 def routing_key(layer: int, measure: str, expert: int | None = None) -> str:
-    """The key of a measure of a layer's router, or of one of its experts.
+    """The key of a measure of a layer's router, optionally for one expert.
 
     >>> routing_key(1, "load_fraction", 0)
     'routing/layer_1/load_fraction/expert_0'
@@ -46,7 +46,7 @@ def routing_key(layer: int, measure: str, expert: int | None = None) -> str:
 
 
 def layer_of_key(key: str, measure: str) -> int | None:
-    """The layer of which ``key`` is the whole ``measure`` of the router, or None."""
+    """The layer in ``key`` when it has the form ``routing/layer_LAYER/MEASURE`` for this measure, else None."""
     parts = key.split("/")
     if len(parts) == 3 and parts[0] == "routing" and parts[2] == measure:
         return int(parts[1].removeprefix("layer_"))

@@ -7,7 +7,7 @@ CHECKPOINTS, PROBES, FIGURES, REPORT = "checkpoints", "probes", "figures", "repo
 
 
 def checkpoint_steps(run: Path) -> list[int]:
-    """The steps of the complete checkpoints of a run, ascending."""
+    """The steps at which a run has complete checkpoints, ascending."""
     names = (folder.name.removeprefix("step_") for folder in (run / CHECKPOINTS).glob("step_*"))
     return sorted(int(name) for name in names if name.isdecimal())
 

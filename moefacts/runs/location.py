@@ -1,4 +1,4 @@
-"""Where a run is kept: the same config always leads to the same directory."""
+"""Where a run is kept. The same config always leads to the same directory."""
 
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from moefacts.runs import layout
 
 
 def run_directory(config: RunConfig) -> Path:
-    """Where the run is kept, or will be.
+    """The directory of a run, whether or not it exists yet.
 
-    A name is made of the config's identity. A run that an earlier version named otherwise is found where it is.
+    The name is made from the config's identity. A run that an earlier version named differently is found under its
+    old name.
     """
     if config.run.dir is not None:
         return Path(config.run.dir)
@@ -24,12 +25,12 @@ def run_directory(config: RunConfig) -> Path:
 
 
 def run_name(config: RunConfig) -> str:
-    """The name that a run gets when its config gives it none."""
+    """The name of a run whose config does not give one."""
     return f"{_readable_part(config)}{digest(config)}"
 
 
 def runs_of(config: RunConfig, *studies: Path) -> list[Path]:
-    """The run directories in these folders whose config has the identity of ``config``, whatever their names end in."""
+    """The run directories in the folders ``studies`` whose config has the same identity as ``config``."""
     wanted = identity(config)
     found = []
     for path in (path for study in studies for path in sorted(study.glob(f"{_readable_part(config)}*"))):

@@ -1,4 +1,4 @@
-"""A run's manifest: what it was trained with, and how far it is."""
+"""A run's manifest: what it was trained with, and its state."""
 
 import json
 from pathlib import Path
@@ -10,12 +10,12 @@ from moefacts.errors import UserError
 from moefacts.runs import layout
 
 RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
-STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)  # as the manifest has them
-KILLED = "killed"  # the manifest says that the run is running, and no process holds its lock
+STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)  # the states that a manifest can hold
+KILLED = "killed"  # the manifest says that the run is running, but no process holds its lock
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Read a JSON object.
+    """Read a JSON object from a file in a folder that should be a ``what``, such as "run directory".
 
     Raises:
         UserError: the file is missing or damaged.
@@ -35,19 +35,21 @@ def read_manifest(run: Path) -> dict[str, Any]:
     """The manifest of a run directory.
 
     Raises:
-        UserError: this is no run directory of moefacts, or its manifest is damaged.
+        UserError: ``run`` is not a run directory of moefacts, or its manifest is damaged.
     """
     if not run.is_dir():
         raise UserError(f"there is no run directory {run}")
     manifest = read_json(run / layout.MANIFEST, "run directory")
     versions = manifest.get("versions")
     if not isinstance(versions, dict) or "moefacts" not in versions or manifest.get("state") not in STATES:
-        raise UserError(f"{run} is not a run directory of moefacts: its {layout.MANIFEST} is of another kind")
+        raise UserError(
+            f"{run} is not a run directory of moefacts: its {layout.MANIFEST} lacks moefacts's version or a known state"
+        )
     return manifest
 
 
 def current_state(run: Path, manifest: dict[str, Any]) -> str:
-    """The manifest's state; a run that says it is running while no process holds its lock was killed."""
+    """The state of a run: what its manifest says, or killed when it says running but no process holds the lock."""
     state = str(manifest["state"])
     if state != RUNNING:
         return state

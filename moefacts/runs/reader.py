@@ -18,12 +18,13 @@ from moefacts.runs.records import read_metrics
 
 @dataclass(frozen=True)
 class Run:
-    """One run directory.
+    """The contents of one run directory.
 
     Attributes:
-        settings: the resolved configuration, whatever version of moefacts stored it.
+        path: the directory.
+        settings: the resolved configuration, upgraded when an earlier version of moefacts stored it.
         manifest: versions, device, parameter counts, baseline, state.
-        records: everything that was logged, one dictionary per line.
+        records: everything that was logged, one dictionary per line of the metrics file.
     """
 
     path: Path
@@ -43,7 +44,7 @@ class Run:
 
     @property
     def batch_size(self) -> int:
-        """How many biographies a training step has."""
+        """The number of biographies per training step."""
         return self.settings.training.batch_size
 
     @property
@@ -58,30 +59,30 @@ class Run:
 
     @property
     def cohort(self) -> str:
-        """The cohort whose plateau the run follows: the first that it evaluates."""
+        """The cohort whose plateau the run follows, which is the first of those it evaluates."""
         return self.settings.evaluation.cohorts[0]
 
     @cached_property
     def cohorts(self) -> list[str]:
-        """The cohorts that have been evaluated, the one of the plateau first."""
+        """The cohorts that have been evaluated; the one whose plateau the run follows comes first."""
         found = (keys.cohort_of_key(column, keys.ATTRIBUTE_LOSS) for column in self.evaluations.columns)
         return sorted({name for name in found if name}, key=lambda name: (name != self.cohort, name))
 
     @cached_property
     def evaluations(self) -> pd.DataFrame:
-        """The evaluations: one row each, indexed by step, with one column for each metric."""
+        """The evaluations, indexed by step: one row per evaluation, one column per metric."""
         return self._table(keys.evaluation_key(self.cohort, keys.ATTRIBUTE_LOSS))
 
     def curve(
         self, measure: str, cohort: str | None = None, attribute: str | None = None, bucket: str | None = None
     ) -> pd.Series:
-        """A measure at every evaluation that has it, indexed by step; by default of the cohort of the plateau.
+        """A measure at every evaluation that has it, indexed by step.
 
         Args:
             measure: one of ``keys.EVALUATED``.
-            cohort: of which people.
-            attribute: of one attribute only.
-            bucket: of one bucket of the people only.
+            cohort: the cohort measured; by default the one whose plateau the run follows.
+            attribute: restricts the measure to one attribute.
+            bucket: restricts the measure to one bucket of the cohort's people.
 
         Raises:
             KeyError: the run has no such measure.
@@ -89,7 +90,7 @@ class Run:
         return self.evaluations[keys.evaluation_key(cohort or self.cohort, measure, attribute, bucket)].dropna()
 
     def has_curve(self, measure: str, cohort: str | None = None, bucket: str | None = None) -> bool:
-        """Whether ``curve`` has something to return."""
+        """Whether the run has this measure, so that ``curve`` returns it."""
         return keys.evaluation_key(cohort or self.cohort, measure, bucket=bucket) in self.evaluations
 
     @cached_property
@@ -100,11 +101,11 @@ class Run:
 
     @property
     def num_experts(self) -> int:
-        """How many experts a mixture has; 0 for a dense model."""
+        """The number of experts in each mixture; 0 for a dense model."""
         return 0 if self.settings.model.moe is None else self.settings.model.moe.num_experts
 
     def load_fraction(self, layer: int, expert: int) -> pd.Series:
-        """The share of a layer's assignments that an expert has, at every evaluation."""
+        """The share of a layer's assignments that go to one expert, at every evaluation."""
         return self.evaluations[keys.routing_key(layer, keys.LOAD_FRACTION, expert)].dropna()
 
     @cached_property
@@ -130,19 +131,19 @@ class Run:
 
     @cached_property
     def confidence(self) -> pd.DataFrame | None:
-        """The table of the confidence probe, or None before it was written."""
+        """The table of the confidence probe; None if it has not been written."""
         return tables.CONFIDENCE.read(self.path)
 
     @cached_property
     def attention(self) -> pd.DataFrame | None:
-        """The table of the attention probe, or None before it was written."""
+        """The table of the attention probe; None if it has not been written."""
         return tables.ATTENTION.read(self.path)
 
     @property
     def missing_probes(self) -> list[str]:
-        """Which of ``tables.PROBES`` suit the model and have not been run.
+        """The probes in ``tables.PROBES`` that suit the model and have not been run.
 
-        None before training ends, and none of patched runs, whose weights are not all of the model.
+        The list is empty before training ends, and for a patched run, whose weights are not the whole model.
         """
         if not self.is_finished or self.settings.patching.is_on:
             return []
@@ -162,7 +163,7 @@ def read_run(path: Path) -> Run:
     """Read a run directory.
 
     Raises:
-        UserError: it is missing, foreign or damaged, or holds no evaluation yet.
+        UserError: the directory is missing, damaged or not a run's, or holds no evaluation yet.
     """
     manifest = read_manifest(path)
     settings = read_config(path / layout.CONFIG)

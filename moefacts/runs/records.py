@@ -36,14 +36,14 @@ def read_metrics(path: Path, torn_end: str = "refuse") -> list[dict[str, Any]]:
             if is_last or not isinstance(record, dict) or not isinstance(record.get("step"), int):
                 raise ValueError
         except ValueError:
-            mend = "; `moefacts train --resume` on this run mends it" if is_last else ""
-            raise UserError(f"{path} line {number} is damaged or cut short{mend}") from None
+            remedy = "; `moefacts train --resume` on this run repairs it" if is_last else ""
+            raise UserError(f"{path} line {number} is damaged or cut short{remedy}") from None
         records.append(record)
     return records
 
 
 def last_step(run: Path) -> int:
-    """The newest step in the metrics of a run that may be training; 0 when there is none."""
+    """The newest step in the metrics of a run, which may still be training; 0 when there is none."""
     try:
         with (run / layout.METRICS).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))

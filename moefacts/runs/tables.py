@@ -1,4 +1,4 @@
-"""The tables that probes write into a run, and analyses read: their files and columns, in one place."""
+"""The files and columns of the tables that probes write into a run and analyses read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,26 +7,26 @@ from typing import Any
 import pandas as pd
 
 from moefacts.errors import UserError
-from moefacts.runs import layout
+from moefacts.runs import keys, layout
 from moefacts.runs.durable import write_durably
 
-# What is measured of every evaluated value (training.evaluation.ValueMeasures).
-VALUE_MEASURES = ("attribute_loss", "attribute_accuracy", "max_probability", "entropy", "value_confidence")
+# The measures of every evaluated value (training.evaluation.ValueMeasures).
+VALUE_MEASURES = (*keys.EVALUATED, "value_confidence")
 
 
 @dataclass(frozen=True)
 class ProbeTable:
-    """A Parquet table of a run; ``name`` is its file in the folder of probes."""
+    """A Parquet table of a run; ``name`` is the stem of its file in the folder of probes."""
 
     name: str
     columns: tuple[str, ...]
 
     def path(self, run: Path) -> Path:
-        """Where ``run`` keeps it."""
+        """The path of the table in the directory ``run``."""
         return run / layout.PROBES / f"{self.name}.parquet"
 
     def write(self, run: Path, table: Any) -> None:
-        """Write a pandas table that has these columns, in whatever order, durably."""
+        """Write a pandas table durably; it must have exactly these columns, in any order."""
         assert set(table.columns) == set(self.columns), (self.name, list(table.columns))
         path = self.path(run)
         path.parent.mkdir(exist_ok=True)
@@ -34,7 +34,7 @@ class ProbeTable:
         write_durably(path, lambda temporary: ordered.to_parquet(temporary, index=False))
 
     def read(self, run: Path) -> pd.DataFrame | None:
-        """The table, or None before it was written.
+        """The table as ``run`` holds it; None if it has not been written.
 
         Raises:
             UserError: the file is damaged.
@@ -59,5 +59,5 @@ ABLATION = ProbeTable("routing_ablation", ("layer", "expert", "attribute", "loss
 BIOGRAPHY = ProbeTable("routing_biography", ("layer", "position", "token", "role", "expert"))
 ROUTING = (EXPERT_USE, INFORMATION, VOCABULARY, COACTIVATION, SATURATION, ABLATION, BIOGRAPHY)
 
-# Probe -> its tables. The confidence table is written when training ends, the others when somebody asks.
+# Probe -> its tables, which are written on request. (The confidence table is written when training ends.)
 PROBES = {"routing": ROUTING, "attention": (ATTENTION,)}

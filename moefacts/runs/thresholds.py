@@ -3,7 +3,7 @@
 import numpy as np
 
 PLATEAU_CEILING = 1.1  # a run is on its plateau once its attribute loss is within 10% of the baseline
-PLATEAU_FLOOR = 0.99  # the plateau has ended below this share of the baseline (study, section 2), unless a run says so
+PLATEAU_FLOOR = 0.99  # default: the plateau has ended below this share of the baseline (study, section 2)
 
 
 def first_true(condition: np.ndarray) -> int | None:
@@ -17,7 +17,7 @@ def first_below(curve: np.ndarray, level: float) -> int | None:
 
 
 def crossing(step: np.ndarray, curve: np.ndarray, level: float, first: int) -> float:
-    """The step at which ``curve`` crosses ``level`` on the straight line into evaluation ``first``."""
+    """The step at which ``curve`` crosses ``level`` on the straight line that leads to evaluation ``first``."""
     if first == 0:
         return float(step[0])
     before, after = curve[first - 1], curve[first]

@@ -1,1 +1,1 @@
-"""Synthetic people: pools + templates -> Population -> pieces -> batches (or a dataset folder)."""
+"""Synthetic people and their biographies: pools + templates -> Population -> pieces -> batches or a dataset folder."""

@@ -1,6 +1,6 @@
-"""Plans to tensors: a vectorised ragged gather from the token table, on the device, without a Python loop.
+"""Batches as tensors: a vectorised ragged gather from the token table, on the device, without a Python loop.
 
-Shape legend: B biographies, T positions, S pieces a biography, F tokens of the flat table.
+Shape legend: B biographies, T positions, S pieces per biography, F tokens in the flat table, Q pieces in the catalog.
 """
 
 from collections.abc import Iterator
@@ -27,8 +27,8 @@ class Batch:
         role_BT: a ``Role``; ``PADDING`` after the end token.
         attribute_BT: the attribute that a value token belongs to; -1 on everything else.
         value_position_BT: 0, 1, … within a value; -1 on everything else.
-        individual_B: who each biography is about.
-        length_B: how many tokens of each are not padding, on the host.
+        individual_B: the person that each biography is about.
+        length_B: the number of tokens of each biography without padding; on the host.
     """
 
     token_BT: Tensor
@@ -40,41 +40,45 @@ class Batch:
 
     @property
     def num_tokens(self) -> int:
-        """How many tokens are not padding."""
+        """The number of tokens that are not padding."""
         return int(self.length_B.sum())
 
     @property
     def inputs_BT(self) -> Tensor:
-        """What the model reads: every token but the last column."""
+        """The model's inputs: all columns of tokens but the last."""
         return self.token_BT[:, :-1]
 
     @property
     def targets_BT(self) -> Tensor:
-        """What the model predicts: every token but the first column."""
+        """The model's targets: all columns of tokens but the first."""
         return self.token_BT[:, 1:]
 
     @property
     def target_mask_BT(self) -> Tensor:
-        """True where the target is a token and not padding."""
+        """True where the target is not padding."""
         return self.role_BT[:, 1:] != Role.PADDING
 
     @property
     def num_targets(self) -> int:
-        """How many targets are not padding."""
+        """The number of targets that are not padding."""
         return self.num_tokens - len(self.token_BT)
 
     @property
     def padding_share(self) -> float:
-        """The fraction of target positions that is padding."""
+        """The fraction of target positions that are padding."""
         return 1 - self.num_targets / self.targets_BT.numel()
 
     def rows(self, chosen: slice) -> "Batch":
-        """Some of the biographies, as wide as the whole batch."""
+        """The batch of the ``chosen`` biographies, as wide as the whole batch."""
         return Batch(*(getattr(self, field.name)[chosen] for field in fields(Batch)))
 
 
 class Batcher:
-    """Assembles batches of one population on one device; training batches follow ``distribution`` (None: uniform)."""
+    """Assembles batches of one population on one device.
+
+    Training batches follow ``distribution``; None means all seen people uniformly. Batch widths are rounded up to
+    multiples of ``round_to``, plus one.
+    """
 
     def __init__(
         self,
@@ -102,14 +106,14 @@ class Batcher:
         return SEEN if self.distribution is None else self.distribution.config.cohort
 
     def buckets(self) -> dict[str, range]:
-        """The individuals of that cohort by how often they are shown; nothing when that is equally often."""
+        """Bucket name -> the individuals of ``cohort`` in it, by how often they are shown; empty if all alike."""
         start = self.population.cohort(self.cohort).start
         ranks = {} if self.distribution is None else self.distribution.buckets()
         return {name: range(start + part.start, start + part.stop) for name, part in ranks.items()}
 
     @property
     def longest(self) -> int:
-        """The most tokens that a biography of this population can have."""
+        """The largest number of tokens that a biography of this population can have."""
         return sum(self._length_Q[:2]) + self._longest_sentences()
 
     def _longest_sentences(self) -> int:
@@ -122,9 +126,9 @@ class Batcher:
         return int(num_attributes * names + values + template_lengths.max(axis=1).sum())
 
     def assemble(self, plan: BiographyPlan) -> Batch:
-        """The biographies of ``plan``, as wide as the longest, rounded up so that compiled graphs are reused."""
+        """The biographies of ``plan``, padded to the longest; the width is rounded up so that compiled graphs recur."""
         pieces = self.catalog.biography_pieces(plan)
-        ends = np.cumsum(self._length_Q[pieces], axis=1)  # lengths stay on the host: no device is waited for
+        ends = np.cumsum(self._length_Q[pieces], axis=1)  # lengths stay on the host, so nothing waits for the device
         length_B = ends[:, -1]
         width = (
             1 + -(-(int(length_B.max()) - 1) // self.round_to) * self.round_to
@@ -145,12 +149,12 @@ class Batcher:
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
     def training_batch(self, step: int, batch_size: int, num_active: int | None = None) -> Batch:
-        """The batch of ``step``, shortest first; a pure function of population seed, distribution and arguments."""
+        """The batch of ``step``, shortest first: a pure function of population seed, distribution and arguments."""
         plan = training_plan(self.population, step, batch_size, self.distribution, num_active)
         return self.assemble(plan.rows(self._shortest_first(plan)))
 
     def batches_by_length(self, plan: BiographyPlan, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:
-        """All biographies of ``plan`` in batches of similar length, each with the rows of the plan it holds."""
+        """Yield the biographies of ``plan`` in batches of similar length: (rows of the plan, batch)."""
         by_length_B = self._shortest_first(plan)
         for start in range(0, len(plan), batch_size):
             rows = by_length_B[start : start + batch_size]

@@ -1,8 +1,8 @@
 """Biographies as pieces: every fragment of text is tokenised once, into one flat table.
 
-A sentence is seven pieces: template prefix, first, middle, last name, template middle, value, template suffix.
-A biography is a begin piece, one sentence an attribute, and an end piece. Which piece stands where is an
-integer array; tokens, roles and text all follow from it.
+A sentence has seven pieces: template prefix, first, middle and last name, template middle, value, template suffix. A
+biography has a begin piece, one sentence per attribute, and an end piece. An integer array says which piece is where;
+tokens, roles and text all follow from it.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _PARTS_PER_TEMPLATE = 3
 
 
 class Role(IntEnum):
-    """What a token is in its biography."""
+    """The role of a token in its biography."""
 
     PADDING = 0
     BOUNDARY = 1  # begin and end of the sequence
@@ -34,10 +34,10 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class BiographyPlan:
-    """What a set of biographies says. Shape legend: B biographies, A sentences (one an attribute).
+    """The content of a set of biographies. Shape legend: B biographies, A sentences (one per attribute).
 
     Attributes:
-        individual_B: who each biography is about.
+        individual_B: the person that each biography is about.
         attribute_BA: the attribute that each sentence states, in reading order.
         template_BA: the template that each sentence uses.
     """
@@ -55,7 +55,7 @@ class BiographyPlan:
 
 
 class PieceCatalog:
-    """Numbers every fragment of text of a population, and says which fragments make a biography."""
+    """Numbers all text fragments (pieces) of a population, and lists the pieces of every biography."""
 
     def __init__(self, population: Population):
         self.population = population
@@ -83,7 +83,7 @@ class PieceCatalog:
         return start
 
     def sentence_pieces(self, plan: BiographyPlan) -> np.ndarray:
-        """Piece index at every place of every sentence: shape (B, A, 7)."""
+        """The piece at every place of every sentence, shape (B, A, 7)."""
         names_B3 = self._name_start_3 + self.population.name_P3[plan.individual_B]
         value_BA = self.population.value_PA[plan.individual_B[:, None], plan.attribute_BA]
         pieces_BAS = np.empty((*plan.attribute_BA.shape, PIECES_PER_SENTENCE), dtype=np.int64)
@@ -97,7 +97,7 @@ class PieceCatalog:
         return pieces_BAS
 
     def biography_pieces(self, plan: BiographyPlan) -> np.ndarray:
-        """Piece index at every place of every biography, with begin and end: shape (B, 2 + 7 A)."""
+        """The piece at every place of every biography, with begin and end, shape (B, 2 + 7 A)."""
         pieces_BS = self.sentence_pieces(plan).reshape(len(plan), -1)
         ends_B1 = np.zeros((len(plan), 1), dtype=np.int64)
         return np.concatenate([ends_B1, pieces_BS, ends_B1 + 1], axis=1)
@@ -109,10 +109,10 @@ class PieceCatalog:
 
 @dataclass(frozen=True)
 class TokenTable:
-    """All pieces tokenised, end to end. Shape legend: F tokens of the flat table, Q pieces.
+    """The tokens of all pieces, end to end. Shape legend: F tokens in the flat table, Q pieces.
 
     Attributes:
-        start_Q, length_Q: where each piece stands in the flat table.
+        start_Q, length_Q: the place of each piece in the flat table.
         field_F4: token id, role, attribute (-1 outside values), position within the value (-1 outside values).
     """
 

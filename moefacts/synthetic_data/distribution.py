@@ -1,6 +1,9 @@
-"""Who training shows how often: every distribution of the study (section 1), and an adaptive curriculum.
+"""How often training shows each person: the distributions of the study (section 1), and an adaptive curriculum.
 
-People are numbered by rank within the cohort that is trained on, from 0, the likeliest first.
+People are numbered by rank within the cohort that is trained on, from 0, most likely first.
+
+To add a kind, write a subclass of ``Kind`` and put it into ``KINDS``. If it needs a new setting, add a field to
+``SamplingConfig`` and a line to ``conf/config.yaml``.
 
 Shape legend: P people, B biographies.
 """
@@ -13,27 +16,17 @@ import numpy as np
 from moefacts.errors import UserError, check_at_least, check_choice
 from moefacts.synthetic_data.cohorts import SEEN
 from moefacts.synthetic_data.randomness import random_below, random_bits
-
-# Every kind with the settings it needs; ``growth`` may be null.
-KINDS = {
-    "uniform": (),
-    "power_law": ("exponent",),
-    "celebrities": ("num_celebrities", "celebrity_weight"),
-    "warmup": ("warmup_individuals", "warmup_epochs"),
-    "sequential": ("num_groups", "num_repeats"),
-    "adaptive": ("initial_individuals", "growth"),
-}
-_TABLE_TOTAL = 1 << 62
+from moefacts.synthetic_data.weights import TABLE_TOTAL, cumulative_table, inverse_power
 
 
 @dataclass
 class SamplingConfig:
-    """Who training shows (``kind`` and the settings of that kind, null for the others), and in how many ways.
+    """Which people training shows, by ``kind`` and the settings of that kind, and in how many variants.
 
-    ``cohort`` names the people that training draws from; an epoch is one biography for each of them.
-    ``templates_per_individual`` limits each person's and attribute's training templates. Without ``shuffle_sentences``
-    a person's sentences always come in the same order, which differs from person to person: one order for everybody
-    would let a model read the attribute off the place of its sentence.
+    The settings of other kinds are null. ``cohort`` names the people that training draws from; an epoch is one
+    biography for each of them. ``templates_per_individual`` limits the training templates of each person and attribute.
+    Without ``shuffle_sentences`` a person's sentences always come in the same order. That order differs from person to
+    person, because with a common order a model could read the attribute off the place of its sentence.
     """
 
     kind: str = "uniform"
@@ -51,49 +44,29 @@ class SamplingConfig:
     cohort: str = SEEN
 
     def check(self, num_people: int, steps: int) -> None:
-        """Raise ``UserError`` when a value makes no sense for ``num_people`` people and ``steps`` steps."""
+        """Raise ``UserError`` when a value is wrong for ``num_people`` people and ``steps`` steps."""
         check_choice("sampling.kind", self.kind, KINDS)
         self._check_belonging()
-        check_at_least("sampling.exponent", self.exponent, 0)
-        for key in ("num_celebrities", "warmup_individuals", "num_groups", "num_repeats", "initial_individuals"):
-            check_at_least(f"sampling.{key}", getattr(self, key), 1)
         check_at_least("sampling.templates_per_individual", self.templates_per_individual, 1)
-        for key in ("exponent", "celebrity_weight", "warmup_epochs", "growth"):
-            if getattr(self, key) is not None and not math.isfinite(getattr(self, key)):
-                raise UserError(f"sampling.{key}={getattr(self, key)} must be finite")
-        for key, least in (("celebrity_weight", 0), ("warmup_epochs", 0), ("growth", 1)):
-            if getattr(self, key) is not None and not getattr(self, key) > least:
-                raise UserError(f"sampling.{key}={getattr(self, key)} is too small; it must be above {least}")
-        most = {"num_celebrities": num_people - 1}
-        for key in ("num_celebrities", "warmup_individuals", "num_groups", "initial_individuals"):
-            value, limit = getattr(self, key), most.get(key, num_people)
-            if value is not None and value > limit:
-                raise UserError(
-                    f"sampling.{key}={value} is too large for the {num_people} people of the cohort {self.cohort}; "
-                    f"it must be at most {limit}"
-                )
-        if self.num_groups is not None and self.num_repeats is not None and self.num_groups * self.num_repeats > steps:
-            raise UserError(
-                f"sampling.num_groups={self.num_groups} with sampling.num_repeats={self.num_repeats} makes "
-                f"{self.num_groups * self.num_repeats} visits, more than training.steps={steps}"
-            )
+        KINDS[self.kind](self, num_people, steps).check()
 
     def _check_belonging(self) -> None:
-        """A setting that the kind does not read must stay null, so that nobody believes it has an effect."""
-        for kind, keys in KINDS.items():
-            for key in keys:
+        """Require the settings of this kind, and refuse those that it does not read, which would have no effect."""
+        own = KINDS[self.kind]
+        for kind, other in KINDS.items():
+            for key in other.settings():
                 value = getattr(self, key)
-                if kind == self.kind and value is None and key != "growth":
+                if kind == self.kind and value is None and key in own.needs:
                     raise UserError(f"sampling.kind={kind} needs sampling.{key}")
-                if kind != self.kind and value is not None:
+                if key not in own.settings() and value is not None:
                     raise UserError(
                         f"sampling.{key}={value} has no effect with sampling.kind={self.kind}; "
                         f"leave it out, or use sampling.kind={kind}"
                     )
 
     def describe(self) -> str:
-        """The settings in one line, as overrides; people are ranked by their number, the likeliest first."""
-        settings = {"kind": self.kind} | {key: getattr(self, key) for key in KINDS[self.kind]}
+        """The settings as overrides, in one line."""
+        settings = {"kind": self.kind} | {key: getattr(self, key) for key in KINDS[self.kind].settings()}
         if self.templates_per_individual is not None:
             settings["templates_per_individual"] = self.templates_per_individual
         if not self.shuffle_sentences:
@@ -103,120 +76,258 @@ class SamplingConfig:
         return " ".join(f"sampling.{key}={value}" for key, value in settings.items() if value is not None)
 
 
-class Distribution:
-    """Who is shown: a pure function of the settings, the step and, if adaptive, how many people are active."""
+class Kind:
+    """Shows everybody equally often at every step. Other kinds override what differs.
+
+    Attributes:
+        needs: the fields of ``SamplingConfig`` that must be set.
+        takes: the fields that may be set.
+    """
+
+    needs: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
 
     def __init__(self, config: SamplingConfig, num_people: int, steps: int):
-        """``num_people`` is the size of the cohort that is trained on, ``steps`` the length of training."""
         self.config = config
         self.num_people = num_people
         self.steps = steps
-        self._table_P: np.ndarray | None = None
-        if config.kind == "power_law":
-            assert config.exponent is not None
-            self._table_P = cumulative_table(inverse_power(num_people, config.exponent))
-        elif config.kind == "celebrities":
-            weight_P = np.ones(num_people)
-            weight_P[: config.num_celebrities] = config.celebrity_weight
-            self._table_P = cumulative_table(weight_P)
+
+    @classmethod
+    def settings(cls) -> tuple[str, ...]:
+        """All fields of ``SamplingConfig`` that this kind reads."""
+        return cls.needs + cls.takes
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a setting is wrong. The fields in ``needs`` are set."""
+
+    def weight_P(self) -> np.ndarray | None:
+        """The relative probability of each person, the same at every step; None: ``support`` decides."""
+        return None
+
+    def support(self, step: int, batch_size: int, num_active: int | None) -> range:
+        """The ranks that are drawn at ``step``, all equally likely. Not used by a kind with weights."""
+        return range(self.num_people)
+
+    def num_active(self, num_widenings: int) -> int | None:
+        """The number of people trained on after ``num_widenings``; None for a kind that ignores the loss."""
+        return None
+
+    def buckets(self) -> dict[str, range]:
+        """Bucket name -> the ranks in it, whose loss and accuracy are recorded separately."""
+        return {}
+
+    def _check_count(self, key: str, most: int | None = None) -> None:
+        """Require a number from 1 to ``most``, by default the number of people."""
+        count, limit = getattr(self.config, key), self.num_people if most is None else most
+        check_at_least(f"sampling.{key}", count, 1)
+        if count > limit:
+            raise UserError(
+                f"sampling.{key}={count} is too large for the {self.num_people} people of the cohort "
+                f"{self.config.cohort}; it must be at most {limit}"
+            )
+
+    def _check_above(self, key: str, least: float) -> None:
+        value = getattr(self.config, key)
+        _check_finite(key, value)
+        if value is not None and not value > least:
+            raise UserError(f"sampling.{key}={value} is too small; it must be above {least}")
+
+
+class PowerLaw(Kind):
+    """Shows the i-th person in proportion to i^(−exponent)."""
+
+    needs = ("exponent",)
+
+    def check(self) -> None:
+        """The exponent must be finite and not negative."""
+        check_at_least("sampling.exponent", self.config.exponent, 0)
+        _check_finite("exponent", self.config.exponent)
+
+    def weight_P(self) -> np.ndarray:
+        """i^(−exponent) for the i-th person."""
+        assert self.config.exponent is not None
+        return inverse_power(self.num_people, self.config.exponent)
+
+    def buckets(self) -> dict[str, range]:
+        """Thirds by rank."""
+        return {name: _part(self.num_people, part, 3) for part, name in enumerate(("head", "middle", "tail"))}
+
+
+class Celebrities(Kind):
+    """Shows a few people more often than the rest."""
+
+    needs = ("num_celebrities", "celebrity_weight")
+
+    def check(self) -> None:
+        """At least one person must not be a celebrity."""
+        self._check_count("num_celebrities", self.num_people - 1)
+        self._check_above("celebrity_weight", 0)
+
+    def weight_P(self) -> np.ndarray:
+        """``celebrity_weight`` for the celebrities and 1 for the rest."""
+        weight_P = np.ones(self.num_people)
+        weight_P[: self.config.num_celebrities] = self.config.celebrity_weight
+        return weight_P
+
+    def buckets(self) -> dict[str, range]:
+        """The celebrities and the rest."""
+        return _cut(self.num_people, self.config.num_celebrities, "celebrities", "rest")
+
+
+class Warmup(Kind):
+    """Shows some people alone for some epochs of ``num_people`` biographies (study, section 1), then everybody."""
+
+    needs = ("warmup_individuals", "warmup_epochs")
+
+    def check(self) -> None:
+        """No more people than there are, and some epochs."""
+        self._check_count("warmup_individuals")
+        self._check_above("warmup_epochs", 0)
+
+    def support(self, step: int, batch_size: int, num_active: int | None) -> range:
+        """The first people until their epochs are over, then everybody."""
+        assert self.config.warmup_individuals is not None
+        assert self.config.warmup_epochs is not None
+        is_over = step * batch_size >= self.config.warmup_epochs * self.num_people
+        return range(self.num_people if is_over else self.config.warmup_individuals)
+
+    def buckets(self) -> dict[str, range]:
+        """The people of the warm-up and the others."""
+        return _cut(self.num_people, self.config.warmup_individuals, "inside", "outside")
+
+
+class Sequential(Kind):
+    """Shows one group of people after another, several times over."""
+
+    needs = ("num_groups", "num_repeats")
+
+    def check(self) -> None:
+        """There must be a step for every visit to a group."""
+        groups, repeats = self._sizes()
+        self._check_count("num_groups")
+        check_at_least("sampling.num_repeats", repeats, 1)
+        if groups * repeats > self.steps:
+            raise UserError(
+                f"sampling.num_groups={groups} with sampling.num_repeats={repeats} makes "
+                f"{groups * repeats} visits, more than training.steps={self.steps}"
+            )
+
+    def support(self, step: int, batch_size: int, num_active: int | None) -> range:
+        """The group that ``step`` visits; past the end of training, the last group."""
+        groups, repeats = self._sizes()
+        visit = min(step, self.steps - 1) * groups * repeats // self.steps
+        return _part(self.num_people, visit % groups, groups)
+
+    def buckets(self) -> dict[str, range]:
+        """Every group."""
+        groups, _ = self._sizes()
+        return {f"group_{group}": _part(self.num_people, group, groups) for group in range(groups)}
+
+    def _sizes(self) -> tuple[int, int]:
+        assert self.config.num_groups is not None
+        assert self.config.num_repeats is not None
+        return self.config.num_groups, self.config.num_repeats
+
+
+class Adaptive(Kind):
+    """Shows some people alone until their plateau is over, then more; ``training.curriculum`` decides when."""
+
+    needs = ("initial_individuals",)
+    takes = ("growth",)
+
+    def check(self) -> None:
+        """No more people than there are, and a factor that makes them more."""
+        self._check_count("initial_individuals")
+        self._check_above("growth", 1)
+
+    def support(self, step: int, batch_size: int, num_active: int | None) -> range:
+        """The active people; None means those that it begins with."""
+        return range(num_active or self._first)
+
+    def num_active(self, num_widenings: int) -> int:
+        """Everybody after the first widening or, with ``growth``, that many times as many people after each."""
+        size, growth = self._first, self.config.growth
+        if growth is None:
+            return self.num_people if num_widenings else size
+        for _ in range(num_widenings):
+            size = min(self.num_people, math.ceil(size * growth))
+        return size
+
+    def buckets(self) -> dict[str, range]:
+        """The people shown from the beginning and the others."""
+        return _cut(self.num_people, self._first, "inside", "outside")
+
+    @property
+    def _first(self) -> int:
+        assert self.config.initial_individuals is not None
+        return self.config.initial_individuals
+
+
+KINDS: dict[str, type[Kind]] = {
+    "uniform": Kind,
+    "power_law": PowerLaw,
+    "celebrities": Celebrities,
+    "warmup": Warmup,
+    "sequential": Sequential,
+    "adaptive": Adaptive,
+}
+
+
+class Distribution:
+    """Draws the people of every batch: a pure function of the settings, the step and the number of active people.
+
+    Args:
+        config: the settings.
+        num_people: the size of the cohort that is trained on.
+        steps: the length of training.
+    """
+
+    def __init__(self, config: SamplingConfig, num_people: int, steps: int):
+        self.config = config
+        self.num_people = num_people
+        self._kind = KINDS[config.kind](config, num_people, steps)
+        weight_P = self._kind.weight_P()
+        self._table_P = None if weight_P is None else cumulative_table(weight_P)
 
     def draw(self, key: int, step: int, batch_size: int, num_active: int | None) -> np.ndarray:
-        """The people of the batch of ``step``, drawn with replacement from the stream ``key``; shape (B,)."""
+        """The ranks of the people in the batch of ``step``, drawn with replacement from the stream ``key``: (B,)."""
         row_B = np.arange(batch_size)
         if self._table_P is not None:
-            return np.searchsorted(self._table_P, random_bits(key, row_B) & (_TABLE_TOTAL - 1), side="right")
+            return np.searchsorted(self._table_P, random_bits(key, row_B) & (TABLE_TOTAL - 1), side="right")
         people = self.support(step, batch_size, num_active)
         return people.start + random_below(key, row_B, len(people))
 
     def probability_P(self, step: int, batch_size: int, num_active: int | None = None) -> np.ndarray:
-        """How likely each person is at every draw of ``step``; float64, sums to 1."""
+        """The probability of each person in every draw of ``step``: float64, summing to 1."""
         if self._table_P is not None:
-            return np.diff(self._table_P, prepend=0) / _TABLE_TOTAL
+            return np.diff(self._table_P, prepend=0) / TABLE_TOTAL
         people = self.support(step, batch_size, num_active)
         probability_P = np.zeros(self.num_people)
         probability_P[people.start : people.stop] = 1 / len(people)
         return probability_P
 
     def support(self, step: int, batch_size: int, num_active: int | None) -> range:
-        """Who can be drawn at ``step``. One epoch is ``num_people`` biographies (study, section 1)."""
-        config = self.config
-        if config.kind == "warmup":
-            assert config.warmup_individuals is not None
-            assert config.warmup_epochs is not None
-            if step * batch_size < config.warmup_epochs * self.num_people:
-                return range(config.warmup_individuals)
-        if config.kind == "sequential":
-            return self._group(step)
-        if config.kind == "adaptive":
-            assert config.initial_individuals is not None
-            return range(num_active or config.initial_individuals)
-        return range(self.num_people)
-
-    def _group(self, step: int) -> range:
-        """The group that ``step`` visits; past the end of training, the last one."""
-        num_groups, num_repeats = self.config.num_groups, self.config.num_repeats
-        assert num_groups is not None
-        assert num_repeats is not None
-        visit = min(step, self.steps - 1) * num_groups * num_repeats // self.steps
-        return _part(self.num_people, visit % num_groups, num_groups)
+        """The ranks that can be drawn at ``step``."""
+        return self._kind.support(step, batch_size, num_active)
 
     def num_active(self, num_widenings: int) -> int | None:
-        """How many people an adaptive curriculum trains on after so many widenings; None for the other kinds."""
-        size, growth = self.config.initial_individuals, self.config.growth
-        if size is None or (num_widenings and growth is None):
-            return None if size is None else self.num_people
-        for _ in range(num_widenings):
-            assert growth is not None
-            size = min(self.num_people, math.ceil(size * growth))
-        return size
+        """The number of people an adaptive curriculum trains on after ``num_widenings``; None for other kinds."""
+        return self._kind.num_active(num_widenings)
 
     def buckets(self) -> dict[str, range]:
-        """Ranks by how often they are shown; nothing when that is equally often."""
-        config, everyone = self.config, range(self.num_people)
-        if config.kind == "power_law":
-            return {name: _part(self.num_people, part, 3) for part, name in enumerate(("head", "middle", "tail"))}
-        if config.kind == "sequential":
-            assert config.num_groups is not None
-            return {f"group_{g}": _part(self.num_people, g, config.num_groups) for g in range(config.num_groups)}
-        if config.kind == "celebrities":
-            return {"celebrities": everyone[: config.num_celebrities], "rest": everyone[config.num_celebrities :]}
-        if config.kind in ("warmup", "adaptive"):
-            first = config.warmup_individuals or config.initial_individuals
-            return {"inside": everyone[:first], "outside": everyone[first:]}
-        return {}
+        """Bucket name -> the ranks in it, by how often they are shown; empty when all are shown equally often."""
+        return self._kind.buckets()
+
+
+def _check_finite(key: str, value: float | None) -> None:
+    if value is not None and not math.isfinite(value):
+        raise UserError(f"sampling.{key}={value} must be finite")
+
+
+def _cut(num_people: int, first: int | None, inside: str, outside: str) -> dict[str, range]:
+    everyone = range(num_people)
+    return {inside: everyone[:first], outside: everyone[first:]}
 
 
 def _part(size: int, part: int, num_parts: int) -> range:
     return range(size * part // num_parts, size * (part + 1) // num_parts)
-
-
-def inverse_power(num_people: int, exponent: float) -> np.ndarray:
-    """i^(−exponent) for i = 1 … ``num_people``.
-
-    Made of products, square roots and a quotient, which IEEE 754 rounds alike on every machine; ``pow`` it does not.
-    """
-    rank_P = np.arange(1, num_people + 1, dtype=np.float64)
-    power_P, factor_P = np.ones(num_people), rank_P.copy()
-    fraction, whole = math.modf(exponent)
-    with np.errstate(over="ignore"):  # who is that unlikely has weight 1 / inf = 0
-        remaining = int(whole)
-        while remaining:
-            if remaining & 1:
-                power_P *= factor_P
-            factor_P *= factor_P
-            remaining >>= 1
-        root_P = rank_P
-        while fraction and root_P[-1] > 1:  # one binary digit of the exponent a turn
-            root_P, fraction = np.sqrt(root_P), 2 * fraction
-            if fraction >= 1:
-                power_P *= root_P
-                fraction -= 1
-    return 1 / power_P
-
-
-def cumulative_table(weight_P: np.ndarray) -> np.ndarray:
-    """Cumulative weights as integers that end at exactly 2^62, so that 62 random bits pick a person without bias."""
-    weight_P = weight_P / weight_P.max()
-    share_P = np.rint(weight_P * (_TABLE_TOTAL / math.fsum(weight_P.tolist()))).astype(np.int64)
-    share_P[share_P.argmax()] += _TABLE_TOTAL - share_P.sum()  # what rounding left over, less than one in 10^12
-    return np.cumsum(share_P)

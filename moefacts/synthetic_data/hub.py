@@ -1,4 +1,4 @@
-"""A population as a Hugging Face dataset folder: Parquet shards and a card, streamed to disk in bounded memory."""
+"""Export a population as a Hugging Face dataset folder: Parquet files and a card, written in bounded memory."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.population import COHORTS, Population
 from moefacts.synthetic_data.sampling import evaluation_plan, training_plan
 
-_VALUE_PLACE = 5  # of a sentence's seven pieces
+_VALUE_PLACE = 5  # the place of the value among a sentence's seven pieces
 _CARD = """---
 license: apache-2.0
 language:
@@ -41,24 +41,25 @@ configs:
 
 # Synthetic biographies
 
-Made by moefacts {version}; every person is fictional. Names of places, universities and companies
-are real, what is said of people is random.
+Made by moefacts {version}. Every person is fictional. Names of places, universities and companies are real,
+but what is said about people is random.
 
 | | |
 |---|---|
 | people: seen / unseen / new | {cohorts} |
 | no-knowledge baseline | {baseline:.6f} nats (mean over attributes of ln(number of values)) |
 | population fingerprint | `{fingerprint}` |
-| training distribution | `{distribution}` (where it is not uniform, lower individuals come first) |
+| training distribution | `{distribution}` (where it is not uniform, individuals with lower numbers come first) |
 | made with | `{command}` |
 
-`biographies` has the splits `train` (seen people in their training templates: what a model trained with
-this seed sees first, in this order), `validation` (seen people in templates held out for them) and `unseen`
-(people who never occur in training). Columns: `text`; `individual`, a row number of `population`;
-`attributes`, the attribute of each sentence in reading order; `value_start` and `value_end`, where in `text`
-the value of each sentence stands, in characters.
+`biographies` has the splits `train` (seen people in their training templates; a model trained with this seed
+sees these biographies first, in this order), `validation` (seen people in templates held out for them) and
+`unseen` (people who never occur in training). Columns: `text`; `individual`, a row number of `population`;
+`attributes`, the attribute of each sentence in reading order; `value_start` and `value_end`, the span in `text`
+of the value of each sentence, in characters.
 
-`population` has the splits `seen`, `unseen` and `new`, one row a person: `individual`, `name` and the six attributes.
+`population` has the splits `seen`, `unseen` and `new`, with one row per person: `individual`, `name` and the
+six attributes.
 
 ```python
 from datasets import load_dataset
@@ -70,7 +71,7 @@ people = load_dataset("path/to/this/folder", "population")
 
 @dataclass(frozen=True)
 class Split:
-    """One split of the biographies: how many rows, and which biographies the rows [start, stop) hold."""
+    """One split of the biographies; ``plan(start, stop)`` gives the biographies in the rows [start, stop)."""
 
     name: str
     num_rows: int
@@ -80,13 +81,14 @@ class Split:
 def training_rows(
     population: Population, batch_size: int, distribution: Distribution
 ) -> Callable[[int, int], BiographyPlan]:
-    """Rows of the training stream: row r is biography r % batch_size of step r // batch_size.
+    """The rows of the training stream: row r is biography r % batch_size of step r // batch_size.
 
     Raises:
-        UserError: the distribution is adaptive, so that what comes next depends on a model.
+        UserError: the distribution is adaptive, so that its biographies depend on a model in training.
     """
-    if distribution.config.kind == "adaptive":
-        raise UserError("sampling.kind=adaptive follows the loss of a model in training; a dataset needs another kind")
+    if distribution.num_active(0) is not None:
+        kind = distribution.config.kind
+        raise UserError(f"sampling.kind={kind} depends on a model in training; use another kind for a dataset")
 
     def plan(start: int, stop: int) -> BiographyPlan:
         first_step, last_step = start // batch_size, (stop - 1) // batch_size
@@ -102,7 +104,7 @@ def training_rows(
 
 
 def evaluation_rows(population: Population, cohort: str, num_rows: int) -> Callable[[int, int], BiographyPlan]:
-    """Rows of the evaluation set of ``cohort``."""
+    """The rows of the evaluation set of ``cohort``."""
     whole = evaluation_plan(population, cohort, num_rows)
 
     def plan(start: int, stop: int) -> BiographyPlan:
@@ -112,12 +114,12 @@ def evaluation_rows(population: Population, cohort: str, num_rows: int) -> Calla
 
 
 class BiographyWriter:
-    """Turns plans into Arrow tables, without a Python loop over people."""
+    """Turns plans of biographies into Arrow tables, without a Python loop over people."""
 
     def __init__(self, population: Population):
         self._catalog = PieceCatalog(population)
         texts = self._catalog.texts
-        # Every piece once more without the space before it, for the beginning of a text.
+        # Every piece appears again without its leading space, for the beginning of a text.
         self._texts = pa.array([*texts, *(text.removeprefix(" ") for text in texts)])
         self._lengths_Q = pc.utf8_length(self._texts).to_numpy()
 
@@ -141,12 +143,12 @@ class BiographyWriter:
         )
 
     def _drop_leading_space(self, pieces_BS: np.ndarray) -> None:
-        """A biography begins with the first template's prefix, or when that is empty with the first name."""
+        """Drop the space before a biography's first word: the first template's prefix or, if empty, the first name."""
         has_no_prefix_B = self._lengths_Q[pieces_BS[:, 1]] == 0
         pieces_BS[np.arange(len(pieces_BS)), 1 + has_no_prefix_B] += len(self._catalog.texts)
 
     def _joined(self, pieces_BS: np.ndarray) -> pa.Array:
-        """Each row's pieces as one string: laid end to end they stand in one buffer already, so only offsets change."""
+        """Each row's pieces as one string. They already lie end to end in one buffer, so only offsets change."""
         pieces = self._texts.take(pa.array(pieces_BS.ravel()))
         _, offsets, data = pieces.buffers()
         row_offsets = np.frombuffer(offsets, np.int32)[: pieces_BS.size + 1 : pieces_BS.shape[1]].copy()
@@ -159,7 +161,7 @@ def _lists(values: pa.Array) -> pa.Array:
 
 
 def population_table(population: Population, start: int, stop: int) -> pa.Table:
-    """Individuals [start, stop) of the population, one row each."""
+    """A table of the individuals [start, stop) of the population, with one row per person."""
     pools = population.pools
     names = [
         pa.array(pool).take(pa.array(population.name_P3[start:stop, part]))
@@ -173,11 +175,11 @@ def population_table(population: Population, start: int, stop: int) -> pa.Table:
 
 
 def _write_parquet(path: Path, tables: Iterator[pa.Table], repetitive: list[str]) -> None:
-    """Write ``tables`` one after the other; looking for repeated values pays in the columns ``repetitive`` only."""
+    """Write ``tables`` one after the other; only the columns ``repetitive`` are dictionary-encoded."""
     writer = None
     try:
         for table in tables:
-            # Without Arrow's own schema in the file, readers see strings and not how they were held here.
+            # Without Arrow's own schema in the file, readers see plain strings instead of dictionaries.
             writer = writer or pq.ParquetWriter(path, table.schema, use_dictionary=repetitive, store_schema=False)
             writer.write_table(table)
     finally:
@@ -196,10 +198,10 @@ def write_dataset(
     """Write a dataset folder that ``datasets.load_dataset`` reads.
 
     Args:
-        population: who the biographies are about.
+        population: the people that the biographies are about.
         splits: the splits of the configuration ``biographies``.
-        folder: where to; it must exist and be empty.
-        rows_per_group: how many rows are in memory at a time.
+        folder: the target folder; it must exist and be empty.
+        rows_per_group: the number of rows held in memory at a time.
         card: ``version``, ``command`` and ``distribution`` for the dataset card.
         progress: called with the number of rows written since the last call.
     """

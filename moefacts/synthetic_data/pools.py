@@ -1,4 +1,4 @@
-"""The closed sets that names and attribute values are drawn from: text files, one value a line."""
+"""The pools that names and attribute values are drawn from: text files with one value per line."""
 
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -18,7 +18,7 @@ MAX_YEARS = 200
 
 @dataclass
 class PoolSizes:
-    """How many entries of each pool file are used (the first ones), and how many years from 1900."""
+    """How many entries of each pool file are used, from its first on, and how many years from 1900 on."""
 
     first_names: int
     middle_names: int
@@ -32,7 +32,7 @@ class PoolSizes:
 
 @dataclass(frozen=True)
 class Pools:
-    """Names and values in use. ``cities`` serves birthplace and, independently, location."""
+    """The names and values in use. ``cities`` serves birthplace and, independently, location."""
 
     first_names: tuple[str, ...]
     middle_names: tuple[str, ...]
@@ -45,7 +45,7 @@ class Pools:
 
     @cached_property
     def birth_dates(self) -> tuple[str, ...]:
-        """Every date as text, day fastest, then month, then year."""
+        """All dates as text; the day varies fastest, then the month, then the year."""
         return tuple(
             f"{day} {month} {year}"
             for year in range(FIRST_YEAR, FIRST_YEAR + self.years)
@@ -67,7 +67,7 @@ class Pools:
 
     @property
     def num_names(self) -> int:
-        """How many different full names there are."""
+        """The number of different full names."""
         return len(self.first_names) * len(self.middle_names) * len(self.last_names)
 
 
@@ -95,6 +95,6 @@ def load_pools(sizes: PoolSizes) -> Pools:
         key, available = f"population.pools.{field.name}", entries if field.name == "years" else len(entries)
         check_at_least(key, wanted, 1)
         if wanted > available:
-            raise UserError(f"{key}={wanted} is more than the {available} there are")
+            raise UserError(f"{key}={wanted} is too large; there are only {available}")
         chosen[field.name] = wanted if field.name == "years" else entries[:wanted]
     return Pools(**chosen)

@@ -19,9 +19,9 @@ _MAX_SPLITS = 1 << 16
 
 @dataclass
 class PopulationConfig:
-    """Sizes of a population: ``size`` people are trained on, ``unseen`` never, ``new`` are kept for fine-tuning.
+    """Sizes of a population: ``size`` people to train on, ``unseen`` never shown, ``new`` kept for fine-tuning.
 
-    ``cohorts`` names parts of these three, to be trained on or evaluated by themselves.
+    ``cohorts`` names parts of these three that can be trained on or evaluated separately.
     """
 
     size: int
@@ -33,23 +33,23 @@ class PopulationConfig:
 
     @property
     def sizes(self) -> dict[str, int]:
-        """How many people each built-in cohort has."""
+        """Built-in cohort -> number of people in it."""
         return {SEEN: self.size, UNSEEN: self.unseen, NEW: self.new}
 
     def cohort_size(self, name: str) -> int:
-        """How many people a cohort has.
+        """The number of people in the cohort ``name``.
 
         Raises:
-            UserError: there is no such cohort, or nobody is in it.
+            UserError: there is no such cohort, or it is empty.
         """
         ranges = cohort_ranges(self.cohorts or {}, self.sizes)
         check_choice("cohort", name, ranges)
         if not len(ranges[name]):
-            raise UserError(f"nobody is in the cohort {name}; raise population.{name}")
+            raise UserError(f"the cohort {name} is empty; raise population.{name}")
         return len(ranges[name])
 
     def check(self) -> None:
-        """Raise ``UserError`` when a size makes no sense by itself."""
+        """Raise ``UserError`` when a size is wrong by itself."""
         check_at_least("population.size", self.size, 1)
         check_at_least("population.unseen", self.unseen, 1)
         check_at_least("population.new", self.new, 0)
@@ -58,7 +58,7 @@ class PopulationConfig:
 
 
 class TemplateSplits:
-    """Every way to hold out some of the templates, so that one small integer stores an individual's split.
+    """All ways to hold out some of the templates, numbered so that one small integer stores an individual's split.
 
     Attributes:
         held_out_SH: template indices held out under split S.
@@ -82,7 +82,7 @@ class TemplateSplits:
 
 @dataclass(frozen=True)
 class Population:
-    """Who exists. Shape legend: P people, A attributes (in the order of ``ATTRIBUTES``).
+    """All people and their facts. Shape legend: P people, A attributes (in the order of ``ATTRIBUTES``).
 
     Attributes:
         name_P3: indices into the first, middle and last name pools; no two rows are equal.
@@ -107,7 +107,7 @@ class Population:
         return self.cohorts[name]
 
     def cohort_of(self, individual: int) -> str:
-        """Which of ``seen``, ``unseen`` and ``new`` has ``individual``."""
+        """The built-in cohort of ``individual``: ``seen``, ``unseen`` or ``new``."""
         return next(name for name in COHORTS if individual in self.cohorts[name])
 
     def full_name(self, individual: int) -> str:
@@ -120,7 +120,7 @@ class Population:
         return {a: self.pools.values(a)[self.value_PA[individual, i]] for i, a in enumerate(ATTRIBUTES)}
 
     def find(self, full_name: str) -> int | None:
-        """The individual of that name, or None when nobody has it."""
+        """The individual with this full name, or None when nobody has it."""
         pools = (self.pools.first_names, self.pools.middle_names, self.pools.last_names)
         parts = full_name.split()
         if len(parts) != 3 or any(part not in pool for part, pool in zip(parts, pools, strict=True)):
@@ -131,7 +131,7 @@ class Population:
 
     @property
     def no_knowledge_baseline_A(self) -> np.ndarray:
-        """Attribute loss (nats) of a model that knows each attribute's values but no individual's: ln(values)."""
+        """Attribute loss, in nats, of a model that knows each attribute's values but not whose they are: ln(values)."""
         return np.array([math.log(len(self.pools.values(attribute))) for attribute in ATTRIBUTES])
 
     @property
@@ -141,7 +141,7 @@ class Population:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over pools, templates, cohorts and tables; equal on every machine and library version."""
+        """SHA-256 over pools, templates, cohorts and tables, the same on every machine and library version."""
         digest = hashlib.sha256()
         texts = [self.pools.first_names, self.pools.middle_names, self.pools.last_names]
         texts += [self.pools.values(attribute) for attribute in ATTRIBUTES]
@@ -155,7 +155,7 @@ class Population:
 
 
 def build_population(config: PopulationConfig, seed: int) -> Population:
-    """Make the population that ``config`` and ``seed`` determine.
+    """Build the population that ``config`` and ``seed`` determine.
 
     Raises:
         UserError: a size is impossible, or there are more people than full names.

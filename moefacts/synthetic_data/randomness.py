@@ -1,8 +1,8 @@
 """Random numbers as pure functions of (seed, purpose, index), the same on every device and library version.
 
-A draw is the SplitMix64 generator (Steele, Lea & Flood 2014) evaluated at a position instead of stepped
-through, so any element of any stream can be had without the ones before it. Everything is 64-bit integer
-arithmetic that wraps, written with operators that numpy arrays and torch tensors of ``int64`` share.
+A draw evaluates the SplitMix64 generator (Steele, Lea & Flood 2014) at a position instead of stepping through it, so
+any element of any stream is available without those before it. All arithmetic is on wrapping 64-bit integers, with
+operators that numpy arrays and torch tensors of ``int64`` share.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ _FEISTEL_ROUNDS = 6
 
 
 def stream_key(seed: int, *purpose: object) -> int:
-    """The signed 64-bit key of the stream that ``seed`` and ``purpose`` name."""
+    """The signed 64-bit key of the random stream for ``seed`` and ``purpose``."""
     text = "/".join(str(part) for part in (seed, *purpose))
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little", signed=True)
 
@@ -35,7 +35,7 @@ def _finalise(bits):
 
 
 def random_bits(key: int, index: Array) -> Array:
-    """64 random bits for every element of ``index`` (same shape), as ``int64``."""
+    """64 random bits for every element of ``index``, as ``int64`` of the same shape."""
     return _finalise((index + 1) * _GOLDEN + key)  # type: ignore[operator]
 
 
@@ -48,10 +48,10 @@ def random_below(key: int, index: Array, bound: int) -> Array:
 
 
 def random_permutation(key: int, index: np.ndarray, domain: int) -> np.ndarray:
-    """A pseudo-random bijection of [0, domain), evaluated at ``index``: distinct in, distinct out.
+    """A pseudo-random bijection of [0, domain), evaluated at ``index``; distinct indices give distinct results.
 
-    A Feistel network on the next power of four with cycle walking (Black & Rogaway 2002): what falls
-    outside the domain is sent through again until it falls inside. ``domain`` is at most 2**62.
+    It is a Feistel network on the next power of four with cycle walking (Black & Rogaway 2002): results outside the
+    domain are sent through again until they fall inside. ``domain`` is at most 2**62.
     """
     half_bits = max(1, ((domain - 1).bit_length() + 1) // 2)
     mask = (1 << half_bits) - 1

@@ -1,6 +1,6 @@
 """Which biographies are shown: pure functions of (seed, step) for training and of (seed, cohort) for evaluation.
 
-Shape legend: B biographies, A sentences (one an attribute), S template splits, J templates to choose from, O orders.
+Shape legend: B biographies, A sentences (one per attribute), S template splits, J templates to choose from, O orders.
 """
 
 import itertools
@@ -22,10 +22,10 @@ _NUM_TEMPLATE_ORDERS = 4096
 
 
 def training_distribution(config: SamplingConfig, population: Population, steps: int) -> Distribution:
-    """The distribution that ``config`` asks for, over the cohort of ``population`` that it names.
+    """The distribution that ``config`` asks for, over the people of its cohort.
 
     Raises:
-        UserError: there are fewer training templates than each individual is to have.
+        UserError: there are fewer training templates than ``config`` asks for per individual.
     """
     num_trained = population.splits.trained_SJ.shape[1]
     if config.templates_per_individual is not None and config.templates_per_individual > num_trained:
@@ -43,10 +43,13 @@ def training_plan(
     distribution: Distribution | None = None,
     num_active: int | None = None,
 ) -> BiographyPlan:
-    """The batch of ``step``: people of the cohort that is trained on, with replacement, in their training templates.
+    """The biographies of the batch of ``step``: people drawn with replacement, in their training templates.
 
     Args:
-        distribution: who is drawn how often, and in how many ways; None means all *seen* people uniformly, in all ways.
+        population: the people.
+        step: the number of updates before this batch.
+        batch_size: the number of biographies.
+        distribution: how often people are drawn, and in how many variants; None means all seen people uniformly.
         num_active: how many people an adaptive curriculum trains on; None means as many as it begins with.
     """
     key = ("train", step)
@@ -63,9 +66,9 @@ def training_plan(
 def evaluation_plan(
     population: Population, cohort: str, num_biographies: int, num_people: int | None = None
 ) -> BiographyPlan:
-    """A fixed set of biographies in held-out templates, of ``cohort`` or of its first ``num_people``.
+    """A fixed set of biographies in held-out templates, about ``cohort`` or its first ``num_people``.
 
-    Everybody equally often (give or take one), whatever the distribution of training is.
+    Everybody occurs equally often (give or take one), whatever the distribution of training.
     """
     people = population.cohort(cohort)[:num_people]
     key = stream_key(population.seed, "evaluation", cohort, "individual")
@@ -81,7 +84,7 @@ def _plan(
     template_SJ: np.ndarray,
     variety: SamplingConfig | None = None,
 ) -> BiographyPlan:
-    """Draw a sentence order and, for every sentence, a template of ``template_SJ``; ``variety`` may limit both."""
+    """Draw a sentence order and, for every sentence, a template from ``template_SJ``; ``variety`` may limit both."""
     seed, row_B = population.seed, np.arange(len(individual_B))
     order_key, order_index_B = stream_key(seed, *key, "order"), row_B
     if variety and not variety.shuffle_sentences:
@@ -100,6 +103,6 @@ def _plan(
 
 @lru_cache(maxsize=1)
 def _template_orders_OJ(num_templates: int) -> np.ndarray:
-    """Pseudo-random orders of the templates. A fact, given one, is shown in the first few of it."""
+    """Pseudo-random orders of the templates. A fact is assigned one order and uses the first few templates of it."""
     place_OJ = np.arange(_NUM_TEMPLATE_ORDERS * num_templates).reshape(_NUM_TEMPLATE_ORDERS, num_templates)
     return random_bits(stream_key(0, "template orders"), place_OJ).argsort(axis=1, kind="stable")

@@ -1,4 +1,4 @@
-"""Sentence templates: a name, words that tell the attribute, then its value. Loaded and checked here."""
+"""Sentence templates, loaded and checked: a name, words that identify the attribute, then the value."""
 
 import re
 from collections.abc import Iterator
@@ -16,26 +16,26 @@ Templates = dict[str, tuple["Template", ...]]
 
 @dataclass(frozen=True)
 class Template:
-    """The fixed text around a name and a value; every part carries the space before it, no space after."""
+    """The fixed text around a name and a value; every part includes the space before it, but none after."""
 
     prefix: str
     middle: str
     suffix: str
 
     def fill(self, name: str, value: str) -> str:
-        """The sentence, with the space that separates it from the one before."""
+        """The sentence, with a leading space that separates it from the one before."""
         return f"{self.prefix} {name}{self.middle} {value}{self.suffix}"
 
 
 def parse_template(line: str, attribute: str) -> Template:
-    """Split one line of a template file.
+    """Split one line of a template file into its parts.
 
     Raises:
-        ValueError: a tag is missing, doubled, unknown or out of order, or the text breaks a rule of spacing.
+        ValueError: a tag is missing, repeated, unknown or out of order, or the text breaks a rule of spacing.
     """
     tags = _TAG.findall(line)
     if unknown := [tag for tag in tags if tag not in ("name", attribute)]:
-        raise ValueError(f"tag [{unknown[0]}] does not belong here; only [name] and [{attribute}] do")
+        raise ValueError(f"tag [{unknown[0]}] is unknown; only [name] and [{attribute}] are allowed")
     for tag in ("name", attribute):
         if tags.count(tag) != 1:
             raise ValueError(f"tag [{tag}] occurs {tags.count(tag)} times; it must occur once")
@@ -47,7 +47,7 @@ def parse_template(line: str, attribute: str) -> Template:
     if not match["suffix"].endswith(".") or line.count(".") != 1:
         raise ValueError("a template is one sentence; it must end with its only full stop")
     if not _words(match["middle"]) and not _words(match["prefix"] or ""):
-        raise ValueError("no word before the value tells the attribute")
+        raise ValueError("there is no word before the value to identify the attribute")
     return Template(f" {match['prefix']}" if match["prefix"] else "", match["middle"], match["suffix"])
 
 
@@ -63,14 +63,14 @@ def _phrases(text: str) -> Iterator[str]:
 
 
 def parse_templates(sources: dict[str, str], pools: Pools) -> Templates:
-    """Check and split the template files.
+    """Check the template files and split them into templates.
 
     Args:
-        sources: file text by attribute; one template a line.
+        sources: attribute -> text of its file, with one template per line.
         pools: names and values that template text must not contain.
 
     Raises:
-        UserError: with file and line, when a line breaks a rule.
+        UserError: a line breaks a rule; the message names file and line.
     """
     forbidden = {*pools.first_names, *pools.middle_names, *pools.last_names, *MONTHS}
     forbidden.update(value for attribute in ATTRIBUTES[1:] for value in pools.values(attribute))
@@ -86,12 +86,12 @@ def parse_templates(sources: dict[str, str], pools: Pools) -> Templates:
                 raise UserError(f"{where}: {error}") from None
             for part in (template.prefix, template.middle, template.suffix):
                 if found := next((phrase for phrase in _phrases(part) if phrase in forbidden), None):
-                    raise UserError(f"{where}: the text contains '{found}', which is a name or a value of a pool")
+                    raise UserError(f"{where}: the text contains '{found}', which is a name or a value in a pool")
                 if any(character.isdigit() for character in part):
-                    raise UserError(f"{where}: the text contains a digit, which is kept for dates")
+                    raise UserError(f"{where}: the text contains a digit; digits are reserved for dates")
             before_value = (template.prefix, template.middle)
             if before_value in seen:
-                raise UserError(f"{where}: says the same before the value as {seen[before_value]}")
+                raise UserError(f"{where}: the text before the value is the same as in {seen[before_value]}")
             seen[before_value] = where
             parsed.append(template)
         templates[attribute] = tuple(parsed)

@@ -1,7 +1,7 @@
-"""Text to token ids and back: a closed word vocabulary, or the 32,000-piece SentencePiece model.
+"""Tokenizers: a closed word vocabulary, or the 32,000-piece SentencePiece model.
 
-Every piece of a biography is tokenised by itself, and words carry the space before them, so joining
-the tokens of the pieces is joining their text.
+Every piece of a biography is tokenised by itself, and words include the space before them. So joining the tokens of
+the pieces joins their text.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 TOKENIZERS = ("word", "sentencepiece_32k")
 PADDING, BEGIN, END, UNKNOWN = "<pad>", "<bos>", "<eos>", "<unk>"
-# A word with the space before it, a possessive 's, or one punctuation mark.
+# A word with the space before it, a possessive 's, or one punctuation mark
 _WORD_PATTERN = r"'s(?![^\s.,])|[.,]|\s?(?:(?!'s(?:[\s.,]|$))[^\s.,])+|\s"
 
 
 class Tokenizer(Protocol):
-    """What the rest of the package asks of a tokenizer."""
+    """The interface of a tokenizer."""
 
     vocab_size: int
     begin_id: int
@@ -30,20 +30,20 @@ class Tokenizer(Protocol):
     padding_id: int
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of every text, by itself, without begin or end tokens."""
+        """The token ids of every text by itself, without begin and end tokens."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of the tokens; begin, end and padding are left out."""
+        """The text of the tokens, without begin, end and padding."""
 
     def tokens(self, ids: Sequence[int]) -> list[str]:
-        """Each token as a readable string."""
+        """The tokens as readable strings."""
 
     def as_backend(self) -> "Backend":
-        """The same tokenizer as one of the library ``tokenizers``, which ``transformers`` loads."""
+        """The same tokenizer as an object of the library ``tokenizers``, which ``transformers`` can load."""
 
 
 class WordTokenizer:
-    """One token a word; the vocabulary is what pools and templates contain. ``decode`` inverts ``encode`` exactly."""
+    """One token per word; the vocabulary is the words of pools and templates. ``decode`` inverts ``encode`` exactly."""
 
     def __init__(self, vocabulary: Iterable[str]):
         from tokenizers import Regex, decoders, models, pre_tokenizers
@@ -67,7 +67,7 @@ class WordTokenizer:
         return cls(word for text in texts for word, _ in split.pre_tokenize_str(text))
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Raises ``UserError`` when a word is not in the vocabulary."""
+        """The token ids of every text. Raises ``UserError`` when a word is not in the vocabulary."""
         encoded = [encoding.ids for encoding in self.backend.encode_batch_fast(list(texts), add_special_tokens=False)]
         for text, ids in zip(texts, encoded, strict=True):
             if self.unknown_id in ids:
@@ -94,7 +94,7 @@ class SentencePieceTokenizer:
 
         model = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
         model.ParseFromString(resources.files("mistral_common").joinpath("data", "tokenizer.model.v1").read_bytes())
-        # Pieces bring their own leading space, so none must be invented before "." or "'s".
+        # Pieces have their own leading space, so none must be added before "." or "'s".
         model.normalizer_spec.add_dummy_prefix = False
         self.backend = SentencePieceProcessor(model_proto=model.SerializeToString())
         self.vocab_size = self.backend.vocab_size()
@@ -133,7 +133,7 @@ class SentencePieceTokenizer:
 
 
 def build_tokenizer(name: str, pools: Pools, templates: Templates) -> Tokenizer:
-    """The tokenizer ``name`` (one of ``TOKENIZERS``) for what pools and templates can say."""
+    """The tokenizer ``name``, one of ``TOKENIZERS``, for the text that ``pools`` and ``templates`` can produce."""
     check_choice("tokenizer", name, TOKENIZERS)
     return _build_sentencepiece() if name == "sentencepiece_32k" else _build_word(pools, templates)
 

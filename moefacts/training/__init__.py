@@ -1,1 +1,1 @@
-"""One training loop, its evaluation, checkpoints and records."""
+"""The training loop with its evaluation, checkpoints and records."""

@@ -1,4 +1,4 @@
-"""Keeps experts evenly loaded during training, and says how evenly they are."""
+"""Keep experts evenly loaded during training, and measure how evenly they are loaded."""
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ class Balancing:
         }
 
     def loss(self, routings: dict[int, Routing]) -> Tensor:
-        """Weighted sum of the balancing losses over the tokens of all processes, added over layers."""
+        """The weighted balancing losses over the tokens of all processes, summed over layers; a scalar."""
         terms = [
             weight * _LOSSES[name](routing, total)
             for routing in routings.values()
@@ -43,7 +43,7 @@ class Balancing:
 
     @torch.no_grad()
     def move_biases(self, loads: dict[int, Tensor]) -> None:
-        """After a step, move every router's selection bias by its layer's load, if so configured."""
+        """Move every router's selection bias by its layer's load, if so configured; called after every step."""
         if self._bias_rate:
             for number, load_E in loads.items():
                 bias_E = self._routers[number].selection_bias_E
@@ -51,7 +51,7 @@ class Balancing:
 
 
 def gathered(routing: Routing) -> Routing:
-    """The routing of the tokens of all processes; of assignments, all but which token they belong to."""
+    """The routing of the tokens of all processes; token numbers still count within one process."""
     if world_size() == 1:
         return routing
     parts = from_all({name: value.cpu() for name, value in vars(routing).items() if value is not None})
@@ -59,7 +59,7 @@ def gathered(routing: Routing) -> Routing:
 
 
 def summarize_routings(routings: dict[int, Routing]) -> dict[str, float]:
-    """Metrics of every layer and expert, under ``keys.routing_key``."""
+    """Load metrics of every layer and expert, under the keys that ``keys.routing_key`` makes."""
     record: dict[str, float] = {}
     for number, routing in routings.items():
         for name, value in routing_losses.load_measures(routing).items():

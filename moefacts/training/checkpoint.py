@@ -1,4 +1,4 @@
-"""Checkpoints: weights and optimizer state as safetensors, and the loop's few numbers as JSON."""
+"""Checkpoints: weights and optimizer state as safetensors, and the state of the loop as JSON."""
 
 import dataclasses
 import json
@@ -26,24 +26,24 @@ MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.j
 
 @dataclass
 class LoopState:
-    """What the loop knows besides weights and optimizer; everything random is a function of the step.
+    """The state of the training loop besides weights and optimizer. Everything random is a function of the step.
 
-    A default is what a checkpoint of an earlier version, which does not have the entry, stands for.
+    A default is the value of an entry that a checkpoint of an earlier version lacks.
     """
 
     step: int = 0
     tokens: int = 0
-    records: int = 0  # how many lines the metrics file has
+    records: int = 0  # the number of lines in the metrics file
     plateau_end: int | None = None
     last_attribute_loss: float | None = None
-    running_attribute_loss: float | None = None  # of training batches, those that are logged
+    running_attribute_loss: float | None = None  # averaged over training batches that are logged
     last_accuracy: float = 0.0
     wall_seconds: float = 0.0
-    widening_steps: list[int] = field(default_factory=list)  # when an adaptive curriculum took in more people
+    widening_steps: list[int] = field(default_factory=list)  # the steps at which an adaptive curriculum added people
 
 
 def checkpoint_schedule(config: CheckpointConfig, steps: int) -> set[int]:
-    """The steps after which a checkpoint is kept; the first and the last always are."""
+    """The steps after which a checkpoint is kept, which always include the first and the last."""
     until = min(config.interval_until, steps)
     dense = set(range(0, until + 1, config.interval))
     left = steps - until
@@ -52,11 +52,11 @@ def checkpoint_schedule(config: CheckpointConfig, steps: int) -> set[int]:
 
 
 def save_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimizer, state: LoopState) -> None:
-    """Write the checkpoint under a temporary name, sync it, rename it: it exists whole or not at all.
+    """Write a checkpoint under a temporary name, sync it and rename it, so that it exists whole or not at all.
 
-    All processes call it, because all hold shards of what the main one writes.
+    All processes must call this, because each may hold shards of what the main process writes.
     """
-    weights = _whole_tensors(model.state_dict())  # first: it returns a sharded model to its shards
+    weights = _whole_tensors(model.state_dict())  # first, because it returns a sharded model to its shards
     moments = _whole_tensors(optimizer_tensors(model, optimizer))
     target = layout.checkpoint_folder(run, state.step)
     if target.exists() or not is_main():
@@ -76,7 +76,7 @@ def save_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimize
 
 
 def _whole_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Every tensor whole; one that had to be gathered goes to the main process's memory, away from the device."""
+    """The tensors unsharded, in the main process only; those that had to be gathered are moved to the CPU."""
     gathered = ((name, tensor, whole(tensor.detach())) for name, tensor in tensors.items())
     return {name: full if full is tensor else full.cpu() for name, tensor, full in gathered if is_main()}
 
@@ -94,14 +94,14 @@ def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def disk_error(error: Exception, path: Path) -> OSError:
-    """safetensors reports a full disk in words; this is the ``OSError`` with its number."""
+    """The ``OSError`` behind an error of safetensors, which reports a full disk in words only."""
     text = str(error)
     number = next((int(part.split(")")[0]) for part in text.split("os error ")[1:]), 0)
     return OSError(number, os.strerror(number) if number else text, str(path))
 
 
 def prune_checkpoints(run: Path, schedule: set[int], keep_optimizer: int) -> None:
-    """Drop checkpoints outside the schedule, but not the newest; drop optimizer states but for the newest few."""
+    """Delete checkpoints outside the schedule, except the newest, and all but the newest optimizer states."""
     steps = layout.checkpoint_steps(run)
     for step in steps[:-1]:
         if step not in schedule:
@@ -110,12 +110,12 @@ def prune_checkpoints(run: Path, schedule: set[int], keep_optimizer: int) -> Non
         (layout.checkpoint_folder(run, step) / OPTIMIZER).unlink(missing_ok=True)
 
 
-# Layers once had an attention or a recurrence where they now have a mixer.
+# Earlier versions called a layer's mixer "attention" or "recurrence".
 _FORMER_NAME = re.compile(r"^(layers\.\d+)\.(attention|recurrence)(?=\.|_norm\.)")
 
 
 def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Weights, or the optimizer's tensors, of any version under the names of today's parameters."""
+    """Weights or optimizer tensors of any version, under the parameter names of this version."""
     return {_FORMER_NAME.sub(r"\1.mixer", name): tensor for name, tensor in tensors.items()}
 
 
@@ -134,10 +134,10 @@ def load_weights(run: Path, step: int, model: nn.Module) -> None:
 
 
 def load_checkpoint(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> LoopState:
-    """Restore weights, optimizer and loop state.
+    """Restore weights and optimizer from the checkpoint of ``step``, and return the state of the loop.
 
     Raises:
-        UserError: the checkpoint is damaged, saying which folder to remove to fall back on the one before.
+        UserError: the checkpoint is damaged; the message says which folder to remove to fall back on the one before.
     """
     folder = layout.checkpoint_folder(run, step)
     try:
@@ -146,7 +146,7 @@ def load_checkpoint(run: Path, step: int, model: nn.Module, optimizer: torch.opt
         return _load_state(folder / STATE, step)
     except (UserError, KeyError, TypeError) as error:
         earlier = [s for s in layout.checkpoint_steps(run) if s < step and _has_optimizer(run, s)]
-        way_out = f"remove {folder} to resume from step {earlier[-1]}" if earlier else "the run must be trained anew"
+        way_out = f"remove {folder} to resume from step {earlier[-1]}" if earlier else "train the run from the start"
         raise UserError(f"cannot resume from step {step}: {error}; {way_out}") from None
 
 

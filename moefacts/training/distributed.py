@@ -1,7 +1,7 @@
-"""One run on the processes that torchrun started. One process is the case where every function here does nothing.
+"""One run shared by the processes that torchrun started. With a single process, every function here does nothing.
 
-All processes run the same loop on the same numbers and come to the same decisions; each works on its own rows of a
-batch, and sums over processes make up the difference. Only the main process writes and talks.
+All processes run the same loop on the same numbers and make the same decisions. Each works on its own rows of a batch,
+and sums over processes complete the result. Only the main process writes files and prints.
 """
 
 import os
@@ -28,15 +28,15 @@ from moefacts.training.interrupt import Interrupted
 
 Value = TypeVar("Value")
 
-_TIMEOUT = timedelta(minutes=10)  # a process that hangs ends the others after this; it must cover a slow checkpoint
+_TIMEOUT = timedelta(minutes=10)  # when one process hangs, the others end after this; it must cover a slow checkpoint
 _EXIT_FAILED_ELSEWHERE = 2
 
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the other processes of this run, if torchrun started several; when all have ended their work, exit.
+    """Join the other processes of this run, if torchrun started several, and exit when all have finished.
 
-    When something goes wrong, the first process to notice raises it and the others exit without a word.
+    When something goes wrong, the first process to notice raises the error and the others exit silently.
 
     Raises:
         UserError: there are more processes than CUDA devices, or another process was lost.
@@ -51,21 +51,22 @@ def process_group() -> Iterator[None]:
         dist.init_process_group(store=store, rank=rank, world_size=size, timeout=_TIMEOUT)
         yield
     except BaseException as error:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun's, when it sees one end: what went wrong is said first
-        if isinstance(error, Interrupted):  # raised by all at the same step: none leaves while another still saves
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # torchrun sends it when a process ends; report the error first
+        if isinstance(error, Interrupted):  # all processes raise it at the same step; none may leave before all saved
             wait_for_all()
         if store.add("moefacts/failures", 1) > 1:
             raise SystemExit(getattr(error, "exit_code", _EXIT_FAILED_ELSEWHERE)) from None
         if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error)):
             raise UserError(
-                "another process of this run was lost or hangs; the same command goes on from the last checkpoint"
+                "another process of this run was lost or hangs; run the same command again to resume from the last "
+                "checkpoint"
             ) from error
         raise
     wait_for_all()
     dist.destroy_process_group()
     sys.stdout.flush()
     sys.stderr.flush()
-    # gloo's threads may hold the last tensors still; freeing them while the interpreter shuts down would abort it.
+    # gloo's threads may still hold the last tensors; freeing them while the interpreter shuts down would abort it.
     os._exit(0)
 
 
@@ -78,17 +79,17 @@ def _take_cuda_device(local_rank: int, num_devices: int) -> None:
 
 
 def world_size() -> int:
-    """How many processes share this run."""
+    """The number of processes that share this run."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def process_rank() -> int:
-    """Which of them this is, from 0."""
+    """The number of this process among those that share the run, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_main() -> bool:
-    """True in the one process that writes and talks."""
+    """Whether this is the main process, the only one that writes files and prints."""
     return process_rank() == 0
 
 
@@ -104,7 +105,7 @@ def check_processes(training: TrainingConfig) -> None:
 
 
 def from_main(value: Value) -> Value:
-    """The main process's ``value``, in every process."""
+    """Return the main process's ``value`` in every process."""
     if world_size() == 1:
         return value
     box = [value]
@@ -113,7 +114,7 @@ def from_main(value: Value) -> Value:
 
 
 def from_all(value: Value) -> list[Value]:
-    """The values of all processes, in the order of their ranks, in every process."""
+    """Return the values of all processes, in the order of their ranks, in every process."""
     values: list[Any] = [value] * world_size()
     if len(values) > 1:
         dist.all_gather_object(values, value)
@@ -121,7 +122,7 @@ def from_all(value: Value) -> list[Value]:
 
 
 def agreed_signal(number: int | None) -> int | None:
-    """The signal that any process got, so that all stop at the same step."""
+    """The signal that any of the processes received, so that all stop at the same step; None if none did."""
     if world_size() == 1:
         return number
     largest = torch.tensor(number or 0)
@@ -130,14 +131,14 @@ def agreed_signal(number: int | None) -> int | None:
 
 
 def wait_for_all() -> None:
-    """Return when every process has come here."""
+    """Return once every process has called this."""
     agreed_signal(None)
 
 
 def total(amount: Tensor) -> Tensor:
-    """The sum of ``amount`` over processes; its gradient reaches this process's own amount.
+    """The sum of ``amount`` over processes; gradients flow to this process's own amount only.
 
-    A loss that is a function of totals has the same value everywhere, and the processes' gradients add up to its own.
+    So a loss of totals has the same value in every process, and the processes' gradients add up to its gradient.
     """
     if world_size() == 1:
         return amount
@@ -147,14 +148,15 @@ def total(amount: Tensor) -> Tensor:
 
 
 def own_rows(batch: Batch) -> Batch:
-    """This process's equal share of the biographies of ``batch``: every so-manieth, so that all get long and short."""
+    """This process's equal share of ``batch``: every n-th row, so that each process gets long and short biographies."""
     return batch if world_size() == 1 else batch.rows(slice(process_rank(), None, world_size()))
 
 
 def own_turns(items: Sequence[Value]) -> Iterator[tuple[Value, bool]]:
-    """Every so-manieth item, and whether it is this process's to count.
+    """Yield every n-th item, where n is the number of processes, and whether this process is the one to count it.
 
-    All processes get equally many, because a sharded model is only there when all call it; some repeat another's.
+    All processes get equally many items, because a sharded model works only when all call it. Where items run out, a
+    process repeats one that another process counts.
     """
     for start in range(0, len(items), world_size()):
         number = start + process_rank()
@@ -163,11 +165,11 @@ def own_turns(items: Sequence[Value]) -> Iterator[tuple[Value, bool]]:
 
 @dataclass(frozen=True)
 class SharedModel:
-    """How a training step calls a model, so that backward passes average the gradients of all processes.
+    """A model prepared for training steps in which backward passes average the gradients of all processes.
 
     Attributes:
-        forward: what to call instead of the model.
-        gradients_kept: inside this context, backward passes add to this process's gradients and do not average yet.
+        forward: called instead of the model.
+        gradients_kept: a context in which backward passes add to this process's gradients without averaging.
     """
 
     forward: Callable[..., ModelOutput]
@@ -177,8 +179,8 @@ class SharedModel:
 def share(model: Transformer, parallel: str, compile_forward: bool) -> SharedModel:
     """Share a model between processes.
 
-    ``ddp`` keeps a whole model in every process. ``fsdp`` shards weights, gradients and optimizer state, in place.
-    Compiled, a dense model has a graph for every width of a batch, and a mixture one for any number of real tokens.
+    With ``ddp`` every process holds the whole model. With ``fsdp`` weights, gradients and optimizer state are sharded,
+    in place. A compiled dense model has one graph per batch width; a compiled mixture has one for any number of tokens.
     """
     if world_size() > 1 and parallel == "fsdp":
         _shard(model)
@@ -210,7 +212,7 @@ def _sharded_gradients_kept(model: Any) -> Iterator[None]:
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """All of a tensor that may be sharded; every process must ask."""
+    """The whole of a tensor that may be sharded; all processes must call this."""
     if world_size() == 1:
         return tensor
     from torch.distributed.tensor import DTensor
@@ -219,7 +221,7 @@ def whole(tensor: Tensor) -> Tensor:
 
 
 def sharded_like(tensor: Tensor, like: Tensor | None) -> Tensor:
-    """This process's shard of a whole tensor, when ``like`` is sharded; scalars never are."""
+    """This process's shard of a whole ``tensor`` if ``like`` is sharded, else ``tensor``; scalars are not sharded."""
     if world_size() == 1:
         return tensor
     from torch.distributed.tensor import DTensor, distribute_tensor

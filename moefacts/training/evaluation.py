@@ -1,4 +1,4 @@
-"""What a model knows: losses and confidences on attribute values, per biography and attribute (study, section 2).
+"""Measures of what a model knows: losses and confidences per biography and attribute (study, section 2).
 
 Shape legend: B biographies, T positions, A attributes, N value tokens of a batch, V vocabulary.
 """
@@ -24,14 +24,14 @@ from moefacts.training.pack import pack
 
 @dataclass(frozen=True)
 class ValueMeasures:
-    """One number for every biography and attribute; float32 arrays of shape (B, A).
+    """Measures of every biography and attribute, as float32 arrays of shape (B, A).
 
     Attributes:
         attribute_loss: cross entropy in nats, summed over the tokens of the value.
         attribute_accuracy: 1 when all tokens of the value are the argmax (teacher-forced), else 0.
         max_probability: largest next-token probability, averaged over the tokens of the value.
         entropy: entropy in nats of the next-token distribution, averaged over the tokens of the value.
-        value_confidence: product of the largest probabilities, the model's confidence in its whole answer.
+        value_confidence: product of the largest probabilities, which is the model's confidence in its whole answer.
     """
 
     attribute_loss: np.ndarray
@@ -42,7 +42,7 @@ class ValueMeasures:
 
 
 def sum_by_value(amount_N: Tensor, batch: Batch, at_N: Tensor) -> Tensor:
-    """Sum an amount per value token to shape (B, A); ``at_N`` indexes the flattened targets."""
+    """Sum an amount per value token over each value, to shape (B, A); ``at_N`` indexes the flattened targets."""
     cell_N = (at_N // batch.targets_BT.shape[1]) * len(ATTRIBUTES) + batch.attribute_BT[:, 1:].flatten()[at_N]
     sums = torch.zeros(len(batch.token_BT) * len(ATTRIBUTES), device=amount_N.device, dtype=amount_N.dtype)
     return sums.index_add_(0, cell_N, amount_N).view(-1, len(ATTRIBUTES))
@@ -69,7 +69,7 @@ def measure_batch(logits_NV: Tensor, batch: Batch, at_N: Tensor) -> ValueMeasure
 
 
 class Evaluator:
-    """A fixed set of biographies of one cohort (or of its first people) in held-out templates, ready on the device."""
+    """A fixed set of biographies of one cohort, or of its first people, in held-out templates and on the device."""
 
     def __init__(
         self, batcher: Batcher, cohort: str, num_biographies: int, batch_size: int, num_people: int | None = None
@@ -85,7 +85,7 @@ class Evaluator:
     def measure(
         self, model: Callable[..., ModelOutput], autocast: AbstractContextManager | None = None
     ) -> ValueMeasures:
-        """Every measure for every biography, in the order of ``plan``. Processes take turns and share results."""
+        """Measure every biography, in the order of ``plan``. Processes divide the batches and share the results."""
         columns = {
             field.name: np.zeros((len(self.plan), len(ATTRIBUTES)), np.float32) for field in fields(ValueMeasures)
         }
@@ -102,7 +102,7 @@ Measure = Callable[[Evaluator], ValueMeasures]  # applies an evaluator to a mode
 
 
 def summarize(measures: ValueMeasures, cohort: str) -> dict[str, float]:
-    """Metrics for the record: means over biographies and attributes, and per attribute; the loss with its error."""
+    """Metrics for the record: means over biographies, in total and per attribute, and the loss's standard error."""
     record: dict[str, float] = {}
     for name in keys.EVALUATED:
         value_BA = getattr(measures, name).astype(np.float64)
@@ -118,7 +118,7 @@ def summarize(measures: ValueMeasures, cohort: str) -> dict[str, float]:
 def summarize_buckets(
     measures: ValueMeasures, individual_B: np.ndarray, buckets: dict[str, range], cohort: str
 ) -> dict[str, float]:
-    """Attribute loss and accuracy of the people of every bucket; a bucket that nobody evaluated is in has none."""
+    """Attribute loss and accuracy of every bucket of people; buckets without an evaluated person are left out."""
     record: dict[str, float] = {}
     for bucket, people in buckets.items():
         inside_B = (individual_B >= people.start) & (individual_B < people.stop)

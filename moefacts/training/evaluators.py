@@ -1,55 +1,28 @@
-"""What a run measures of its model between training steps: a list, of which the loop knows nothing by name.
+"""The list of evaluations that a run makes between training steps. The loop knows none of them by name.
 
-To record something else, write a class with the call of ``Evaluation`` and add it to ``evaluations_of``.
+To record something else, write a class with the constructor of ``RoutingEvaluation`` and the call of ``Evaluation``,
+put it into ``EVALUATIONS``, and put the name of what it records into ``runs.keys``.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from moefacts.config.schema import RunConfig
-from moefacts.models.moe import Routing
 from moefacts.runs import keys
-from moefacts.synthetic_data.batches import Batch, Batcher
+from moefacts.synthetic_data.batches import Batcher
 from moefacts.training.balancing import gathered, summarize_routings
 from moefacts.training.curriculum import Curriculum
 from moefacts.training.distributed import own_rows
-from moefacts.training.evaluation import Evaluator, Measure, summarize, summarize_buckets
-
-
-@dataclass(frozen=True)
-class Moment:
-    """The model between two steps, in evaluation mode.
-
-    Attributes:
-        step: how many updates it has had.
-        is_last: whether training ends here.
-        num_active: how many people an adaptive curriculum trains on; None for the other distributions.
-        measure: what the model knows of the biographies of an evaluator.
-        routings: what the routers of its mixtures decide for a batch, by layer.
-    """
-
-    step: int
-    is_last: bool
-    num_active: int | None
-    measure: Measure
-    routings: Callable[[Batch], dict[int, Routing]]
-
-
-class Evaluation(Protocol):
-    """One entry of the list."""
-
-    def __call__(self, moment: Moment) -> dict[str, float]:
-        """Metrics for the record; nothing when it is not time for them."""
+from moefacts.training.evaluation import Evaluator, summarize, summarize_buckets
+from moefacts.training.moment import Evaluation, Moment
 
 
 class CohortEvaluation:
-    """What is known of a cohort, in templates held out for each of its people.
+    """Measures what the model knows about a cohort, in templates held out for each of its people.
 
     Args:
         evaluator: the cohort's biographies.
-        interval: which of the evaluated steps it is part of, besides the first and the last; 1 for all.
-        buckets: name -> individuals whose loss and accuracy are recorded on their own.
+        interval: the cohort is measured at multiples of this step, and at the last; 1 means at every evaluation.
+        buckets: name -> individuals whose loss and accuracy are recorded separately.
     """
 
     def __init__(self, evaluator: Evaluator, interval: int = 1, buckets: dict[str, range] | None = None):
@@ -58,7 +31,7 @@ class CohortEvaluation:
         self._buckets = buckets or {}
 
     def __call__(self, moment: Moment) -> dict[str, float]:
-        """Losses, accuracies and confidences of the cohort."""
+        """Return losses, accuracies and confidences of the cohort, or nothing when they are not due."""
         if moment.step % self._interval and not moment.is_last:
             return {}
         cohort, measures = self._evaluator.cohort, moment.measure(self._evaluator)
@@ -67,14 +40,14 @@ class CohortEvaluation:
 
 
 class RoutingEvaluation:
-    """How the routers treat the batch that comes next; nothing for a dense model."""
+    """Measures how the routers treat the next training batch; does nothing for a dense model."""
 
-    def __init__(self, config: RunConfig, batcher: Batcher):
+    def __init__(self, config: RunConfig, batcher: Batcher, evaluators: dict[str, Evaluator]):
         self._batch_size = config.training.batch_size if config.model.moe else 0
         self._batcher = batcher
 
     def __call__(self, moment: Moment) -> dict[str, float]:
-        """Loads, violations and entropies by layer."""
+        """Return loads, violations and entropies by layer."""
         if not self._batch_size:
             return {}
         batch = self._batcher.training_batch(moment.step, self._batch_size, moment.num_active)
@@ -82,8 +55,13 @@ class RoutingEvaluation:
         return summarize_routings({layer: gathered(routing) for layer, routing in routings.items()})
 
 
+# What every run records besides its cohorts and its curriculum. Each entry is called with the run's configuration, its
+# batches and the evaluators of its cohorts.
+EVALUATIONS: list[Callable[[RunConfig, Batcher, dict[str, Evaluator]], Evaluation]] = [RoutingEvaluation]
+
+
 def cohort_evaluators(config: RunConfig, batcher: Batcher) -> dict[str, Evaluator]:
-    """The evaluation biographies of every cohort that the configuration names, in its order."""
+    """An evaluator for every cohort in ``evaluation.cohorts``, in that order."""
     evaluation = config.evaluation
     return {
         cohort: Evaluator(batcher, cohort, evaluation.biographies, evaluation.batch_size)
@@ -94,7 +72,7 @@ def cohort_evaluators(config: RunConfig, batcher: Batcher) -> dict[str, Evaluato
 def evaluations_of(
     config: RunConfig, batcher: Batcher, evaluators: dict[str, Evaluator], curriculum: Curriculum
 ) -> list[Evaluation]:
-    """Everything that a run records at an evaluation; the first entry is the cohort whose plateau it follows."""
+    """Everything that a run records when it evaluates; the first entry is the cohort whose plateau it follows."""
     main = config.evaluation.cohorts[0]
     others = config.evaluation.interval_unseen or 1
     buckets = batcher.buckets() if main == config.sampling.cohort else {}
@@ -102,9 +80,9 @@ def evaluations_of(
         CohortEvaluation(evaluator, 1, buckets) if cohort == main else CohortEvaluation(evaluator, others)
         for cohort, evaluator in evaluators.items()
     ]
-    return [*cohorts, curriculum.measure, RoutingEvaluation(config, batcher)]
+    return [*cohorts, curriculum.measure, *(build(config, batcher, evaluators) for build in EVALUATIONS)]
 
 
 def plateau_key(config: RunConfig, measure: str) -> str:
-    """The key of a measure of the cohort whose plateau the run follows."""
+    """The metric key of a measure of the cohort whose plateau the run follows."""
     return keys.evaluation_key(config.evaluation.cohorts[0], measure)

@@ -1,4 +1,4 @@
-"""Turns SIGINT and SIGTERM into a request that the loop honours between two steps."""
+"""Turn SIGINT and SIGTERM into a request to stop, which the loop honours between two steps."""
 
 import signal
 import threading
@@ -7,9 +7,9 @@ from typing import Any
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked to stop. No ``Exception``, so that a sweep of several runs stops.
+    """Raised when a signal asked to stop. It is not an ``Exception``, so that a sweep of several runs stops too.
 
-    ``step`` is where the run's state is saved; None: nothing was under way that is worth saving.
+    ``step`` is the step at which the run's state was saved; None when there was nothing to save.
     """
 
     def __init__(self, signal_number: int, step: int | None):
@@ -19,18 +19,18 @@ class Interrupted(KeyboardInterrupt):
     def __str__(self) -> str:
         if self.step is None:
             return "interrupted before anything was started"
-        return f"interrupted at step {self.step}, which is saved; the same command goes on from there"
+        return f"interrupted at step {self.step}, which is saved; run the same command again to resume from there"
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process that a signal ended."""
+        """The exit code that a shell expects from a process ended by this signal."""
         return 128 + self.signal_number
 
 
 class StopRequest:
-    """Use as a context manager; ``signal_number`` is the first signal that came, or None.
+    """A context manager that catches signals; ``signal_number`` is the first one received, or None.
 
-    A second signal of the same kind acts as it would without us, so that a hung run can still be stopped.
+    A second signal of the same kind has its usual effect, so that a hung run can still be stopped.
     """
 
     def __init__(self) -> None:

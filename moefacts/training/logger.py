@@ -1,4 +1,4 @@
-"""Where metrics go: a file that is the record, and optionally Weights & Biases as a mirror."""
+"""Destinations of metrics: a file, which is the record, and optionally Weights & Biases as a mirror."""
 
 import json
 import os
@@ -14,17 +14,17 @@ from moefacts.training.distributed import is_main
 
 
 class Sink(Protocol):
-    """Anything that takes metric records."""
+    """Anything that accepts metric records."""
 
     def log(self, record: dict[str, Any]) -> None:
-        """Take one record; it has the key ``step``."""
+        """Accept one record, which has the key ``step``."""
 
     def close(self) -> None:
-        """Nothing more will come."""
+        """Finish; nothing is logged after this."""
 
 
 class MetricsFile:
-    """Appends one JSON object a line; each line is in the operating system's hands before ``log`` returns."""
+    """Appends one JSON object per line; each line has reached the operating system when ``log`` returns."""
 
     def __init__(self, run: Path):
         self._file = (run / layout.METRICS).open("a", encoding="utf-8")
@@ -34,7 +34,7 @@ class MetricsFile:
         self._file.flush()
 
     def sync(self) -> None:
-        """Make what was logged survive a power cut."""
+        """Make everything logged so far survive a power cut."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -42,7 +42,7 @@ class MetricsFile:
 
 
 class WandbMirror:
-    """Sends records to Weights & Biases from a thread of its own: training neither waits for it nor dies of it."""
+    """Sends records to Weights & Biases from its own thread, so that it can neither slow training down nor stop it."""
 
     _SECONDS_TO_FINISH = 30
 
@@ -68,8 +68,8 @@ class WandbMirror:
                 values = dict(record)
                 session.log(values, step=values.pop("step"))
             session.finish()
-        except Exception as error:  # whatever the mirror's trouble is, the run goes on without it
-            print(f"moefacts: W&B stopped mirroring ({error}); the metrics file goes on", file=sys.stderr)
+        except Exception as error:  # a failure of the mirror must not stop the run
+            print(f"moefacts: W&B stopped mirroring ({error}); metrics still go to the file", file=sys.stderr)
 
     def log(self, record: dict[str, Any]) -> None:
         self._queue.put(record)
@@ -80,7 +80,7 @@ class WandbMirror:
 
 
 class NoSink:
-    """The mirror of a run that has none, and the record of a process that leaves recording to another."""
+    """Discards records: for a run without a mirror, and for processes other than the main one."""
 
     def log(self, record: dict[str, Any]) -> None:
         pass
@@ -93,11 +93,11 @@ class NoSink:
 
 
 def open_mirror(config: WandbConfig, run: Path, settings: dict[str, Any]) -> Sink:
-    """The mirror that ``config`` asks for; of several processes the main one has it."""
+    """The mirror that ``config`` asks for; only the main process gets one."""
     wanted = config.mode != "disabled" and is_main()
     return WandbMirror(config, run, settings) if wanted else NoSink()
 
 
 def open_record(run: Path) -> "MetricsFile | NoSink":
-    """The metrics file of ``run``; of several processes the main one writes it."""
+    """The metrics file of ``run``, open for appending; only the main process writes to it."""
     return MetricsFile(run) if is_main() else NoSink()

@@ -1,10 +1,11 @@
-"""The training loop. It exists once; studies choose its configuration, never its code."""
+"""The training loop. There is only this one; studies choose its configuration and do not change its code."""
 
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 
 import torch
 
@@ -25,18 +26,19 @@ from moefacts.training.checkpoint import (
 from moefacts.training.curriculum import Curriculum
 from moefacts.training.distributed import agreed_signal, is_main
 from moefacts.training.evaluation import Evaluator, ValueMeasures
-from moefacts.training.evaluators import Moment, cohort_evaluators, evaluations_of, plateau_key
+from moefacts.training.evaluators import cohort_evaluators, evaluations_of, plateau_key
 from moefacts.training.interrupt import Interrupted, StopRequest
 from moefacts.training.logger import Sink, open_record
+from moefacts.training.moment import Moment
 from moefacts.training.patching import Patch
 from moefacts.training.progress import ProgressDisplay, Status
 from moefacts.training.run_directory import RunDirectory
 from moefacts.training.step import TrainingStep
 
-# Two places must not be missed: the plateau's start, where the loss comes within 10% of the baseline, and its end. The
-# plateau is 2 to 5% above the baseline (study, section 2), so 3 to 6% above a threshold of 0.99: once its start was
-# evaluated, its end may be near when training batches are within 2% of the threshold. Their losses are averaged over
-# about four logged batches; one alone has a noise of about 1%.
+# Evaluations must not miss the plateau's start, where the loss comes within 10% of the baseline, nor its end. The
+# plateau is 2 to 5% above the baseline (study, section 2), so 3 to 6% above a threshold of 0.99. Once the start has
+# been evaluated, the end may be near when training batches are within 2% of the threshold. Their losses are averaged
+# over about four logged batches, because a single one has a noise of about 1%.
 _NEAR_THE_END = 1.02
 _SHARE_OF_NEWEST = 0.25
 
@@ -63,17 +65,17 @@ class Trainer:
         self.status = Status()
 
     def resume(self, step: int) -> None:
-        """Continue from the checkpoint of ``step``; what was recorded after it will be recorded again."""
+        """Continue from the checkpoint of ``step``. Records written after it are dropped and will be written again."""
         self.state = load_checkpoint(self.run.path, step, self.model, self.step.optimizer)
         self.run.truncate_metrics(self.state.records)
         self.resumed_at = step
         self._show_evaluation()
 
     def train(self, mirror: Sink, stop: StopRequest, display: ProgressDisplay) -> None:
-        """Run until the stop rule holds.
+        """Train until the last step or until a stop rule applies.
 
         Raises:
-            Interrupted: a signal came; the state is saved.
+            Interrupted: a signal was received; the state is saved.
         """
         metrics = open_record(self.run.path)
         sinks: list[Sink] = [metrics, mirror]
@@ -107,9 +109,10 @@ class Trainer:
 
     @contextmanager
     def moment(self) -> Iterator[Moment]:
-        """The model as it is now, in evaluation mode, with another checkpoint's attention where it is patched."""
+        """A context with the current model in evaluation mode, with patched attention if the run is patched."""
         step, predict, autocast = self.state.step, self.step.predictor(self.state.step), self.step.autocast
 
+        @cache  # several evaluations may use the same cohort
         def measure(evaluator: Evaluator) -> ValueMeasures:
             return evaluator.measure(predict, autocast())
 
@@ -154,7 +157,7 @@ class Trainer:
             has_ended = state.last_attribute_loss < self.config.evaluation.plateau_threshold * self.baseline
             if state.plateau_end is None and has_ended:
                 state.plateau_end = state.step
-            moment = replace(moment, is_last=self._is_done(state.step))  # which the plateau's end may have decided
+            moment = replace(moment, is_last=self._is_done(state.step))  # the plateau's end may have ended training
             for evaluation in rest:
                 record |= evaluation(moment)
         self._log(record, sinks)
@@ -195,7 +198,7 @@ class Trainer:
         state.tokens += batch.num_targets
         clock.add(batch.num_targets)
         if state.step % training.log_interval == 0:
-            values = measures.record()  # waits for the device, so that the clock is right
+            values = measures.record()  # waits for the device, so that the speed is right
             self.status.tokens_per_second = clock.tokens_per_second()
             self.status.loss = values[keys.TRAIN_LOSS]
             self._follow(values[keys.TRAIN_ATTRIBUTE_LOSS])
@@ -204,14 +207,14 @@ class Trainer:
             self._log({keys.STEP: state.step} | values | counts | throughput, sinks)
 
     def _follow(self, attribute_loss: float) -> None:
-        """Average the losses of training batches, newest first, so that noise does not hide the plateau's end."""
+        """Update the running average of training losses, in which noise does not hide the plateau's end."""
         before = self.state.running_attribute_loss
         share = 1.0 if before is None else _SHARE_OF_NEWEST
         self.state.running_attribute_loss = share * attribute_loss + (1 - share) * (before or 0.0)
 
 
 class _Throughput:
-    """Tokens a second since the last restart, so that evaluations and checkpoints do not count as training."""
+    """Tokens per second since the last restart, so that evaluations and checkpoints do not count as training."""
 
     def __init__(self) -> None:
         self.restart()

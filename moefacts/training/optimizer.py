@@ -1,4 +1,4 @@
-"""AdamW and its learning-rate schedules, as pure functions of the step."""
+"""AdamW, and learning-rate schedules as pure functions of the step."""
 
 import math
 
@@ -12,7 +12,7 @@ from moefacts.training.distributed import sharded_like
 def learning_rate(step: int, config: TrainingConfig) -> float:
     """The learning rate of the update that leads from ``step`` to ``step + 1``.
 
-    ``cosine`` falls from ``learning_rate`` at step 0 to ``final_learning_rate`` at the last update; no warm-up.
+    ``cosine`` falls from ``learning_rate`` at step 0 to ``final_learning_rate`` at the last update, without warm-up.
     """
     if config.schedule == "constant" or config.steps == 1:
         return config.learning_rate
@@ -24,7 +24,7 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
     """Fused AdamW over the parameters that learn.
 
-    Weight decay falls on matrices and not on vectors: norm scales, a recurrence's Λ and gate biases.
+    It decays matrices but not vectors (norm scales, a recurrence's Λ and gate biases).
     """
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
@@ -44,10 +44,10 @@ def optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dic
 
 
 def load_optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Undo ``optimizer_tensors``; the optimizer keeps its own settings."""
+    """Load tensors that ``optimizer_tensors`` returned; the optimizer keeps its own settings."""
     parameters = dict(model.named_parameters())
     for key, tensor in tensors.items():
         name, quantity = key.rsplit("/", 1)
-        # The step counter stays where the fused kernel wants it: beside the parameter.
+        # The fused kernel wants the step counter on the parameter's device.
         copied = tensor.to(parameters[name].device, copy=True)
         optimizer.state[parameters[name]][quantity] = sharded_like(copied, parameters[name])

@@ -1,6 +1,6 @@
-"""Attention patching: a twin of a run is trained with the attention of one of its checkpoints (study, Figures 3, D).
+"""Attention patching: train a twin of a run with the attention of one of the run's checkpoints (study, Figures 3, D).
 
-The twin has the run's initial weights and sees the same samples, because both are functions of the same settings.
+The twin starts from the run's initial weights and sees the same samples, because both follow from the same settings.
 """
 
 import copy
@@ -20,13 +20,13 @@ from moefacts.training.checkpoint import load_weights
 
 
 def reference_config(config: RunConfig) -> RunConfig:
-    """The run whose checkpoint lends its attention: the same settings without patching, in the same study."""
+    """The configuration of the run whose checkpoint lends its attention: the same study and settings, unpatched."""
     location = dataclasses.replace(config.run, name=None, dir=None)
     return dataclasses.replace(config, patching=PatchingConfig(), run=location)
 
 
 class Patch:
-    """A checkpoint whose attention takes the place of a model's own from step ``start`` on."""
+    """A reference model whose attention replaces a model's own from step ``start`` on."""
 
     def __init__(self, reference: Transformer, start: int):
         self.reference = reference.eval().requires_grad_(False)
@@ -41,20 +41,20 @@ class Patch:
 
 
 def load_patch(config: RunConfig, model: Transformer) -> Patch | None:
-    """The patch that ``config`` asks for, or None; ``model`` gives shape and device.
+    """The patch that ``config`` asks for, or None; ``model`` determines its shape and device.
 
     Raises:
-        UserError: the reference has not been trained, or has no checkpoint of the step.
+        UserError: the reference run has not been trained, or has no checkpoint of that step.
     """
     step = config.patching.reference_step
     if step is None:
         return None
     run = run_directory(reference_config(config))
     if not (run / layout.MANIFEST).exists():
-        raise UserError(f"patching needs the run {run}, which is not there; train it first: the same without patching")
+        raise UserError(f"patching needs the run {run}, which does not exist; train it first, without patching")
     steps = layout.checkpoint_steps(run)
     if step not in steps:
-        raise UserError(f"patching.reference_step={step}: {run} has no such checkpoint; there are {steps}")
+        raise UserError(f"patching.reference_step={step}: {run} has no such checkpoint; it has those of steps {steps}")
     reference = copy.deepcopy(model)
     load_weights(run, step, reference)
     return Patch(reference, config.patching.start)

@@ -1,4 +1,4 @@
-"""What a person sees while a run trains: a live line on a terminal, plain lines elsewhere. All on stderr."""
+"""The progress display of a run, on stderr: a live line on a terminal, plain lines elsewhere."""
 
 import sys
 import time
@@ -25,7 +25,7 @@ class Status:
     tokens_per_second: float = 0.0
 
     def text(self, baseline: float) -> str:
-        """One line, what matters most first; the attribute loss stands over its no-knowledge baseline."""
+        """The numbers in one line, with the attribute loss as "loss/no-knowledge baseline"."""
         parts = []
         if self.attribute_loss is not None:
             known = f"{100 * self.accuracy:.1f}% known"
@@ -37,7 +37,7 @@ class Status:
 
 
 class ProgressDisplay:
-    """Use as a context manager and call ``show`` as often as you like."""
+    """Shows the progress of a run; a context manager whose ``show`` may be called at every step."""
 
     def __init__(self, name: str, steps: int, baseline: float):
         self._name, self._steps, self._baseline = name, steps, baseline
@@ -66,7 +66,7 @@ class ProgressDisplay:
             self._live.stop()
 
     def show(self, status: Status, force: bool = False) -> None:
-        """Update the live line, or print a plain one when the last is long enough ago."""
+        """Update the live line, or print a plain line if enough time has passed since the last or ``force`` is set."""
         if not self._is_heard:
             return
         if self._live is not None:

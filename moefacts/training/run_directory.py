@@ -1,4 +1,4 @@
-"""One process's hold on one run directory: the lock, the manifest, the metrics file."""
+"""A run directory held open by the process that trains in it: lock, manifest and metrics file."""
 
 import dataclasses
 import json
@@ -28,11 +28,11 @@ _RECORDED_PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "hydra-core
 
 
 class RunDirectory:
-    """Use as a context manager; while it is open no other process can train in the same directory.
+    """A context manager that holds a run directory; meanwhile no other process can train in it.
 
     Raises:
-        UserError: on opening, when another process holds it, when it belongs to a different configuration,
-            or when the path is something else than a run directory.
+        UserError: on opening, when another process holds the directory, when it belongs to a different configuration,
+            or when the path is not a run directory.
     """
 
     def __init__(self, path: Path, config: RunConfig):
@@ -63,7 +63,7 @@ class RunDirectory:
             raise UserError(f"run.dir={self.path} is a file; it must be a folder")
         ours = (self.path / layout.CONFIG).exists() or (self.path / layout.LOCK).exists()
         if self.path.is_dir() and not ours and any(self.path.iterdir()):
-            raise UserError(f"{self.path} is not empty and not a run directory; give another run.dir")
+            raise UserError(f"{self.path} is neither empty nor a run directory; give another run.dir")
 
     def _open(self) -> None:
         config_path = self.path / layout.CONFIG
@@ -78,7 +78,7 @@ class RunDirectory:
             write_durably(config_path, config_yaml(self.config).encode())
         checkpoints = self.path / layout.CHECKPOINTS
         checkpoints.mkdir(exist_ok=True)
-        for left_over in [*self.path.glob(".*.tmp"), *checkpoints.glob(".*.tmp")]:  # by a process that was killed
+        for left_over in [*self.path.glob(".*.tmp"), *checkpoints.glob(".*.tmp")]:  # from a process that was killed
             shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
         if (self.path / layout.MANIFEST).exists():
             self.manifest = read_manifest(self.path)
@@ -87,7 +87,7 @@ class RunDirectory:
 
     @property
     def is_finished(self) -> bool:
-        """True when there is nothing left to do."""
+        """Whether training and its final measurements have ended."""
         return self.manifest.get("state") == "finished"
 
     def update_manifest(self, **entries: Any) -> None:
@@ -97,41 +97,41 @@ class RunDirectory:
         write_durably(self.path / layout.MANIFEST, text.encode())
 
     def truncate_metrics(self, num_records: int) -> None:
-        """Keep the first ``num_records`` records; a resumed run writes those that came after them again.
+        """Keep the first ``num_records`` records; a resumed run writes the later ones again.
 
         Raises:
-            UserError: fewer are there and whole. Nothing is changed then.
+            UserError: the file holds fewer intact records. It is then left unchanged.
         """
         path = self.path / layout.METRICS
         records = read_metrics(path, torn_end="drop") if path.exists() else []
         if len(records) < num_records:
             raise UserError(
-                f"{path} has lost records: {num_records} were written before the checkpoint to resume from, and "
-                f"{len(records)} are there; bring the file back, or train the run anew in another run.dir"
+                f"{path} has lost records: {num_records} were written before the checkpoint to resume from, but only "
+                f"{len(records)} are left; restore the file, or train the run again in another run.dir"
             )
         kept = "".join(json.dumps(record) + "\n" for record in records[:num_records])
         write_durably(path, kept.encode())
 
 
 class FollowedRun(RunDirectory):
-    """What the processes of a run have that do not write: they know the main one's path and manifest."""
+    """The run directory for processes other than the main one, which know its path and manifest but never write."""
 
     def __enter__(self) -> "FollowedRun":
         return self
 
     def update_manifest(self, **entries: Any) -> None:
-        """Nothing: the main process does it."""
+        """Does nothing; the main process writes the manifest."""
 
     def truncate_metrics(self, num_records: int) -> None:
-        """Nothing: the main process does it."""
+        """Does nothing; the main process writes the metrics."""
 
 
 @contextmanager
 def shared_run_directory(path: Path, config: RunConfig) -> Iterator[RunDirectory]:
-    """The run directory, held by the main process until the end.
+    """A context with the run directory, which the main process holds until the end.
 
     Raises:
-        UserError: as ``RunDirectory`` does, in the main process; the others end with it.
+        UserError: in the main process, as for ``RunDirectory``; the other processes end with it.
     """
     with (RunDirectory if is_main() else FollowedRun)(path, config) as run:
         run.path, run.manifest = from_main((run.path, run.manifest))
@@ -150,7 +150,7 @@ def _different_keys(left: dict, right: dict, prefix: str = "") -> list[str]:
 
 
 def provenance(device: str) -> dict[str, Any]:
-    """What a reader needs to repeat the run elsewhere: versions, commit, device."""
+    """Manifest entries that a reader needs to repeat the run elsewhere: versions, commit, device, platform."""
     return {"versions": _versions(), "git_commit": _git_commit(), "device": device, "platform": platform.platform()}
 
 
@@ -165,7 +165,7 @@ def _versions() -> dict[str, str]:
 
 
 def _git_commit() -> str | None:
-    """The commit of the code, with "-dirty" when the package differs from it."""
+    """The commit of the code, with "-dirty" appended when the package differs from it; None outside a repository."""
     package = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:

@@ -31,7 +31,7 @@ from moefacts.training.patching import Patch
 
 
 def precision_context(precision: str, device: torch.device) -> AbstractContextManager:
-    """bf16 autocast where asked for; ``auto`` means on CUDA only (on a CPU it is many times slower)."""
+    """A context with bf16 autocast where asked for; ``auto`` means on CUDA only (on a CPU it is many times slower)."""
     use_bf16 = precision == "bf16" or (precision == "auto" and device.type == "cuda")
     return torch.autocast(device.type, dtype=torch.bfloat16) if use_bf16 else nullcontext()
 
@@ -43,14 +43,14 @@ def padded_losses(hidden_BTD: Tensor, unembedding_VD: Tensor, target_BT: Tensor)
 
 @dataclass(frozen=True)
 class StepMeasures:
-    """What a step did; tensors stay on the device until somebody reads them.
+    """Measures of one training step. Tensors stay on the device until they are read.
 
     Attributes:
         loss: mean cross entropy over target tokens, in nats.
         attribute_loss: cross entropy summed over an attribute value's tokens, averaged over attributes and batch.
         balance_loss: weighted balancing losses; None for a dense model.
-        gradient_norm: before clipping.
-        learning_rate: of this update.
+        gradient_norm: norm of the gradient before clipping.
+        learning_rate: the learning rate of this update.
     """
 
     loss: Tensor
@@ -68,10 +68,10 @@ class StepMeasures:
 
 
 class TrainingStep:
-    """Updates a model, a batch at a time. It knows nothing of run directories, records or evaluation.
+    """Updates a model one batch at a time. It knows nothing about run directories, records or evaluation.
 
-    Where several processes share the run, each is given the whole batch, works on its rows, and returns the measures
-    of the whole.
+    When several processes share the run, each receives the whole batch, works on its own rows, and returns the measures
+    of the whole batch.
     """
 
     def __init__(self, config: RunConfig, model: Transformer, device: torch.device, patch: Patch | None = None):
@@ -86,15 +86,15 @@ class TrainingStep:
         self.balancing = Balancing(model)
 
     def autocast(self) -> AbstractContextManager:
-        """The precision that forward passes run in."""
+        """A context with the precision that forward passes use."""
         return precision_context(self.config.training.precision, self.device)
 
     def patterns(self, step: int, token_BT: Tensor, packing: Packing) -> list[Tensor] | None:
-        """Another checkpoint's attention, where the model is patched after ``step`` updates; None: its own."""
+        """The attention of the reference, if the model is patched after ``step`` updates; else None."""
         return None if self.patch is None else self.patch.patterns(step, token_BT, packing)
 
     def predictor(self, step: int) -> Callable[..., ModelOutput]:
-        """What evaluations after ``step`` updates call as they would call the model."""
+        """The function that evaluations after ``step`` updates call like the model; it applies the patch, if any."""
         if self.patch is None:
             return self.model
 
@@ -104,22 +104,22 @@ class TrainingStep:
         return predict
 
     def routings(self, step: int, batch: Batch) -> dict[int, Routing]:
-        """What the routers decide for ``batch`` after ``step`` updates, by layer; nothing is updated."""
+        """The routers' decisions for ``batch`` after ``step`` updates, by layer; nothing is updated."""
         packing = pack(batch)
         return self.model(batch.inputs_BT, packing, patterns=self.patterns(step, batch.inputs_BT, packing)).routings
 
     def __call__(self, step: int, batch: Batch) -> StepMeasures:
-        """The update that leads from ``step`` to ``step + 1``."""
+        """Make the update that leads from ``step`` to ``step + 1``."""
         training = self.config.training
         rate = learning_rate(step, training)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # Router noise, the only randomness in a step, is a function of (seed, step) as everything else is. Processes
+        # Router noise, the only randomness in a step, is a function of (seed, step) like everything random. Processes
         # must not repeat each other's noise.
         purpose = ("step", step) if world_size() == 1 else ("step", step, process_rank(), world_size())
         torch.manual_seed(stream_key(self.config.seed, *purpose))
         if self.patch is not None and step == self.patch.start:
-            self.optimizer.state.clear()  # what it knows of gradients is of another network
+            self.optimizer.state.clear()  # its moments describe the gradients of a different network
         self.optimizer.zero_grad(set_to_none=True)
         loss, attribute_loss, balance_loss = self._backward(step, batch)
         limit = math.inf if training.clip_norm is None else training.clip_norm
@@ -138,7 +138,7 @@ class TrainingStep:
             with nullcontext() if is_last else self._shared.gradients_kept():
                 objective, loss_N, is_value_N, routings = self._losses(step, own_rows(part), 1 / batch.num_targets)
                 balance = self.balancing.loss(routings) * (part.num_targets / batch.num_targets)
-                # Gradients of processes are averaged, and what is wanted is their sum.
+                # Processes average their gradients, but the gradient of the batch is their sum.
                 whole_objective = objective + balance
                 penalty = self.method.penalty(self.model) if is_last else None
                 if penalty is not None:
@@ -154,15 +154,15 @@ class TrainingStep:
         return total(loss), attribute_loss, balance_loss if loads else None
 
     def _losses(self, step: int, batch: Batch, scale: float) -> tuple[Tensor, Tensor, Tensor, dict[int, Routing]]:
-        """The objective, ``scale`` times the summed token losses; these losses; which are of values; the routings."""
+        """Return ``scale`` times the summed token losses, these losses, a mask of those on values, and the routings."""
         target_N, is_value_N = batch.targets_BT.flatten(), batch.attribute_BT[:, 1:].flatten() >= 0
-        if self.config.training.compile and self.config.model.moe is None:  # padding is masked: graphs of few shapes
+        if self.config.training.compile and self.config.model.moe is None:  # masked padding keeps graph shapes few
             with self.autocast():
                 hidden_BTD = self._shared.forward(batch.inputs_BT).hidden
                 loss_BT = self._padded_losses(hidden_BTD, self.model.unembedding_VD, batch.targets_BT)
             loss_N = (loss_BT * batch.target_mask_BT).flatten()
             return loss_N.sum() * scale, loss_N.detach(), is_value_N, {}
-        packing = pack(batch)  # padding costs nothing and meets no router
+        packing = pack(batch)  # padding costs nothing and reaches no router
         with self.autocast():
             patterns = self.patterns(step, batch.inputs_BT, packing)
             output = self._shared.forward(batch.inputs_BT, packing, patterns=patterns)

@@ -65,13 +65,13 @@ def test_a_wrong_value_anywhere_in_a_sweep_is_found_before_anything_trains(
         ("population.size=many", "population.size: Value 'many' of type 'str' could not be converted to Integer"),
         ("population.size=0", "population.size=0 is too small; it must be at least 1"),
         ("population.size=2000000", "the pools make only 1728"),
-        ("population.pools.cities=801", "population.pools.cities=801 is more than the 800 there are"),
+        ("population.pools.cities=801", "population.pools.cities=801 is too large; there are only 800"),
         ("population.held_out_templates=25", "it must lie between 1 and 24"),
         ("scale=lapton", "there is no scale 'lapton'; did you mean laptop?"),
         ("model=dense_44", "did you mean dense_44m"),
         ("model.d_head=7", "model.d_head=7 must be even"),
         ("model.mixer=lstm", "model.mixer=lstm is not one of attention, rg_lru"),
-        ("tokenizer=words", "tokenizer=words is not one of its values; did you mean word?"),
+        ("tokenizer=words", "tokenizer=words is not a valid value; did you mean word?"),
         ("training.schedule=cos", "did you mean cosine"),
         ("training.gradient_accumulation=3", "must divide training.batch_size=8"),
         ("device=cuda", "there is no CUDA device here; use device=cpu or device=auto"),
@@ -86,7 +86,7 @@ def test_a_wrong_value_anywhere_in_a_sweep_is_found_before_anything_trains(
         ("run.name=../oops", "must be the name of one folder"),
         ("--frobnicate", "there is no option --frobnicate"),
         ("model.moe.kind=top_k", "choose a mixture, such as model=moe_laptop"),
-        ("training.learning_rate=1e-3,2e-3", "add -m to train one for each value"),
+        ("training.learning_rate=1e-3,2e-3", "add -m to train one run per value"),
         ("~training.steps=5", "The value of 'training.steps'"),
         ("hydra/launcher=slurm", "there is no launcher 'slurm' here"),
     ],
@@ -187,7 +187,7 @@ def test_settings_of_the_users_own_work_resume_and_generate(tmp_path):
 
 def test_a_foreign_folder_is_refused_and_kept(fails, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    assert "is not empty and not a run directory" in fails("train", *TINY, f"run.dir={tmp_path}")
+    assert "is neither empty nor a run directory" in fails("train", *TINY, f"run.dir={tmp_path}")
     assert "not a run directory" in fails("analyze", tmp_path)
     assert "not a run directory" in fails("ask", tmp_path, "A B C")
     assert "not a run directory" in fails("train", "--resume", tmp_path)
@@ -278,7 +278,7 @@ def test_a_full_disk_ends_in_one_line_and_the_run_goes_on_later(fails, tmp_path,
 
 
 def test_resume_takes_no_overrides(fails, finished_run):
-    assert "drop seed=3" in fails("train", "--resume", finished_run, "seed=3")
+    assert "leave out seed=3" in fails("train", "--resume", finished_run, "seed=3")
 
 
 def test_generate_needs_something_to_do(fails):
@@ -344,7 +344,7 @@ def test_the_same_configuration_is_the_same_run_and_is_not_trained_twice(tmp_pat
     first, second = (moefacts("train", *TINY, f"run.root={tmp_path}", cwd=tmp_path) for _ in range(2))
     assert first.returncode == second.returncode == 0, first.stderr + second.stderr
     assert first.stdout == second.stdout
-    assert "finished already" in second.stderr
+    assert "already finished" in second.stderr
 
 
 def test_multirun_with_joblib_trains_every_job(tmp_path):

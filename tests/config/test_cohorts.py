@@ -35,11 +35,11 @@ def test_training_on_a_cohort_shows_its_people_only():
 @pytest.mark.parametrize(
     ("overrides", "complaint"),
     [
-        (["evaluation.cohorts=[seen,rar]"], "cohort=rar is not one of its values; did you mean rare"),
-        (["sampling.cohort=nobody"], "cohort=nobody is not one of its values"),
+        (["evaluation.cohorts=[seen,rar]"], "cohort=rar is not a valid value; did you mean rare"),
+        (["sampling.cohort=nobody"], "cohort=nobody is not a valid value"),
         (["evaluation.cohorts=[]"], "at least one cohort"),
-        (["population.cohorts={rare:{start:40,stop:49}}"], "no part of the 48 people of seen"),
-        (["population.cohorts={seen:{stop:4}}"], "is none of"),
+        (["population.cohorts={rare:{start:40,stop:49}}"], "not part of the 48 people in seen"),
+        (["population.cohorts={seen:{stop:4}}"], "be none of"),
         (["population.cohorts={rare:{part_of:sen}}"], "did you mean seen"),
         (["sampling.cohort=rare", "sampling.kind=celebrities", "sampling.num_celebrities=9",
           "sampling.celebrity_weight=2"], "too large for the 8 people of the cohort rare"),

@@ -20,6 +20,7 @@ from moefacts.experiments.engine.adopt import adopt_finished
 from moefacts.experiments.engine.grid import make_plan
 from moefacts.experiments.engine.launch import runs_to_launch
 from moefacts.experiments.studies.catalog import find_studies
+from moefacts.experiments.tasks.train import execute
 from moefacts.runs import layout, tables
 from moefacts.runs.location import run_directory, run_name
 from moefacts.runs.manifest import FINISHED, read_manifest
@@ -186,3 +187,20 @@ def test_an_interpolation_in_a_stored_config_is_refused(tmp_path):
     path.write_text(config_yaml(tiny_config()).replace("study: train", "study: ${oc.env:HOME}"))
     with pytest.raises(UserError, match="run.study=.* is an interpolation"):
         read_config(path)
+
+
+@pytest.mark.parametrize("run", [*of_kind("n32-seed0"), *of_kind("n32-seed0", "phases")])
+def test_the_same_settings_give_the_same_curves_as_they_did(run, tmp_path):
+    """Another machine may round otherwise; a changed stream of samples, weights or decisions would show at once."""
+    config = read_config(FIXTURES / run / layout.CONFIG)
+    if config.patching.is_on:
+        pytest.skip("its reference would have to be trained first")
+    config.run.dir = str(tmp_path / "again")
+    ours, theirs = (read_metrics(one / layout.METRICS) for one in (execute(config), FIXTURES / run))
+    assert len(ours) == len(theirs)
+    for now, then in zip(ours, theirs, strict=True):
+        shared = {key for key in now.keys() & then.keys() if not key.startswith("throughput")}
+        assert {key: now[key] for key in shared} == pytest.approx(
+            {key: then[key] for key in shared}, rel=1e-4, abs=1e-6
+        )
+        assert then.keys() <= now.keys()

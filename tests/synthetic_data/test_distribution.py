@@ -139,7 +139,7 @@ def test_buckets_have_the_names_of_their_kind():
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ("kind=zipf", "sampling.kind=zipf is not one of its values"),
+        ("kind=zipf", "sampling.kind=zipf is not a valid value"),
         ("kind=power_law", "sampling.kind=power_law needs sampling.exponent"),
         ("kind=power_law exponent=-1", "sampling.exponent=-1.0 is too small"),
         ("kind=power_law exponent=inf", "sampling.exponent=inf must be finite"),

@@ -102,7 +102,7 @@ def test_a_distribution_decides_the_training_rows_and_stands_on_the_card(make_co
 
 def test_a_curriculum_that_follows_a_model_has_no_dataset(make_config, tmp_path):
     config = make_config("sampling.kind=adaptive", "sampling.initial_individuals=5")
-    with pytest.raises(UserError, match="a dataset needs another kind"):
+    with pytest.raises(UserError, match="use another kind for a dataset"):
         generate_dataset(config, tmp_path / "out", "", lambda rows: None)
     assert list(tmp_path.iterdir()) == []
 

@@ -34,5 +34,5 @@ def test_impossible_dates_exist():
 
 
 def test_a_pool_larger_than_its_file_is_refused():
-    with pytest.raises(UserError, match=r"population.pools.majors=101 is more than the 100 there are"):
+    with pytest.raises(UserError, match=r"population.pools.majors=101 is too large; there are only 100"):
         load_pools(compose(["population.pools.majors=101"]).population.pools)

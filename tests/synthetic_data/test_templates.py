@@ -23,7 +23,7 @@ def test_filling_a_template_gives_the_line_back():
         ("[name] lives in [location], [location].", "occurs 2 times"),
         ("[name] lives here.", r"\[location\] occurs 0 times"),
         ("Somebody lives in [location].", r"\[name\] occurs 0 times"),
-        ("[name] lives in [city].", r"tag \[city\] does not belong"),
+        ("[name] lives in [city].", r"tag \[city\] is unknown"),
         ("[name] lives in [location]", "full stop"),
         ("[name] lives. In [location].", "full stop"),
         ("[name] lives in[location].", "separated by"),
@@ -43,6 +43,6 @@ def test_a_template_that_breaks_a_rule_is_refused_with_file_and_line(line, compl
 def test_two_templates_that_say_the_same_before_the_value_are_refused_even_across_attributes():
     sources = {"birthplace": "[name] is from [birthplace].", "location": "[name] is from [location] now."}
     with pytest.raises(
-        UserError, match=r"location.txt line 1: says the same before the value as birthplace.txt line 1"
+        UserError, match=r"location.txt line 1: the text before the value is the same as in birthplace.txt line 1"
     ):
         parse_templates(sources, full_pools())

@@ -151,8 +151,8 @@ def test_a_mixture_can_be_patched(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "answer"),
     [
-        (("patching.reference_step=5",), "has no such checkpoint; there are [0, 4, 8, 12]"),
-        (("patching.reference_step=4", "seed=7"), "which is not there; train it first"),
+        (("patching.reference_step=5",), "has no such checkpoint; it has those of steps [0, 4, 8, 12]"),
+        (("patching.reference_step=4", "seed=7"), "which does not exist; train it first"),
         (("patching.reference_step=-1",), "patching.reference_step"),
         (("patching.reference_step=4", "patching.start=-1"), "patching.start"),
         (("patching.reference_step=4", "training.compile=true"), "training.compile=false"),

@@ -1,1 +1,1 @@
-"""What all studies share: planning a grid, running it, and deciding what it says."""
+"""The part that all studies share: plan a grid of runs, run it, and decide the claims."""

@@ -1,4 +1,4 @@
-"""Studies share runs: one that another study beside this one has finished is taken over, not trained again."""
+"""Share runs between studies: a run that a neighbouring study has finished is copied instead of trained again."""
 
 import contextlib
 import os
@@ -13,10 +13,13 @@ from moefacts.runs.manifest import FINISHED
 
 
 def adopt_finished(plan: Plan) -> Plan:
-    """Bring in every run of ``plan`` that was not begun and that a folder beside the study's holds finished.
+    """Copy the runs of ``plan`` that have not started but are finished in a folder beside the study's.
 
-    The same config gives the same run, whatever study asked for it and whatever version of moefacts named it.
-    Checkpoints are linked, where the file system can, so that they take no space twice.
+    The same config gives the same run, whichever study asked for it and whichever version of moefacts named it.
+    Checkpoints are hard-linked where the file system allows it, so that they take no extra space.
+
+    Returns:
+        The plan with the new states.
     """
     beside = plan.out.parent
     studies = [folder for folder in sorted(beside.iterdir()) if folder != plan.out] if beside.exists() else []

@@ -1,4 +1,4 @@
-"""How many tokens and how much time a grid takes: from finished runs of the same model, or from a few seconds of it."""
+"""Estimates of a grid's tokens and time, from finished runs of the same model or from a trial of a few seconds."""
 
 import contextlib
 import copy
@@ -12,22 +12,22 @@ from pathlib import Path
 from moefacts.config.schema import RunConfig
 from moefacts.config.sections import PatchingConfig
 from moefacts.experiments.engine.grid import Plan, PlannedRun
-from moefacts.runs import layout
+from moefacts.runs import keys, layout
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.records import read_metrics
 
-# Steps, biographies a step, biographies an evaluation: a first look at any model, and a better one at a quick model.
-_FIRST_LOOK = (2, 4, 8)
-_BETTER_LOOK_STEPS = 8
+# Every model gets a short trial (steps, biographies per step, biographies per evaluation); quick ones get a longer one.
+_FIRST_TRIAL = (2, 4, 8)
+_LONGER_TRIAL_STEPS = 8
 _QUICK_SECONDS = 2.0
-_SECONDS_TO_START = 2.0  # of every run: population, model, evaluation biographies
-_PLATEAU_SHARE = 0.25  # of a run that does not stop after its plateau
-_NEAR_SHARE = 0.5  # of the plateau, its end counts as near
+_SECONDS_TO_START = 2.0  # every run builds its population, model and evaluation biographies
+_PLATEAU_SHARE = 0.25  # the plateau's share of a run that does not stop after it
+_NEAR_SHARE = 0.5  # the share of the plateau in which its end counts as near
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What a run of one model costs."""
+    """The cost of runs of one model."""
 
     tokens_per_biography: float
     seconds_per_token: float
@@ -35,11 +35,11 @@ class Speed:
     source: str
 
     def tokens(self, run: PlannedRun) -> float:
-        """How many tokens a run trains on."""
+        """The number of tokens that ``run`` trains on."""
         return run.expected_steps * run.config.training.batch_size * self.tokens_per_biography
 
     def seconds(self, run: PlannedRun) -> float:
-        """How long it takes alone."""
+        """The time that ``run`` takes when it runs alone, in seconds."""
         evaluated = _evaluations(run) * run.config.evaluation.biographies
         return (
             _SECONDS_TO_START
@@ -49,7 +49,7 @@ class Speed:
 
 
 def _evaluations(run: PlannedRun) -> float:
-    """How many cohorts a run evaluates, if its plateau is as long as the constants above say."""
+    """The number of cohort evaluations in a run whose plateau is as long as ``_PLATEAU_SHARE`` says."""
     evaluation, steps = run.config.evaluation, run.expected_steps
     plateau = steps if run.config.training.stop_after_plateau is not None else _PLATEAU_SHARE * steps
     near = _NEAR_SHARE * plateau
@@ -61,7 +61,7 @@ def _evaluations(run: PlannedRun) -> float:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Tokens and seconds of what is to run, ``jobs`` at a time; ``sources`` say where the speeds are from."""
+    """Tokens and seconds of each run, with ``jobs`` runs at a time; ``sources`` say where the speeds come from."""
 
     seconds: list[tuple[PlannedRun, float]]
     tokens: list[tuple[PlannedRun, float]]
@@ -69,26 +69,27 @@ class Estimate:
     sources: list[str]
 
     def of_runs(self, paths: Sequence[Path]) -> "Estimate":
-        """What is left of it when only the runs in ``paths`` are to run."""
+        """The estimate for the runs in ``paths`` alone."""
         seconds, tokens = ([pair for pair in pairs if pair[0].path in paths] for pairs in (self.seconds, self.tokens))
         return replace(self, seconds=seconds, tokens=tokens)
 
     @property
     def total_seconds(self) -> float:
-        """Wall time: equally shared, but never less than the longest run."""
+        """Wall time in seconds if the runs divide evenly among jobs, but at least that of the longest run."""
         alone = [seconds for _, seconds in self.seconds]
         return max(sum(alone) / self.jobs, max(alone, default=0.0))
 
     @property
     def total_tokens(self) -> float:
-        """Of all runs."""
+        """The number of tokens that all these runs train on."""
         return sum(tokens for _, tokens in self.tokens)
 
 
 def estimate(plan: Plan, runs: Sequence[PlannedRun], jobs: int, tried: dict[str, Speed]) -> Estimate:
-    """Estimate ``runs`` of ``plan``; models without a finished run in its folder are tried for a few seconds.
+    """Estimate the tokens and time of ``runs``, which belong to ``plan``.
 
-    ``tried`` keeps what was tried, for the next study.
+    Models without a finished run in the plan's folder get a trial of a few seconds. ``tried`` collects the results of
+    trials, so that the next study need not repeat them.
     """
     speeds: dict[str, Speed] = {}
     for run in runs:
@@ -106,14 +107,14 @@ def estimate(plan: Plan, runs: Sequence[PlannedRun], jobs: int, tried: dict[str,
 
 
 def _sizes(config: RunConfig) -> str:
-    """The model, as far as its speed goes."""
+    """The properties of the model that determine its speed, in words."""
     model = config.model
     experts = "" if model.moe is None else f", {model.moe.num_experts} experts of width {model.moe.d_expert}"
     return f"{model.preset} ({model.mixer}, {model.num_layers} layers of width {model.d_model}{experts})"
 
 
 def _speed_of_finished(plan: Plan, model: str) -> Speed | None:
-    """All the time of the finished runs over all their tokens: their evaluations are in it."""
+    """The speed of finished runs of ``model``, evaluations included; None if there are none."""
     tokens = seconds = biographies = 0.0
     runs = [run for run in plan.distinct(FINISHED) if _sizes(run.config) == model]
     for run in runs:
@@ -128,15 +129,14 @@ def _speed_of_finished(plan: Plan, model: str) -> Speed | None:
 
 
 def _measured_speed(config: RunConfig) -> Speed:
-    speed, took = _try(config, *_FIRST_LOOK)
+    speed, took = _try(config, *_FIRST_TRIAL)
     if took < _QUICK_SECONDS:
-        better = (_BETTER_LOOK_STEPS, config.training.batch_size, config.evaluation.biographies)
-        speed, _ = _try(config, *better)
+        speed, _ = _try(config, _LONGER_TRIAL_STEPS, config.training.batch_size, config.evaluation.biographies)
     return speed
 
 
 def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tuple[Speed, float]:
-    """Train a run of a few steps in a folder that vanishes."""
+    """Train a few steps in a temporary folder; return the speed and the wall time in seconds."""
     from moefacts.experiments.tasks.train import execute
     from moefacts.training.interrupt import Interrupted
 
@@ -145,9 +145,9 @@ def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tu
     training.steps, training.batch_size, training.gradient_accumulation, training.log_interval = steps, batch_size, 1, 1
     training.stop_after_plateau = training.stop_at_accuracy = None
     training.learning_rate = training.final_learning_rate = 0.0  # a trial must not diverge
-    trial.patching = PatchingConfig()  # what it needs may not be there yet; with it a step takes longer
+    trial.patching = PatchingConfig()  # its reference may not exist yet; patched steps take longer than estimated
     trial.evaluation.interval_early = trial.evaluation.interval_unseen = None
-    trial.evaluation.interval = trial.evaluation.interval_after_plateau = steps  # one before, one after
+    trial.evaluation.interval = trial.evaluation.interval_after_plateau = steps  # evaluate before and after
     with tempfile.TemporaryDirectory() as folder:
         trial.run.root, trial.run.dir = folder, None
         try:
@@ -156,7 +156,7 @@ def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tu
         except Interrupted as stopped:
             raise Interrupted(stopped.signal_number, None) from None
         manifest, records = read_manifest(path), read_metrics(Path(path) / layout.METRICS)
-    speeds = [r["throughput/tokens_per_second"] for r in records if "throughput/tokens_per_second" in r]
+    speeds = [r[keys.TOKENS_PER_SECOND] for r in records if keys.TOKENS_PER_SECOND in r]
     speed = statistics.median(speeds[1:] or speeds)
     wall, tokens = manifest["wall_seconds"], manifest["tokens"]
     evaluating = max(0.0, wall - tokens / speed) / (2 * 2 * biographies)  # two cohorts, before and after

@@ -1,4 +1,4 @@
-"""A study's grid as runs with configurations, directories and states."""
+"""A study's grid as a plan: runs with their configurations, directories and states."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,44 +20,44 @@ _LONGEST_NAME = 120
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run of a grid, its configuration, and how far it is."""
+    """A run of a grid, with its configuration, directory and state."""
 
     grid_run: GridRun
     config: RunConfig
     path: Path
     state: str
-    needs: tuple[Path, ...] = ()  # the directories of the runs that must be finished before
+    needs: tuple[Path, ...] = ()  # the directories of the runs that must be finished first
 
     @property
     def expected_steps(self) -> int:
-        """How many steps it is likely to take."""
+        """The number of steps that the run is likely to take."""
         steps = self.config.training.steps
         return steps if self.grid_run.expected_steps is None else min(steps, self.grid_run.expected_steps)
 
     @property
     def log(self) -> Path:
-        """Where its progress lines and, when it fails, its traceback go."""
+        """The file for the run's progress lines and, if it fails, its traceback."""
         return self.path.parent / _LOGS / f"{self.path.name}.log"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study at one scale with the user's overrides, in the folder ``out``."""
+    """The runs of a study at one scale, with the user's overrides, in the folder ``out``."""
 
     study: Study
     scale: str
     overrides: tuple[str, ...]
     out: Path
-    runs: tuple[PlannedRun, ...]  # in the order of the grid; one directory may serve several places of the grid
-    prerequisites: tuple[PlannedRun, ...] = ()  # what these need; trained, but not examined
+    runs: tuple[PlannedRun, ...]  # in the order of the grid; several places of the grid may share a directory
+    prerequisites: tuple[PlannedRun, ...] = ()  # the runs that ``runs`` need; they are trained but not examined
 
     def distinct(self, *states: str) -> list[PlannedRun]:
-        """The runs and prerequisites in one of ``states`` (all, when none is given), each directory once."""
+        """The runs and prerequisites in one of ``states`` (in any, if none is given), each directory once."""
         once = {run.path: run for run in (*self.prerequisites, *self.runs)}
         return [run for run in once.values() if not states or run.state in states]
 
     def varied_labels(self) -> dict[Path, str]:
-        """What tells the runs apart, in the study's words; of a run at several places of the grid all of them."""
+        """Directory -> how its run differs from the others, in the study's labels, for all its places in the grid."""
         labels = [
             {key: value for key, value in run.grid_run.labels.items() if isinstance(value, (str, int, float))}
             for run in self.runs
@@ -70,7 +70,7 @@ class Plan:
         return {path: "; ".join(dict.fromkeys(places)) for path, places in texts.items()}
 
     def refreshed(self) -> "Plan":
-        """The same plan with the states that the run directories have now."""
+        """The same plan with the current states of the run directories."""
         runs, prerequisites = (
             tuple(replace(run, state=run_state(run.path)) for run in part) for part in (self.runs, self.prerequisites)
         )
@@ -82,10 +82,10 @@ def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | No
 
     Args:
         study: the study.
-        scale: which of its grids.
-        overrides: the user's, which have the last word.
-        out: where its runs and results are kept; None: a folder below ``root`` named by study, scale and overrides.
-        root: see ``out``.
+        scale: selects one of the study's grids.
+        overrides: the user's overrides, which take precedence over the study's.
+        out: the folder for runs and results; None means a folder in ``root`` named by study, scale and overrides.
+        root: the parent of the default folder.
 
     Raises:
         UserError: an override is wrong, or sets what the study varies.
@@ -112,7 +112,7 @@ def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | No
 
 
 def default_name(study: Study, scale: str, overrides: Sequence[str]) -> str:
-    """The folder of a study below the root; other settings have another folder."""
+    """The name of a study's folder, which depends on study, scale and overrides."""
     parts = [study.name] if scale == "laptop" else [study.name, scale]
     for override in overrides:
         key, _, value = override.partition("=")
@@ -125,7 +125,7 @@ def default_name(study: Study, scale: str, overrides: Sequence[str]) -> str:
 
 
 def run_state(path: Path) -> str:
-    """How far the run in ``path`` is; what was killed is half done, what cannot be read has failed."""
+    """The state of the run in ``path``: a killed run is half done, and one that cannot be read has failed."""
     if not (path / layout.MANIFEST).exists():
         return TO_DO
     try:
@@ -137,15 +137,15 @@ def run_state(path: Path) -> str:
 
 def _refuse_varied(study: Study, grid: Sequence[GridRun], overrides: Sequence[str]) -> None:
     varied = {_key(override) for run in grid for override in run.overrides}
-    varied -= {_key(o) for o in set.intersection(*(set(run.overrides) for run in grid))}  # fixed is not varied
+    varied -= {_key(o) for o in set.intersection(*(set(run.overrides) for run in grid))}  # the same in all runs
     for override in overrides:
         key = _key(override)
         if override.startswith("-"):
             raise UserError(f"there is no option {override}; see moefacts reproduce --help")
         if key in varied:
-            raise UserError(f"{key} is what the study {study.name} varies; leave {override} out")
+            raise UserError(f"the study {study.name} varies {key} itself; leave out {override}")
         if key.startswith("run.") or key == "scale":
-            raise UserError(f"{override}: give --{'scale' if key == 'scale' else 'out'} instead")
+            raise UserError(f"{override} cannot be an override; use --{'scale' if key == 'scale' else 'out'} instead")
 
 
 def _key(override: str) -> str:

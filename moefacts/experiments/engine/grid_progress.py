@@ -1,5 +1,7 @@
-"""What a person sees while a grid runs: runs done, running, left, time left. Read from the run directories by a thread
-of its own, so that it works wherever the runs are."""
+"""The progress display of a grid: runs done, running and left, and the time left.
+
+A separate thread reads it from the run directories, so it works wherever the runs are.
+"""
 
 import json
 import sys
@@ -24,7 +26,7 @@ _TAIL_BYTES = 1 << 16
 
 @dataclass(frozen=True)
 class Snapshot:
-    """How far a grid is; ``share`` of the expected time of this session is behind it."""
+    """The progress of a grid; ``share`` is the part of this session's expected time that has passed."""
 
     done: int
     running: int
@@ -33,7 +35,7 @@ class Snapshot:
     share: float
 
     def text(self, seconds_passed: float) -> str:
-        """One line."""
+        """The progress in one line."""
         parts = [f"runs: {self.done} done", f"{self.running} running", f"{self.left} left"]
         if self.failed:
             parts.append(f"{self.failed} failed")
@@ -43,14 +45,14 @@ class Snapshot:
 
 
 def clock(seconds: float) -> str:
-    """Hours, minutes and seconds."""
+    """A duration as h:mm:ss, or as m:ss below an hour."""
     whole = round(seconds)
     hours, minutes = divmod(whole // 60, 60)
     return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
 
 
 class GridProgress:
-    """Use as a context manager around the launch."""
+    """A context manager that shows the progress of a grid while it runs."""
 
     def __init__(self, plan: Plan, estimate: Estimate):
         self._plan, self._name = plan, plan.study.name
@@ -86,7 +88,7 @@ class GridProgress:
         return now.text(time.monotonic() - self._started)
 
     def look(self) -> Snapshot:
-        """Where the grid stands now. It takes no lock, which a run that is about to start may want."""
+        """The current progress. This takes no locks, because a run that is about to start may need them."""
         counts = dict.fromkeys(("done", "running", "failed", "left"), 0)
         behind = 0.0
         for run in self._plan.distinct():
@@ -101,7 +103,7 @@ class GridProgress:
         return Snapshot(**counts, share=behind / max(sum(self._seconds.values()), 1e-9))
 
     def _state(self, run: PlannedRun) -> str:
-        """The state of a run of this session; what its manifest said before counts as waiting."""
+        """The state of a run of this session; a manifest from before the session counts as "left"."""
         path = run.path / layout.MANIFEST
         try:
             if path.stat().st_mtime < self._started_clock - 1:
@@ -116,7 +118,7 @@ class GridProgress:
 
 
 def last_step(run: Path) -> int:
-    """The newest step in the metrics of a run that may be training; 0 when there is none."""
+    """The newest step in the metrics of a run, which may still be training; 0 when there is none."""
     try:
         with (run / layout.METRICS).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))

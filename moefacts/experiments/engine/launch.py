@@ -1,4 +1,4 @@
-"""Runs what is left of a study's plan, each run after those that it needs, and the probes that its figures read."""
+"""Run the rest of a study's plan, each run after those that it needs, and the probes that the study reads."""
 
 import contextlib
 import functools
@@ -16,24 +16,23 @@ from moefacts.experiments.engine.grid_progress import GridProgress
 from moefacts.runs.manifest import FAILED, FINISHED
 from moefacts.runs.reader import read_run
 
-# Starts a task once for each index, wherever it runs, and returns when all have ended.
+# Calls a task once for each index, in whatever process, and returns when all calls have ended.
 Launch = Callable[[Sequence[int], Callable[[int], None]], None]
 
 
 def runs_to_launch(plan: Plan, retry_failed: bool) -> list[PlannedRun]:
-    """What is not finished; failed runs only when asked for."""
+    """The runs that are not finished; failed runs are included only if ``retry_failed``."""
     return plan.distinct(TO_DO, HALF_DONE, *([FAILED] if retry_failed else []))
 
 
 def launch_runs(plan: Plan, estimate: Estimate, launch: Launch, longest_first: bool) -> Plan:
-    """Train the runs of ``estimate`` through ``launch``, then probe; return the plan with the states after it.
+    """Train the runs of ``estimate`` through ``launch``, probe them, and return the plan with their new states.
 
-    What another study has finished in the meantime is taken over instead.
-
-    A run that fails stops no other but those that need it: its state says so, and its traceback is in its log.
+    Runs that another study has finished in the meantime are copied instead. A run that fails stops only those that
+    need it. Its state then is "failed", and its traceback is in its log.
 
     Raises:
-        Interrupted: a signal came; the runs in progress have saved their state.
+        Interrupted: a signal was received; the runs in progress have saved their state.
     """
     plan = adopt_finished(plan)
     estimate = estimate.of_runs([run.path for run in runs_to_launch(plan, retry_failed=True)])
@@ -54,7 +53,7 @@ def launch_runs(plan: Plan, estimate: Estimate, launch: Launch, longest_first: b
 
 
 def stages(runs: Sequence[PlannedRun]) -> Iterator[list[PlannedRun]]:
-    """The runs in groups, in each those whose needs are in none of the groups that are left."""
+    """Yield the runs in groups, so that every run comes in a later group than the runs that it needs."""
     left = list(runs)
     while left:
         waiting = {run.path for run in left}
@@ -65,20 +64,20 @@ def stages(runs: Sequence[PlannedRun]) -> Iterator[list[PlannedRun]]:
 
 
 def _train_run(configs: Sequence[RunConfig], logs: Sequence[str], index: int) -> None:
-    """Train one run, in whatever process a launcher chose; its output goes into its log."""
+    """Train one run in the process that a launcher chose; its output goes to its log."""
     config = configs[index]
     with _output_into(logs[index]):
         from moefacts.experiments.tasks.train import execute
 
         try:
             execute(config)
-        except Exception:  # whatever it is, the other runs go on; the table says that this one is missing
+        except Exception:  # no failure may stop the other runs; the results list this one as missing
             traceback.print_exc()
             _mark_failed(config)
 
 
 def _mark_failed(config: RunConfig) -> None:
-    """Say so in the manifest, also for what failed before training began."""
+    """Record the failure in the manifest, even if the run failed before training began."""
     from moefacts.runs.location import run_directory
     from moefacts.training.run_directory import RunDirectory
 
@@ -87,7 +86,7 @@ def _mark_failed(config: RunConfig) -> None:
 
 
 def _probe(plan: Plan, launch: Launch) -> None:
-    """Write the probe tables that the study reads, where a finished run lacks them."""
+    """Write the probe tables that the study reads and that finished runs lack."""
     runs = [run for run in plan.distinct(FINISHED) if plan.study.probes and _lacks_probes(plan, run)]
     if runs:
         print(f"{plan.study.name}: probing {len(runs)} runs for {' and '.join(plan.study.probes)}", file=sys.stderr)
@@ -99,17 +98,17 @@ def _lacks_probes(plan: Plan, run: PlannedRun) -> bool:
     try:
         return not set(plan.study.probes).isdisjoint(read_run(run.path).missing_probes)
     except UserError:
-        return False  # damaged: the table of results says so
+        return False  # damaged, which the results report
 
 
 def _probe_run(probes: Sequence[str], paths: Sequence[str], logs: Sequence[str], index: int) -> None:
-    """Probe one run, in whatever process a launcher chose."""
+    """Probe one run in the process that a launcher chose."""
     with _output_into(logs[index]):
         from moefacts.experiments.tasks.probe import probe_run
 
         try:
             probe_run(read_run(Path(paths[index])), *probes)
-        except Exception:  # the study's table says that the run has not been probed
+        except Exception:  # no failure may stop the other probes; the results say that this run was not probed
             traceback.print_exc()
 
 

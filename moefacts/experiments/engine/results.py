@@ -1,6 +1,6 @@
-"""From finished runs to verdicts, and to the files of a study: results.json, runs.csv, figures, report.html.
+"""From finished runs to verdicts and the files of a study: results.json, runs.csv, figures and report.html.
 
-Everything in ``results.json`` is a function of the runs, but for the keys ``timing``.
+Everything in ``results.json`` except the keys ``timing`` is a function of the runs.
 """
 
 import json
@@ -27,7 +27,7 @@ RESULTS, RUNS_TABLE = "results.json", "runs.csv"
 
 
 def read_finished(plan: Plan) -> tuple[list[FinishedRun], list[dict[str, str]]]:
-    """The finished runs at every place of the grid, and for each run that is not: name, state, log or complaint."""
+    """The finished runs at every place of the grid, and the name, state and log of every other run."""
     measured: dict[Any, tuple] = {}
     missing = []
     states = {planned.path: planned.state for planned in plan.distinct()}
@@ -49,7 +49,7 @@ def read_finished(plan: Plan) -> tuple[list[FinishedRun], list[dict[str, str]]]:
 
 
 def run_measures(run) -> dict[str, Any]:
-    """Every measure of a run, its parameter counts, and its speed."""
+    """All measures of a run, with its parameter counts and speed."""
     counts = run.manifest["parameters"]
     training = run.training
     speed = keys.TOKENS_PER_SECOND
@@ -66,7 +66,7 @@ def run_measures(run) -> dict[str, Any]:
 
 
 def write_results(plan: Plan) -> StudyPage:
-    """Examine what is finished, decide every claim, write the study's files; return its page.
+    """Examine the finished runs, decide every claim, write the study's files, and return its page.
 
     Raises:
         UserError: no run is finished yet.
@@ -125,12 +125,12 @@ def _result(plan: Plan, finished: Sequence[FinishedRun], missing: list[dict], fi
 
 
 def study_command(plan: Plan) -> str:
-    """What to type to repeat the study."""
+    """The command that repeats the study."""
     return shlex.join(["moefacts", "reproduce", plan.study.name, "--scale", plan.scale, *plan.overrides])
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON can hold it: numbers that are not finite become null."""
+    """The value in types that JSON can hold; numbers that are not finite become null."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

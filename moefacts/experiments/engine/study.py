@@ -1,4 +1,4 @@
-"""What a study declares: the runs, what is measured, the claims, the figures. It composes runs and copies no loop."""
+"""The declaration of a study: its runs, measures, claims and figures. Studies compose runs; they have no loop."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +18,9 @@ class GridRun:
 
     Attributes:
         overrides: Hydra overrides on top of the scale.
-        expected_steps: how many steps it is likely to take when it may stop early; None: all of them.
-        labels: what the study knows it by.
-        needs: the runs that must be finished before it can start. They may, but need not, be in the grid themselves.
+        expected_steps: the number of steps it is likely to take if it may stop early; None means all of them.
+        labels: the names and values by which the study identifies it.
+        needs: the runs that must be finished before it can start; they need not be in the grid themselves.
     """
 
     overrides: tuple[str, ...]
@@ -34,9 +34,9 @@ class FinishedRun:
     """A finished run of the grid.
 
     Attributes:
-        labels: what the study knows it by.
-        record: its run directory, read.
-        measures: ``analysis.summary`` and parameter counts.
+        labels: the names and values by which the study identifies it.
+        record: the contents of its run directory.
+        measures: its measures (``analysis.summary``), parameter counts and speed.
     """
 
     labels: Mapping[str, Any]
@@ -45,19 +45,19 @@ class FinishedRun:
 
     @property
     def seed(self) -> int:
-        """Which replicate it is."""
+        """The seed, which numbers the replicates."""
         return self.record.seed
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study found in the runs that are there.
+    """The findings of a study in its finished runs.
 
     Attributes:
-        values: numbers for the top of ``results.json``.
-        tables: tables for the screen and the report.
-        figures: name -> (caption, a function that draws it), in the order of the report; none without data.
-        evidence: what the claims' rules look at.
+        values: numbers for the top level of ``results.json``.
+        tables: tables for the terminal and the report.
+        figures: name -> (caption, drawing function), in the order of the report; a figure without data is left out.
+        evidence: the input of the claims' rules.
     """
 
     values: Mapping[str, Any]
@@ -68,16 +68,16 @@ class Findings:
 
 @dataclass(frozen=True)
 class Study:
-    """A study: one file in this folder.
+    """A study, as the modules in ``studies`` declare it.
 
     Attributes:
-        name: as typed after ``moefacts reproduce``.
-        title: one line.
-        figure: where in the paper it stands.
-        grids: scale -> its runs, the quick ones first.
-        claims: scale -> what is decided, in the order of the table.
-        examine: from the runs that are finished, few or none as they may be, to findings. It reads files only.
-        probes: those of ``runs.tables.PROBES`` whose tables ``examine`` reads.
+        name: the name to type after ``moefacts reproduce``.
+        title: its subject in one line.
+        figure: its figure or section in the paper.
+        grids: scale -> its runs, quick ones first.
+        claims: scale -> its claims, in the order of the table.
+        examine: turns the finished runs, of which there may be few or none, into findings. It only reads files.
+        probes: the probes (``runs.tables.PROBES``) whose tables ``examine`` reads.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""What a study claims, and whether it holds here. The rule is written down before anything runs."""
+"""The claims of a study, and verdicts on whether they hold. Every rule is written down before anything runs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Verdict:
 
     Attributes:
         answer: ``HOLDS``, ``DOES_NOT_HOLD`` or ``CANNOT_TELL``.
-        here: what was found, as it stands in the table; for "cannot tell" also why.
-        value: the number that decided, when there is one.
-        interval: its 95% interval.
+        here: the finding as it stands in the table; for ``CANNOT_TELL`` also the reason.
+        value: the number that decided, if there is one.
+        interval: the 95% interval of ``value``.
     """
 
     answer: str
@@ -33,7 +33,7 @@ class Claim:
         text: the claim.
         published: the published number, or "none published".
         rule: how it is decided, in words.
-        decide: the same in code, from the study's findings.
+        decide: the same rule in code; it takes the study's evidence.
     """
 
     text: str
@@ -43,12 +43,12 @@ class Claim:
 
 
 def cannot_tell(reason: str) -> Verdict:
-    """There is not enough to go by."""
+    """The verdict when the evidence does not suffice, for the given reason."""
     return Verdict(CANNOT_TELL, reason)
 
 
 def within(value: float, interval: Interval | None, low: float, high: float) -> Verdict:
-    """Holds when the interval lies inside [low, high], does not when it lies outside, else it cannot be told."""
+    """Holds if the interval lies inside [low, high], does not hold if it lies outside, cannot tell otherwise."""
     if interval is None:
         return _undecided(value)
     return _decided(
@@ -57,14 +57,14 @@ def within(value: float, interval: Interval | None, low: float, high: float) -> 
 
 
 def above(value: float, interval: Interval | None, bound: float) -> Verdict:
-    """Holds when the whole interval lies above ``bound``, does not when it lies below, else it cannot be told."""
+    """Holds if the whole interval lies above ``bound``, does not hold if it lies below, cannot tell otherwise."""
     return (
         _undecided(value) if interval is None else _decided(value, interval, interval[0] > bound, interval[1] < bound)
     )
 
 
 def below(value: float, interval: Interval | None, bound: float) -> Verdict:
-    """Holds when the whole interval lies below ``bound``, does not when it lies above, else it cannot be told."""
+    """Holds if the whole interval lies below ``bound``, does not hold if it lies above, cannot tell otherwise."""
     return (
         _undecided(value) if interval is None else _decided(value, interval, interval[1] < bound, interval[0] > bound)
     )

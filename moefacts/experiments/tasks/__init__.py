@@ -1,1 +1,1 @@
-"""One thing done once: train a run, probe it, export it, write a dataset."""
+"""Tasks that are done once: train a run, probe it, export it, write a dataset."""

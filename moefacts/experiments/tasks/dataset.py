@@ -1,4 +1,4 @@
-"""Biographies as a dataset folder, from one configuration."""
+"""Write the biographies of one configuration as a dataset folder, or preview them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +17,13 @@ def generate_dataset(config: RunConfig, folder: Path, command: str, progress: Ca
     """Write the dataset that ``config`` describes; the folder appears whole or not at all.
 
     Args:
-        config: the population, the sizes of the splits, and who training shows how often.
-        folder: where to.
-        command: what repeats it, for the dataset card.
-        progress: called with the number of rows written since the last call.
+        config: the population, the sizes of the splits, and how often training shows each person.
+        folder: the target folder; it must be empty or not exist.
+        command: the command that makes the dataset, for its card.
+        progress: receives the number of rows written since its last call.
 
     Raises:
-        UserError: ``folder`` holds something already.
+        UserError: a size is impossible, the folder is not empty, or the distribution depends on a model.
     """
     population = build_population(config.population, config.seed)
     distribution = training_distribution(config.sampling, population, config.training.steps)
@@ -40,7 +40,7 @@ def generate_dataset(config: RunConfig, folder: Path, command: str, progress: Ca
 
 
 def preview(config: RunConfig, count: int) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The first ``count`` training biographies: full name, and (text, role name) of every piece in order."""
+    """The first ``count`` training biographies, each as the full name and its pieces (text, role name) in order."""
     population = build_population(config.population, config.seed)
     catalog = PieceCatalog(population)
     distribution = training_distribution(config.sampling, population, config.training.steps)

@@ -1,8 +1,9 @@
-"""A trained model as a folder that ``transformers`` loads without custom code.
+"""Export a trained model as a folder that ``transformers`` loads without custom code.
 
-Targets: Llama (gated dense), Arcee (dense, not gated), Mixtral (gated experts, gates that sum to 1, every layer), and
-Qwen2-MoE for the other gated mixtures: its projections' biases are zero here, and its gated shared expert is ours with
-the gate held at one half and the weights doubled, or zero when there is none. All compute what the trained model does.
+Targets are Llama (gated dense), Arcee (dense, not gated), Mixtral (gated experts in every layer, gates that sum to 1),
+and Qwen2-MoE for all other gated mixtures. In a Qwen2-MoE export the biases of the projections are zero. Its gated
+shared expert is ours with the gate fixed at one half and the weights doubled, or zero when there is none. Every
+exported model computes the same function as the trained one.
 """
 
 import json
@@ -28,10 +29,15 @@ _ACTIVATIONS = {"swiglu": "silu", "gelu": "gelu", "relu": "relu"}
 
 
 def export_run(run: Path, folder: Path, step: int | None = None) -> str:
-    """Write the model of a run (its newest checkpoint, or that of ``step``) and its tokenizer; return the architecture.
+    """Write a run's model and tokenizer to ``folder`` and return the name of the architecture.
+
+    Args:
+        run: the run directory.
+        folder: the target folder; it must be empty or not exist.
+        step: the checkpoint to export; by default the newest.
 
     Raises:
-        UserError: the run cannot be read, no architecture fits its model, or the folder holds something already.
+        UserError: the run cannot be read, no architecture fits its model, or the folder is not empty.
     """
     _, materials = load_run(run, step)
     model, tokenizer = materials.model.cpu(), materials.batcher.tokenizer
@@ -55,10 +61,10 @@ def _write_json(path: Path, value: dict[str, Any]) -> None:
 
 
 def choose_architecture(model: Transformer) -> str:
-    """The architecture of transformers that computes what ``model`` does.
+    """The architecture of ``transformers`` that computes the same function as ``model``.
 
     Raises:
-        UserError: there is none, saying why.
+        UserError: there is none; the message says why.
     """
     config, moe = model.config, model.config.moe
     if config.mixer != "attention":
@@ -144,7 +150,7 @@ _MODEL_TYPES = {
 
 
 def exported_weights(architecture: str, model: Transformer) -> dict[str, Tensor]:
-    """The weights under the names of the checkpoint format of ``architecture``."""
+    """The weights of ``model`` under the names that checkpoints of ``architecture`` use."""
     weights = {"model.embed_tokens.weight": model.embedding.weight, "model.norm.weight": model.final_norm.weight}
     if model.unembedding is not None:
         weights["lm_head.weight"] = model.unembedding.weight

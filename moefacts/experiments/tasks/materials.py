@@ -1,4 +1,4 @@
-"""What a run is made of: population, tokenizer and model on a device, fresh or as they were trained."""
+"""The parts of a run (population, tokenizer, model) on a device, with fresh or trained weights."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,14 +17,14 @@ from moefacts.synthetic_data.sampling import training_distribution
 from moefacts.synthetic_data.tokenizer import build_tokenizer
 from moefacts.training.checkpoint import load_weights
 
-_ROUND, _ROUND_COMPILED = 8, 32  # widths of batches are multiples: the fewer there are, the fewer graphs to compile
+_ROUND, _ROUND_COMPILED = 8, 32  # batch widths are rounded up to multiples; fewer widths mean fewer compiled graphs
 
 
 def pick_device(name: str) -> torch.device:
-    """The device that ``name`` (auto, cpu, cuda) stands for here.
+    """The device that ``name`` (auto, cpu or cuda) stands for on this machine.
 
     Raises:
-        UserError: CUDA is asked for and there is none.
+        UserError: ``name`` is cuda and there is no CUDA device.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device=cuda, but there is no CUDA device here; use device=cpu or device=auto")
@@ -33,7 +33,7 @@ def pick_device(name: str) -> torch.device:
 
 @dataclass(frozen=True)
 class Materials:
-    """What a run is made of."""
+    """The parts that a run is made of."""
 
     device: torch.device
     batcher: Batcher
@@ -56,7 +56,7 @@ def prepare(config: RunConfig) -> Materials:
 
 
 def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]:
-    """The config and the trained model of a run, at ``step`` or at its newest checkpoint, in evaluation mode.
+    """A run's config and materials, with the model trained to ``step`` (default: newest) and in evaluation mode.
 
     Raises:
         UserError: the run, or its checkpoint, is missing or damaged.
@@ -67,7 +67,7 @@ def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]
     if not steps or (step is not None and step not in steps):
         raise UserError(f"{path} has no checkpoint" + (f" of step {step}; there are {steps}" if steps else " yet"))
     if config.patching.is_on:
-        raise UserError(f"{path} is patched: without the attention of another checkpoint its weights mean nothing")
+        raise UserError(f"{path} is patched; its weights are not usable without the attention of another checkpoint")
     config.device = "auto"
     materials = prepare(config)
     load_weights(path, steps[-1] if step is None else step, materials.model)

@@ -1,4 +1,4 @@
-"""Runs the probes that a finished run still lacks."""
+"""Run the probes that a finished run still lacks."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from moefacts.runs.tables import ATTENTION
 
 
 def probe_run(run: Run, *wanted: str) -> list[str]:
-    """Write the tables of ``run.missing_probes``, or those of them that are wanted; return which these were.
+    """Write the tables of the missing probes, or of those of them that are ``wanted``, and return their names.
 
     Raises:
         UserError: the run, or a checkpoint, is missing or damaged.
@@ -32,5 +32,5 @@ def _probe_attention(run: Path, materials: Materials) -> None:
     ATTENTION.write(run, attention_table(run, materials.model, materials.batcher))
 
 
-# Those of ``runs.tables.PROBES``. Each leaves the model with the weights of the last checkpoint.
+# Name in ``runs.tables.PROBES`` -> function. Each leaves the model with the weights of the last checkpoint.
 _PROBES = {"routing": _probe_routing, "attention": _probe_attention}

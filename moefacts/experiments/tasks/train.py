@@ -1,4 +1,4 @@
-"""One run: population, model, training, probes, in one run directory."""
+"""Train one run in its run directory, from population and model to the confidence probe."""
 
 import dataclasses
 import shlex
@@ -25,19 +25,19 @@ from moefacts.training.run_directory import RunDirectory, counts_as_dict, proven
 
 
 def execute(config: RunConfig) -> Path:
-    """Train the run that ``config`` describes, or what is left of it; return its directory.
+    """Train the run that ``config`` describes, or the rest of it, and return its directory.
 
     Raises:
-        UserError: something about the configuration or the run directory is wrong.
-        Interrupted: a signal came; the state is saved.
+        UserError: the configuration or the run directory is wrong.
+        Interrupted: a signal was received; the state is saved.
     """
     check_processes(config.training)
     with StopRequest() as stop:
-        materials = prepare(config)  # whatever is wrong with the settings shows before anything is written
+        materials = prepare(config)  # wrong settings raise errors here, before anything is written
         patch = load_patch(config, materials.model)
         with shared_run_directory(run_directory(config), config) as run:
             if run.is_finished:
-                _say(f"{run.path} is finished already")
+                _say(f"{run.path} is already finished")
             else:
                 _train(config, materials, run, stop, patch)
     return run.path
@@ -90,15 +90,15 @@ def _say(line: str) -> None:
 
 
 def _command(config: RunConfig) -> str:
-    """What to type to train the same run."""
+    """The command that trains the same run."""
     overrides = overrides_of(config)
-    if overrides is None:  # the settings come from files of the user's own; the resolved ones are in the directory
-        return "moefacts train --resume COPY  # COPY: a folder with nothing but this run's config.yaml"
+    if overrides is None:  # settings from the user's own files cannot be overrides, but the run stores all of them
+        return "moefacts train --resume COPY  # COPY: a folder that holds only this run's config.yaml"
     return shlex.join(["moefacts", "train", *overrides])
 
 
 def _record_end(run: RunDirectory, trainer: Trainer, state: str) -> None:
-    """Say in the manifest how the run ended; on a full disk the exception on its way matters more."""
+    """Record in the manifest how the run ended. If that fails, an exception already being raised takes precedence."""
     try:
         run.update_manifest(
             state=state,

@@ -152,7 +152,7 @@ def test_a_failed_run_is_listed_and_not_retried_in_silence(tmp_path):
     written = (failed / layout.MANIFEST).stat().st_mtime_ns
     second = reproduce("tiny-failing", "--launcher", "basic", "--out", tmp_path)
     assert (failed / layout.MANIFEST).stat().st_mtime_ns == written
-    assert "1 failed before (--retry-failed tries them again)" in second.stderr
+    assert "1 failed earlier (--retry-failed tries them again)" in second.stderr
     assert reproduce("tiny-failing", "--launcher", "basic", "--out", tmp_path, "--retry-failed").exit_code == 1
     assert (failed / layout.MANIFEST).stat().st_mtime_ns != written
 
@@ -209,13 +209,13 @@ def test_a_dry_run_beside_finished_runs_takes_their_speed(finished, tmp_path):
         (("plato-law",), "did you mean plateau-law"),
         (("tiny", "--launcher", "jobli"), "did you mean joblib"),
         (("tiny", "--scale", "lapton"), "did you mean laptop"),
-        (("tiny", "seed=3"), "seed is what the study tiny varies"),
-        (("tiny", "scale=paper"), "give --scale instead"),
-        (("tiny", "run.study=x"), "give --out instead"),
+        (("tiny", "seed=3"), "the study tiny varies seed itself"),
+        (("tiny", "scale=paper"), "use --scale instead"),
+        (("tiny", "run.study=x"), "use --out instead"),
         (("tiny", "model=dense_44"), "did you mean dense_44m"),
         (("tiny", "steps=3"), "did you mean training.steps"),
         (("tiny", "--frobnicate"), "there is no option --frobnicate"),
-        (("all", "population.size=3"), "population.size is what the study plateau-law varies"),
+        (("all", "population.size=3"), "the study plateau-law varies population.size itself"),
     ],
 )  # fmt: skip
 def test_a_wrong_command_gets_one_line(fails, tmp_path, monkeypatch, arguments, answer):  # noqa: F811

@@ -1,0 +1,61 @@
+"""What reads files only works where torch is not installed: reports of studies, measures of runs, lists."""
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STUDY = Path(__file__).parents[1] / "fixtures" / "before_formats" / "phases"
+WITHOUT_TORCH = """
+import sys
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ImportError("torch is not here")
+
+sys.meta_path.insert(0, NoTorch())
+from moefacts.cli.app import main
+main()
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    return shutil.copytree(STUDY, tmp_path / "phases")
+
+
+def moefacts(*arguments):
+    command = [sys.executable, "-c", WITHOUT_TORCH, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_report_of_a_study_is_made_without_torch(study):
+    _, _, name, *overrides = shlex.split(json.loads((study / "results.json").read_text())["command"])
+    ended = moefacts("reproduce", name, *overrides, "--out", study, "--report")
+    assert ended.returncode == 0, ended.stderr
+    assert (study / "report.html").exists()
+
+
+def test_a_run_is_measured_without_torch(study):
+    run = next(study.glob("dense*"))
+    ended = moefacts("analyze", run, "--json", "--no-report")
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout)["final_attribute_loss"] > 0
+
+
+def test_runs_are_listed_without_torch(study):
+    ended = moefacts("list", "--root", study.parent)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("finished") == 5
+
+
+def test_training_does_need_it(study):
+    """The control: the way in which torch is taken away here does take it away."""
+    ended = moefacts("train", "training.steps=1", f"run.root={study.parent}")
+    assert ended.returncode != 0
+    assert "torch" in ended.stderr
