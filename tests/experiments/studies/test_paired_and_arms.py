@@ -30,11 +30,13 @@ LOADS = {
 
 
 def routed(loads=LOADS):
-    """A run whose experts had equal loads at the first of two evaluations."""
-    layers = {layer: [pd.Series([0.25, one]) for one in shares] for layer, shares in loads.items()}
-    violation = {f"routing/layer_{layer}/max_violation": [0.0, 4 * max(shares) - 1] for layer, shares in loads.items()}
+    """A run of three evaluations, at the first two of which its experts had other loads."""
+    layers = {layer: [pd.Series([0.25, 0.125, one]) for one in shares] for layer, shares in loads.items()}
+    violation = {
+        f"routing/layer_{layer}/max_violation": [0.0, 3.0, 4 * max(shares) - 1] for layer, shares in loads.items()
+    }
     return SimpleNamespace(
-        evaluations=pd.DataFrame({"eval/seen/attribute_loss": [9.0, 1.0]} | violation), routed_layers=list(layers), num_experts=4 if loads else 0,
+        evaluations=pd.DataFrame({"eval/seen/attribute_loss": [9.0, 5.0, 1.0]} | violation), routed_layers=list(layers), num_experts=4 if loads else 0,
         load_fraction=lambda layer, expert: layers[layer][expert],
     )  # fmt: skip
 
@@ -175,7 +177,28 @@ def test_findings_show_every_arm_and_its_difference_from_the_reference():
     assert (findings.values["reference"], findings.values["more"]) == ("a", 7)
     assert list(findings.figures) == ["loss_10", "loss_20", "over_sizes"]
     assert findings.figures["loss_20"][0] == "Some arms: attribute loss of everybody in held-out templates, 20 people."
+    assert differences.note.startswith("Pairs of equal size and seed; 95% intervals.")
     assert isinstance(findings.evidence, Arms)
+
+
+def test_figures_are_given_the_runs_of_every_arm_by_size(monkeypatch):
+    findings = arm_findings(RUNS, "a", "Some arms")
+    (groups,) = findings.figures["loss_10"][1].args
+    assert [(group.label, group.runs) for group in groups] == [
+        ("b", [run.record for run in RUNS[4:6]]),
+        ("a", [run.record for run in RUNS[6:]]),
+    ]
+    caption, draw = findings.figures["over_sizes"]
+    assert caption == "Some arms, over population sizes. Dots are single seeds, bars 95% intervals."
+    monkeypatch.setattr(_arms, "compare_over", lambda panels: panels)
+    (panels,) = draw().values()
+    assert list(panels) == list(_arms.MEASURES.values())
+    loss, _, end = panels.values()
+    assert [(one.label, one.values) for one in loss] == [
+        ("b", {10: [3.0, 3.3], 20: [1.0, 1.4]}),
+        ("a", {10: [2.0, 2.5], 20: [2.0, 2.2]}),
+    ]
+    assert end[1].values == {10: [70, None], 20: [200, 240]}
 
 
 def test_an_arm_without_runs_at_a_size_has_no_row_there_and_one_size_no_figure_over_sizes():
