@@ -206,9 +206,9 @@ _LAW = Claim(
     "The plateau's end is a power law of the number of people",
     f"R² = {published.R_SQUARED}",
     f"holds if R² in log-log is at least {R_SQUARED_NEEDED} over at least {SIZES_NEEDED} sizes inside the law that "
-    f"span a factor of {FACTOR_NEEDED}, does not hold if it is less, cannot tell with fewer sizes. A size is inside when "
-    f"in every seed the plateau's end can be told and the plateau lasts for at least {PLATEAU_SHARE:.0%} of the steps "
-    "up to its end",
+    f"span a factor of {FACTOR_NEEDED}, does not hold if it is less, cannot tell with fewer sizes. A size is inside "
+    f"when in every seed the plateau's end can be told and the plateau lasts for at least {PLATEAU_SHARE:.0%} of the "
+    "steps up to its end",
     _is_power_law,
 )
 _SUBLINEAR = Claim(
