@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench lint install clean
+.PHONY: demo test bench lint mutate install clean
 
 install: $(STAMP)
 
@@ -28,5 +28,12 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Minutes to an hour; docs/mutation.md says what survives and why. Another module: make mutate MUTANTS='moefacts.models.moe*'
+MUTANTS ?= moefacts.experiments.engine.verdict* moefacts.analysis.*
+
+mutate: $(STAMP)
+	PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 mutmut run $(foreach mutants,$(MUTANTS),'$(mutants)')
+	PATH="$(abspath $(BIN)):$$PATH" mutmut results
+
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf $(VENV) mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -114,3 +114,42 @@ def test_on_a_straight_line_the_interval_is_the_error_over_the_slope():
     end = find(step, curve(step, 505, slope=0.01), 0.02)
     assert (end.step, end.low, end.high) == pytest.approx((505, 505 - 1.96 * 2, 505 + 1.96 * 2))
     assert end.standard_error == pytest.approx(2)
+
+
+def decide(step, loss, error=0.0):
+    """With a level of exactly 2."""
+    return find_plateau_end(np.array(step), np.array(loss), np.full(len(step), error), 4.0, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("step", "loss", "error", "status", "reason", "first"),
+    [
+        ([0, 10, 20], [3.0, 2.5, 2.5], 0.1, NOT_REACHED, "the loss never fell below the threshold", None),
+        ([0, 10, 20], [1.0, 0.5, 0.1], 0.0, CANNOT_TELL, "the curve begins below the threshold, or within its noise", 0),
+        ([5, 10, 20], [2.1, 1.5, 0.1], 0.1, CANNOT_TELL, "the curve begins below the threshold, or within its noise", 10),
+        ([0, 10, 20], [3.0, 2.5, 1.9], 0.1, CANNOT_TELL, "the loss ends within noise of the threshold", 20),
+        ([0, 10, 20], [3.0, 2.5, 2.1], 0.1, CANNOT_TELL, "the loss ends within noise of the threshold", None),
+        ([0, 100, 200], [3.0, 2.5, 1.5], 0.0, CANNOT_TELL, "evaluations too sparse: 100 steps apart where it ends", 200),
+        ([0, 350, 450], [3.0, 3.0, 1.0], 0.0, REACHED, "", 450),  # 100 steps apart at 400: a quarter is not more than one
+    ],
+)  # fmt: skip
+def test_every_answer_has_its_reason_and_the_first_evaluation_below(step, loss, error, status, reason, first):
+    end = decide(step, loss, error)
+    assert (end.status, end.reason, end.first_below) == (status, reason, first)
+
+
+def test_an_interval_that_is_too_wide_is_named_in_steps():
+    step = np.arange(0, 801, 50)
+    end = decide(step, 2 + (400 - step) * 0.01, 1.1 / 1.96)
+    assert (end.status, end.first_below) == (CANNOT_TELL, 450)
+    assert end.reason == "the loss hovers within noise of the threshold between steps 290 and 510"
+    assert decide(step, 2 + (400 - step) * 0.01, 0.9 / 1.96).status == REACHED
+
+
+def test_an_evaluation_at_the_threshold_is_not_below_it():
+    step = np.arange(0, 601, 20)
+    loss = np.where(step < 500, 3.0, 1.0)
+    loss[25:28] = [1.5, 2.0, 1.5]  # below, at the threshold, below: it stays below from 540 on
+    end = decide(step, loss)
+    assert end.step == pytest.approx(480 + 20 / 1.5)
+    assert end.high == pytest.approx(540 - 20)

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
-from moefacts.analysis.scaling_law import Point, fit_power_law
+from moefacts.analysis.scaling_law import Point, _lines, fit_power_law
 
 SIZES = (256, 512, 1024, 2048, 4096)
 
@@ -69,3 +70,96 @@ def test_one_seed_is_enough_for_a_fit_and_two_sizes_are_not():
     assert fit_power_law(points(0.5, 0.8, seeds=1)).b == pytest.approx(0.8)
     with pytest.raises(ValueError, match="at least three sizes"):
         fit_power_law(points(0.5, 0.8)[:2])
+
+
+def test_three_sizes_are_enough():
+    assert fit_power_law(points(0.5, 0.8)[:3], num_replicates=50).b == pytest.approx(0.8)
+
+
+def test_the_intervals_are_the_middle_95_percent_of_the_replicates():
+    law = fit_power_law(points(0.5, 0.8, scatter=0.1), num_replicates=2000)
+    assert law.replicates.shape == (2000, 2)
+    assert law.a_interval == pytest.approx(np.exp(np.percentile(law.replicates[:, 0], [2.5, 97.5])))
+    assert law.b_interval == pytest.approx(np.percentile(law.replicates[:, 1], [2.5, 97.5]))
+
+
+def test_the_interval_of_the_law_at_an_x_is_that_of_the_replicates_lines_there():
+    law = fit_power_law(points(0.5, 0.8, scatter=0.1), num_replicates=500)
+    x = np.array([300.0, 1024.0, 9000.0])
+    values = np.stack([np.exp(log_a) * x**b for log_a, b in law.replicates])
+    low, high = law.interval_at(x)
+    assert low == pytest.approx(np.exp(np.percentile(np.log(values), 2.5, axis=0)))
+    assert high == pytest.approx(np.exp(np.percentile(np.log(values), 97.5, axis=0)))
+    assert (low < law.at(x)).all()
+    assert (law.at(x) < high).all()
+
+
+def test_lines_through_several_rows_are_those_through_each_alone():
+    random = np.random.default_rng(0)
+    log_x, log_y = np.log(SIZES), random.standard_normal((7, 5)) + np.arange(7)[:, None]
+    slopes, intercepts, shares = _lines(log_x, log_y)
+    for row, *found in zip(log_y, slopes, intercepts, shares, strict=True):
+        expected = stats.linregress(log_x, row)
+        assert found == pytest.approx([expected.slope, expected.intercept, expected.rvalue**2])
+
+
+def test_values_that_are_all_equal_are_not_explained_by_a_line():
+    slopes, intercepts, shares = _lines(np.log(SIZES), np.array([[2.0] * 5, np.log(SIZES)]))
+    assert [*slopes, *intercepts, *shares] == pytest.approx([0, 1, 2, 0, 0, 1])
+
+
+def test_the_scatter_of_replicates_is_that_of_means_over_seeds():
+    """Two seeds a size, each a log unit from their mean: the mean's deviation is sqrt(2) / sqrt(2) with the inflation."""
+    made = [Point(x, (np.exp(-1.0), np.exp(1.0)), (0.0, 0.0)) for x in SIZES]
+    log_x = np.log(SIZES)
+    law = fit_power_law(made, num_replicates=20_000)
+    expected = 1.0 / np.sqrt(((log_x - log_x.mean()) ** 2).sum())  # of the slope, from points of deviation 1
+    assert law.replicates[:, 1].std() == pytest.approx(expected, rel=0.03)
+
+
+def test_the_noise_of_evaluations_is_taken_relative_to_the_value():
+    made = [Point(x, (float(x),), (0.1 * x,)) for x in SIZES]
+    log_x = np.log(SIZES)
+    law = fit_power_law(made, num_replicates=20_000)
+    expected = 0.1 / np.sqrt(((log_x - log_x.mean()) ** 2).sum())
+    assert law.replicates[:, 1].std() == pytest.approx(expected, rel=0.03)
+
+
+def test_one_seed_at_one_size_borrows_the_scatter_of_the_others():
+    one, *others = points(0.5, 0.8, scatter=0.1)
+    alone = [Point(one.x, one.values[:1], one.standard_errors[:1]), *others]
+    assert fit_power_law(alone, num_replicates=500).b_interval[0] < fit_power_law(alone, num_replicates=500).b
+    exact = [Point(p.x, p.values[:1], (0.0,)) for p in others]
+    law = fit_power_law(exact, num_replicates=50)
+    assert law.b_interval == pytest.approx((law.b, law.b))
+
+
+def test_the_interval_of_r_squared_and_of_the_bend_come_from_the_replicates_alone():
+    bent = [Point(x, (y * 0.9, y / 0.9), (0.0, 0.0)) for x in SIZES for y in [x ** (0.5 + 0.05 * np.log2(x))]]
+    law = fit_power_law(bent, num_replicates=500)
+    assert law.r_squared_interval[0] < law.r_squared_interval[1] <= 1
+    assert law.r_squared_interval[0] < law.r_squared
+    assert law.bend == pytest.approx(0.1)
+    assert law.bend_interval[0] < 0.1 < law.bend_interval[1]
+
+
+def test_seeds_far_above_the_others_pull_replicates_up_and_not_down():
+    """Three seeds a size, two alike and one far above: means of three drawn from their deviations are skewed upwards."""
+    made = [Point(x, (x, x, x * np.exp(1.5)), (0.0,) * 3) for x in SIZES]
+    law = fit_power_law(made, num_replicates=20_000)
+    middle = law.replicates @ [1.0, np.log(SIZES).mean()]  # the mean of the five points of a replicate
+    deviation = np.std([0.0, 0.0, 1.5], ddof=1) / np.sqrt(3 * 5)
+    assert middle.std() == pytest.approx(deviation, rel=0.03)
+    assert stats.skew(middle) > 0.1
+
+
+def test_a_size_with_one_seed_adds_no_deviation_of_its_own_to_those_that_are_drawn():
+    made = [Point(x, (x * np.exp(-1.0), x * np.exp(1.0)), (0.0, 0.0)) for x in SIZES[1:3]]
+    made += [Point(x, (float(x),), (0.0,)) for x in SIZES[3:]]
+    law = fit_power_law(made, num_replicates=20_000)
+    last = law.replicates @ [1.0, np.log(SIZES[-1])]
+    log_x = np.log(SIZES[1:])
+    centred = log_x - log_x.mean()
+    leverage = 1 / 4 + centred[-1] * centred / (centred @ centred)  # how each point moves the line at the last
+    variance = 2.0 * np.array([0.5, 0.5, 1.0, 1.0])  # of a mean of two, or of one, drawn from ±sqrt(2)
+    assert last.var() == pytest.approx(leverage**2 @ variance, rel=0.05)

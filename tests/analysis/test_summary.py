@@ -8,7 +8,17 @@ from scipy import stats
 from moefacts.analysis.figures import FIGURES, draw_figures
 from moefacts.analysis.groups import group_by_seed
 from moefacts.analysis.report import write_report
-from moefacts.analysis.summary import MEANINGS, as_json, estimate, format_number, measure_run
+from moefacts.analysis.summary import (
+    MEANINGS,
+    Estimate,
+    as_json,
+    cell,
+    estimate,
+    format_number,
+    meanings,
+    measure_run,
+    summarize_group,
+)
 from moefacts.errors import UserError
 from moefacts.runs import layout, tables
 from moefacts.runs.reader import Run, read_run
@@ -130,11 +140,61 @@ def test_a_damaged_probe_table_is_named(run, tmp_path):
         _ = replace(run, path=tmp_path).confidence
 
 
-def test_numbers_are_readable():
-    assert [format_number(x) for x in (None, 0.123456, 12.0, 1234.5, 3)] == [
-        "not reached",
-        "0.1235",
-        "12",
-        "1,234",
-        "3",
-    ]
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "not reached"), (0.123456, "0.1235"), (3, "3"), (9.0, "9"), (10.0, "10"), (10, "10"), (12.0, "12"),
+        (12.5, "12.5"), (-10.0, "-10"), (-0.5, "-0.5"), (999.96, "1000"), (1000, "1,000"), (1000.6, "1,001"),
+        (1234.5, "1,234"), (-1234.6, "-1,235"), (123456.0, "123,456"),
+    ],
+)  # fmt: skip
+def test_numbers_are_readable(value, text):
+    assert format_number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (Estimate(2.5, None, None, 1, 0), "2.5"),
+        (Estimate(2.5, 2.0, 3.0, 3, 0), "2.5 ± 0.5"),
+        (Estimate(40.0, 40.0, 40.0, 3, 0), "40 (all equal)"),
+        (Estimate(2.5, 2.0, 3.0, 2, 1), "2.5 ± 0.5 (1 of 3 not reached)"),
+        (Estimate(2.5, None, None, 1, 2), "2.5 (2 of 3 not reached)"),
+    ],
+)
+def test_an_estimate_stands_in_a_table_with_half_its_interval_and_what_it_lacks(given, text):
+    assert given.text() == cell("plateau_end", given) == text
+
+
+def test_a_cell_without_an_estimate_says_why():
+    assert cell("unseen_auroc", None) == "not measured"  # the probe is written when training ends
+    assert cell("plateau_end", None) == "not reached"
+
+
+def test_the_json_names_every_run_and_passes_the_threshold_on(run):
+    runs = [with_curve(run, 0), with_curve(run, 1, shift=100)]
+    usual, lower = as_json(group_by_seed(runs)), as_json(group_by_seed(runs), threshold=0.5)
+    for entry, made in zip(usual["runs"], runs, strict=True):
+        assert (entry["path"], entry["seed"], entry["state"]) == (str(made.path), made.seed, "finished")
+        assert entry["parameters"] == made.manifest["parameters"]
+    assert [group["label"] for group in usual["groups"]] == ["dense_laptop"]
+    assert usual["groups"][0]["runs"] == [str(made.path) for made in runs]
+    assert {entry["plateau_threshold"] for entry in lower["runs"]} == {0.5}
+    assert lower["groups"][0]["measures"]["plateau_end"]["mean"] > usual["groups"][0]["measures"]["plateau_end"]["mean"]
+    assert usual["groups"][0]["measures"]["unseen_auroc"] is not None
+    (alone,) = as_json(group_by_seed(runs[:1]))["runs"]
+    assert alone["plateau_end"] == usual["runs"][0]["plateau_end"]
+
+
+def test_a_further_cohort_has_its_last_loss_and_accuracy_and_their_meaning(run):
+    made = with_curve(run, 0)
+    for record in made.records:
+        for measure, value in (("attribute_loss", record["step"] / 100), ("attribute_accuracy", 0.25)):
+            record[f"eval/old/{measure}"] = value
+    (group,) = group_by_seed([made])
+    measures = summarize_group(group)
+    assert measures["old_final_attribute_loss"].mean == 10.0
+    assert measures["old_final_attribute_accuracy"].mean == 0.25
+    assert measures.keys() == meanings([group]).keys()
+    assert meanings([group])["old_final_attribute_loss"] == "attribute loss of the cohort old at its last evaluation"
+    assert "seen_final_attribute_loss" not in measures

@@ -113,3 +113,10 @@ def test_what_is_logged_of_a_layer():
     assert measures["importance_cv"] == pytest.approx(math.sqrt(E - 1))
     assert measures["dropped_fraction"] == 0
     assert load_measures(uniform())["router_entropy"] == pytest.approx(math.log(E))
+
+
+def test_who_has_every_expert_stays_with_all_of_them():
+    clean = torch.randn(6, E, generator=torch.Generator().manual_seed(0))
+    given = routing(clean, E, noisy_logits_NE=clean, noise_std_NE=torch.ones(6, E))
+    assert torch.equal(stay_probability(given), torch.ones(6, E))
+    assert load_loss(given) == pytest.approx(0, abs=1e-9)

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from moefacts.config.presets import compose, preset_names
 from moefacts.models import architecture
 from moefacts.models import layer as layers
 from moefacts.models.architecture import ModelConfig, parameter_counts
@@ -12,7 +13,6 @@ from moefacts.models.feed_forward import FeedForward
 from moefacts.models.packing import Packing
 from moefacts.models.rotary import Angles, rotary_angles, rotate
 from moefacts.models.transformer import ATTENTION, HIDDEN_STATES, build_model, count_parameters
-from moefacts.config.presets import compose, preset_names
 
 VOCAB = 50
 

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from moefacts.config.presets import compose
 from moefacts.synthetic_data.batches import Batcher
-from moefacts.synthetic_data.biography import Role
+from moefacts.synthetic_data.biography import BiographyPlan, Role
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.population import build_population
 from moefacts.synthetic_data.sampling import evaluation_plan, training_plan
@@ -57,11 +59,28 @@ def test_width_is_rounded_up_and_padding_is_counted(any_batcher):
     assert batch.padding_share == pytest.approx(1 - batch.target_mask_BT.float().mean().item())
 
 
-def test_no_biography_is_longer_than_longest_says(any_batcher):
-    widths = [any_batcher.training_batch(step, 64).num_tokens for step in range(5)]
-    assert max(widths) <= 64 * any_batcher.longest
-    lengths = [(any_batcher.training_batch(s, 256).role_BT != Role.PADDING).sum(dim=1).max() for s in range(20)]
-    assert max(lengths) <= any_batcher.longest
+def test_longest_is_the_length_of_the_longest_biography_that_can_be_written(any_batcher):
+    """Built choice by choice: the person with the longest names and values, in the longest template of each attribute."""
+    population, tokenizer = any_batcher.population, any_batcher.tokenizer
+    pools = population.pools
+
+    def longest(texts):
+        return int(np.argmax([len(ids) for ids in tokenizer.encode([f" {text}" for text in texts])]))
+
+    name_P3, value_PA = population.name_P3.copy(), population.value_PA.copy()
+    name_P3[0] = [longest(names) for names in (pools.first_names, pools.middle_names, pools.last_names)]
+    value_PA[0] = [longest(pools.values(attribute)) for attribute in ATTRIBUTES]
+    extreme = Batcher(replace(population, name_P3=name_P3, value_PA=value_PA), tokenizer, torch.device("cpu"))
+    num_templates, num_attributes = len(population.templates[ATTRIBUTES[0]]), len(ATTRIBUTES)
+    # Every template of every attribute, the other attributes in template 0; lengths of sentences add up.
+    attribute_BA = np.tile(np.arange(num_attributes), (num_templates * num_attributes, 1))
+    template_BA = np.zeros_like(attribute_BA)
+    which = np.repeat(np.arange(num_attributes), num_templates)
+    template_BA[np.arange(len(which)), which] = np.tile(np.arange(num_templates), num_attributes)
+    length_B = extreme.assemble(BiographyPlan(np.zeros(len(which), dtype=np.int64), attribute_BA, template_BA)).length_B
+    best_A = [int(length_B[which == attribute].argmax()) for attribute in range(num_attributes)]
+    plan = BiographyPlan(np.zeros(1, dtype=np.int64), np.arange(num_attributes)[None], np.array([best_A]))
+    assert extreme.assemble(plan).num_tokens == any_batcher.longest == extreme.longest
 
 
 def test_rows_cuts_a_batch(batcher):

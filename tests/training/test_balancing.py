@@ -5,6 +5,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from moefacts.experiments.tasks.materials import prepare
 from moefacts.experiments.tasks.train import execute
 from moefacts.models.transformer import build_model
 from moefacts.runs import layout
@@ -13,6 +14,7 @@ from moefacts.runs.records import read_metrics
 from moefacts.training.balancing import Balancing, summarize_routings
 from moefacts.training.interrupt import Interrupted
 from moefacts.training.loop import Trainer
+from moefacts.training.step import TrainingStep
 
 MOE = [
     "model=moe_laptop", "model.moe.num_experts=4", "model.moe.experts_per_token=2", "model.moe.d_expert=16",
@@ -82,12 +84,28 @@ def test_every_kind_trains_and_resumes_bit_for_bit(make_config, tmp_path, monkey
 
 
 def test_accumulated_balancing_losses_weigh_parts_by_their_tokens(make_config, tmp_path):
+    """A mean over tokens, such as the z-loss, comes out the same however a batch is cut, and so do its gradients."""
+    only_z_loss = ("model.moe.balance.token_balance=0", "model.moe.balance.z_loss=1.0", "training.steps=3")
     runs = [
-        execute(make_config(f"run.dir={tmp_path}/{n}", *MOE, f"training.gradient_accumulation={n}", "training.steps=3"))
+        execute(make_config(f"run.dir={tmp_path}/{n}", *MOE, *only_z_loss, f"training.gradient_accumulation={n}"))
         for n in (1, 2)
     ]
     first, second = ([r["train/balance_loss"] for r in records(run) if "train/balance_loss" in r] for run in runs)
-    assert first == pytest.approx(second, rel=0.05)
+    assert len(first) == 3
+    assert first == pytest.approx(second, rel=1e-6)
+
+
+def test_a_part_counts_as_much_as_its_share_of_the_tokens(make_config, monkeypatch):
+    """Biographies stand shortest first, so half of them have less than half of the tokens."""
+    config = make_config(*MOE, "training.gradient_accumulation=2", "training.batch_size=8")
+    materials = prepare(config)
+    step = TrainingStep(config, materials.model, materials.batcher.device)
+    batch = materials.batcher.training_batch(0, 8)
+    of_parts = iter((0.0, 1.0))  # the first half's loss and the second's
+    monkeypatch.setattr(step.balancing, "loss", lambda routings: torch.tensor(next(of_parts)))
+    share = batch.rows(slice(4, 8)).num_targets / batch.num_targets
+    assert share > 0.505
+    assert step(0, batch).balance_loss.item() == pytest.approx(share, rel=1e-6)
 
 
 def balance_after_training(make_config, tmp_path, name, *options):

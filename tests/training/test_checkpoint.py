@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from moefacts.experiments.run import execute, prepare
 from safetensors.torch import load_file, save_file
 
 from moefacts import run_files
-from moefacts.experiments.run import execute, prepare
 from moefacts.training.checkpoint import MODEL, OPTIMIZER, load_checkpoint, renamed
 from moefacts.training.optimizer import build_optimizer, optimizer_tensors
 from tests.conftest import tiny_config

@@ -23,6 +23,7 @@ from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.warmup import SHARE, warmup
 
 AT_ONCE, STAGED = "adaptive, at once", "adaptive, in stages"
+SIZES_NEEDED = SEEDS_NEEDED = 2  # at least, to say whether it matters whatever the size
 MATTERS = 0.1  # nats of final loss that the curriculum must save, in every seed, to matter at a size
 _STEPS = {"laptop": {1024: 700, 2048: 1200, 4096: 2100}, "paper": dict.fromkeys((16000, 64000, 128000), 16000)}
 _SEEDS = {"laptop": 2, "paper": 3}
@@ -93,8 +94,8 @@ def _saved(arms: Arms, arm: str, size: int) -> list[float]:
 
 def _matters_everywhere(arms: Arms) -> Verdict:
     saved = {size: one for size in arms.sizes if (one := _saved(arms, AT_ONCE, size))}
-    if len(saved) < 2 or min(map(len, saved.values())) < 2:
-        return cannot_tell("needs two sizes with two seeds each")
+    if len(saved) < SIZES_NEEDED or min(map(len, saved.values())) < SEEDS_NEEDED:
+        return cannot_tell(f"needs {SIZES_NEEDED} sizes with {SEEDS_NEEDED} seeds each")
     text = "saves " + "; ".join(f"{n:,}: " + ", ".join(f"{x:.2f}" for x in xs) for n, xs in saved.items()) + " nats"
     matters = [size for size, xs in saved.items() if min(xs) > MATTERS]
     if len(matters) == len(saved):
@@ -118,7 +119,8 @@ def _claims(scale: str) -> tuple[Claim, ...]:
             "The adaptive curriculum matters whatever the number of people",
             none,
             f"final attribute loss of uniform sampling less “{AT_ONCE}”: holds if above {MATTERS} nats in every seed "
-            "at every size, does not hold if in no seed of some size, cannot tell otherwise",
+            "at every size, does not hold if in no seed of some size, cannot tell otherwise or with fewer than "
+            f"{SIZES_NEEDED} sizes of {SEEDS_NEEDED} seeds each",
             _matters_everywhere,
         ),
     )

@@ -123,8 +123,8 @@ def _change(decide, signature: str, layers, before: str, after: str, runs: Seque
 def _claim(text: str, published: str, what: str, decide, *change) -> Claim:
     where, otherwise = ("above", "below") if decide is above else ("below", "above")
     rule = (
-        f"holds if the 95% interval over seeds of {what} lies {where} 0, does not hold if it lies {otherwise}, cannot "
-        "tell otherwise"
+        f"holds if the 95% interval over seeds of {what} lies {where} 0, does not hold if it lies {otherwise}, "
+        "cannot tell otherwise"
     )
     return Claim(text, published, rule, partial(_change, decide, *change))
 

@@ -148,24 +148,22 @@ _PHASES = Claim(
     "Learning has three phases: a fall to the no-knowledge baseline, a plateau at it, and its end",
     "three phases in every seed",
     f"holds if in every seed the loss comes within {PLATEAU_CEILING - 1:.0%} of the baseline, ends the plateau below "
-    f"{PLATEAU_FLOOR} of it, and the plateau lasts at least {PLATEAU_SHARE:.0%} of the steps up to "
-    "its end; cannot tell if some seed's end cannot be told",
+    f"{PLATEAU_FLOOR} of it, and the plateau lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end; cannot "
+    "tell if some seed's end cannot be told",
     _three_phases,
 )
 _ON_PLATEAU = Claim(
     "On the plateau the model knows next to nothing",
     "0.7% at 3,000 steps",
     f"holds if the 95% interval of the mean accuracy over the plateau's evaluations lies below {NO_KNOWLEDGE:.0%}, "
-    "does "
-    "not hold if it lies above, cannot tell otherwise",
+    "does not hold if it lies above, cannot tell otherwise",
     _no_knowledge,
 )
 _EMERGENCE = Claim(
     "After the plateau knowledge emerges",
     "99.9% by 14,000 steps",
     f"holds if the 95% interval of the final accuracy lies above {KNOWLEDGE:.0%}, does not hold if it lies below, "
-    "cannot "
-    "tell otherwise",
+    "cannot tell otherwise",
     _emergence,
 )
 _ACCURACIES = tuple(
@@ -173,8 +171,7 @@ _ACCURACIES = tuple(
         f"Accuracy after {step:,} steps is the study's",
         f"{accuracy:.1%}",
         f"holds if the 95% interval lies within {ACCURACY_TOLERANCE:.0%} points of the published accuracy, does not "
-        "hold if "
-        "it lies outside, cannot tell otherwise",
+        "hold if it lies outside, cannot tell otherwise",
         partial(_published_accuracy, step, accuracy),
     )
     for step, accuracy in PUBLISHED_ACCURACY.items()

@@ -17,6 +17,7 @@ from moefacts.experiments.studies._paired import decide_paired, log_ratio
 from moefacts.runs import keys
 
 MILD = (0.6, 0.8)  # where the study has the shortest plateaus
+SIZES_NEEDED = 2  # to say that something holds whatever the size
 MARGIN = 0.05  # plateau ends whose means over seeds differ by less count as equal
 _EXPONENTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 # Size -> budgets in steps. With a constant learning rate a run contains every shorter one.
@@ -131,13 +132,13 @@ def _shortest_when_mild(evidence: Evidence) -> Verdict:
         mild = min((mean for a, mean in means.items() if a in MILD), default=np.inf)
         other = min((mean for a, mean in means.items() if a not in MILD), default=np.inf)
         if np.isfinite(min(mild, other)) and {*MILD, 0.0} <= means.keys():
-            ratios[size] = float(np.log(mild / other))
-    text = ", ".join(f"{size:,}: ×{np.exp(ratio):.2f}" for size, ratio in ratios.items())
-    if len(ratios) < 2:
-        return cannot_tell(f"fewer than two sizes have it: {text or 'none'}")
-    if all(ratio < -MARGIN for ratio in ratios.values()):
+            ratios[size] = float(np.divide(mild, other))
+    text = ", ".join(f"{size:,}: ×{ratio:.2f}" for size, ratio in ratios.items())
+    if len(ratios) < SIZES_NEEDED:
+        return cannot_tell(f"fewer than {SIZES_NEEDED} sizes have it: {text or 'none'}")
+    if all(ratio < 1 - MARGIN for ratio in ratios.values()):
         return Verdict(HOLDS, text)
-    return Verdict(DOES_NOT_HOLD, text) if any(r > MARGIN for r in ratios.values()) else cannot_tell(text)
+    return Verdict(DOES_NOT_HOLD, text) if any(r > 1 + MARGIN for r in ratios.values()) else cannot_tell(text)
 
 
 def _mean_or_never(ends: list[float | None]) -> float:
@@ -177,21 +178,22 @@ _DIRECTION = (
     "the α of the lowest mean loss over seeds, of those in the grid: holds if it never {wrong} {along} and {right} at "
     "least once, does not hold if it {wrong} anywhere, cannot tell if it is always the same"
 )
+_MILD = " and ".join(f"{exponent}" for exponent in MILD)
 _BEST = "64k .6/.4/.2, 128k .8/.6/.4, 256k .8/.8/.6 after 8k/16k/32k steps"
 _CLAIMS = (
     Claim(
         "A mild unevenness shortens the plateau",
         "×0.65 at 64k (1,987 and 2,049 steps against 3,078)",
-        "log ratio of plateau ends, geometric mean of α = 0.6 and 0.8 less α = 0, the mean over pairs of equal size "
-        "and seed: holds if its 95% interval lies below 0, does not hold if it lies above, cannot tell otherwise",
+        f"log ratio of plateau ends, geometric mean of α = {_MILD} less α = 0, the mean over pairs of equal size and "
+        "seed: holds if its 95% interval lies below 0, does not hold if it lies above, cannot tell otherwise",
         _shortens,
     ),
     Claim(
-        "The plateau is shortest at α 0.6–0.8, whatever the number of people",
+        f"The plateau is shortest at α {MILD[0]}–{MILD[-1]}, whatever the number of people",
         "α 0.6–0.8 at every size; 64k, α = 0…1: 3078, 3078, 2483, 1987, 2049, 3078",
-        f"mean plateau end over seeds, the best of α 0.6 and 0.8 over the best of the others: holds if it is more than "
+        f"mean plateau end over seeds, the best of α {_MILD} over the best of the others: holds if it is more than "
         f"{MARGIN:.0%} earlier at every size, does not hold if it is so much later at some size, cannot tell otherwise "
-        "or with fewer than two sizes; not reached counts as later than all",
+        f"or with fewer than {SIZES_NEEDED} sizes; not reached counts as later than all",
         _shortest_when_mild,
     ),
     Claim(

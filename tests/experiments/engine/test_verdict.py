@@ -1,6 +1,15 @@
 import pytest
 
-from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, above, below, within
+from moefacts.experiments.engine.verdict import (
+    CANNOT_TELL,
+    DOES_NOT_HOLD,
+    HOLDS,
+    Verdict,
+    above,
+    below,
+    cannot_tell,
+    within,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,3 +33,52 @@ def test_above_and_below_mirror_each_other():
 def test_the_number_and_its_interval_stand_in_the_text():
     verdict = within(0.8123, (0.71, 0.9), 0.7, 0.91)
     assert (verdict.here, verdict.value, verdict.interval) == ("0.812 [0.71, 0.9]", 0.8123, (0.71, 0.9))
+
+
+@pytest.mark.parametrize(
+    ("interval", "answer"),
+    [
+        ((0.7, 0.91), HOLDS),  # the bounds are inside
+        ((0.69999, 0.8), CANNOT_TELL),
+        ((0.8, 0.91001), CANNOT_TELL),
+        ((0.5, 0.7), CANNOT_TELL),  # touching is not outside
+        ((0.91, 1.2), CANNOT_TELL),
+        ((0.5, 0.69999), DOES_NOT_HOLD),
+        ((0.91001, 1.2), DOES_NOT_HOLD),
+    ],
+)
+def test_within_counts_its_bounds_as_inside(interval, answer):
+    assert within(0.8, interval, 0.7, 0.91).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("interval", "is_above", "is_below"),
+    [
+        ((0.5, 0.7), CANNOT_TELL, CANNOT_TELL),  # touching from below
+        ((0.5, 0.69999), DOES_NOT_HOLD, HOLDS),
+        ((0.7, 0.9), CANNOT_TELL, CANNOT_TELL),  # touching from above
+        ((0.70001, 0.9), HOLDS, DOES_NOT_HOLD),
+        ((0.6, 0.8), CANNOT_TELL, CANNOT_TELL),
+    ],
+)
+def test_an_interval_that_touches_the_bound_is_on_neither_side(interval, is_above, is_below):
+    assert (above(0.7, interval, 0.7).answer, below(0.7, interval, 0.7).answer) == (is_above, is_below)
+
+
+@pytest.mark.parametrize(
+    "decide", [lambda v, i: within(v, i, 0, 1), lambda v, i: above(v, i, 0), lambda v, i: below(v, i, 0)]
+)
+def test_without_an_interval_the_number_is_told_and_nothing_decided(decide):
+    verdict = decide(0.25, None)
+    assert (verdict.answer, verdict.value, verdict.interval) == (CANNOT_TELL, 0.25, None)
+    assert verdict.here == "0.25 (no interval: too few seeds)"
+
+
+def test_thousands_stand_without_a_fraction_and_the_rest_with_three_digits():
+    assert above(1000.4, (-1000, 12345.6), 0.0).here == "1,000 [-1,000, 12,346]"
+    assert above(1000, (1000, 1000), 0.0).here == "1,000 [1,000, 1,000]"
+    assert above(999.6, (0.012345, 2.0), 0.0).here == "1e+03 [0.0123, 2]"
+
+
+def test_cannot_tell_says_why():
+    assert cannot_tell("no pair") == Verdict(CANNOT_TELL, "no pair", None, None)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from moefacts.config.presets import compose
 from moefacts.experiments.engine.results import run_measures
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.runs.reader import Run
+from tests.experiments.studies.composing import fast_compose
 
 BASELINE = 4.914
 ATTRIBUTES = ("birth_date", "birthplace", "location", "university", "major", "company")
@@ -20,7 +20,7 @@ def made_up_run(grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0,
     ``collapse`` from 0 (even) to 1 (one expert takes everything) is where a mixture's load ends.
     ``extra``: step -> more metrics of its evaluation.
     """
-    settings = compose(["scale=laptop", *grid_run.overrides])
+    settings = fast_compose(["scale=laptop", *grid_run.overrides])
     config = asdict(settings)
     spacing = config["evaluation"]["interval"]
     last = last or int(leaves + 60 + 2 * spacing)

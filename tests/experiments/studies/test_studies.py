@@ -1,17 +1,21 @@
 """What the studies conclude from runs of known phases."""
 
+from functools import reduce
+
 import numpy as np
 import pytest
+from omegaconf.errors import OmegaConfBaseException
 
 from moefacts.analysis.figures import draw_study_figures
-from moefacts.config.loader import load_config
 from moefacts.config.presets import compose
+from moefacts.errors import UserError
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies import phases
 from moefacts.experiments.studies.catalog import STUDIES
 from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
 from moefacts.experiments.studies.dense_vs_moe import study as dense_vs_moe
 from moefacts.experiments.studies.plateau_law import study as plateau_law
+from tests.experiments.studies.composing import fast_compose, parsed
 from tests.experiments.studies.made_up import made_up_run
 
 
@@ -19,25 +23,40 @@ def verdicts(study, findings, scale="laptop"):
     return [claim.decide(findings.evidence).answer for claim in study.claims[scale]]
 
 
-def law_runs(b=0.8, scatter=0.03, melted=(256, 512), study=plateau_law.STUDY, sizes=None):
+def law_runs(b=0.8, scatter=0.03, melted=(256, 512), study=plateau_law.STUDY, sizes=None, off=None):
+    """``off``: size -> by what factor its plateaus end off the law."""
     random = np.random.default_rng(0)
     runs = []
     for grid_run in study.grids["laptop"]:
         size = grid_run.labels["size"]
         if sizes is None or size in sizes:
-            leaves = 1.6 * size**b * np.exp(scatter * random.standard_normal())
+            leaves = (off or {}).get(size, 1.0) * 1.6 * size**b * np.exp(scatter * random.standard_normal())
             runs.append(made_up_run(grid_run, 90, start=75) if size in melted else made_up_run(grid_run, leaves))
     return runs
 
 
 @pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
-def test_every_grid_composes_and_no_run_is_planned_twice_by_mistake(name, scale):
-    study = STUDIES[name]
-    seen = {(run.overrides, run.labels.get("part")) for run in study.grids[scale]}  # one run may have two parts to play
-    assert len(seen) == len(study.grids[scale])
-    for run in (study.grids[scale][0], study.grids[scale][-1]):
-        assert load_config(compose([f"scale={scale}", *run.overrides])).scale == scale
+def test_every_run_of_a_grid_composes_and_none_is_planned_twice_by_mistake(name, scale):
+    grid = STUDIES[name].grids[scale]
+    seen = {(run.overrides, run.labels.get("part")) for run in grid}  # one run may have two parts to play
+    assert len(seen) == len(grid)
+    for run in grid:
+        for one in (run, *run.needs):
+            config = fast_compose([f"scale={scale}", *one.overrides])
+            assert config.scale == scale
+            for override in one.overrides:  # and means what it says
+                key, value = parsed(override)
+                found = reduce(getattr, key.split("."), config)
+                assert (found.preset if key == "model" else found) == value, override
+    for run in (grid[0], grid[-1]):
+        assert compose([f"scale={scale}", *run.overrides]) == fast_compose([f"scale={scale}", *run.overrides])
+
+
+@pytest.mark.parametrize("wrong", ["training.step=3", "model.moe.num_experts=4", "training.steps=many"])
+def test_a_run_in_the_middle_of_a_grid_that_does_not_compose_is_found(wrong):
+    with pytest.raises((UserError, OmegaConfBaseException)):
+        fast_compose(["scale=laptop", "population.size=512", wrong])
 
 
 def test_the_laptop_law_spans_a_factor_of_16_up_to_at_least_4096():
@@ -87,11 +106,18 @@ def test_a_law_of_another_exponent_does_not_hold():
     assert verdicts(plateau_law.STUDY, findings) == [HOLDS, DOES_NOT_HOLD, DOES_NOT_HOLD]
 
 
-def test_scatter_without_a_law_does_not_hold():
-    assert verdicts(plateau_law.STUDY, plateau_law.examine(law_runs(b=0.5, scatter=1.0)))[0] in (
-        DOES_NOT_HOLD,
-        CANNOT_TELL,
-    )
+def test_sizes_off_any_law_do_not_hold():
+    """All five are inside, so that their scatter decides: an answer, and not that it cannot be told."""
+    findings = plateau_law.examine(law_runs(off={2048: 1.6, 4096: 0.75, 8192: 1.4}))
+    assert [point.size for point in findings.evidence.inside] == [1024, 2048, 4096, 8192, 16384]
+    assert findings.values["r_squared"] < plateau_law.R_SQUARED_NEEDED - 0.01
+    assert verdicts(plateau_law.STUDY, findings)[0] == DOES_NOT_HOLD
+
+
+def test_plateaus_that_end_at_random_and_far_from_any_law_are_not_judged_where_too_few_are_inside():
+    findings = plateau_law.examine(law_runs(b=0.5, scatter=1.0))
+    assert len(findings.evidence.inside) < plateau_law.SIZES_NEEDED
+    assert verdicts(plateau_law.STUDY, findings)[0] == CANNOT_TELL
 
 
 @pytest.mark.parametrize("sizes", [(1024,), (1024, 2048, 4096)])

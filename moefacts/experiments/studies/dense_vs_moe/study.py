@@ -217,16 +217,14 @@ def _claims() -> list[Claim]:
                 f"At equal active parameters a mixture of {name} ends its plateau earlier than dense",
                 "none published",
                 f"log ratio of plateau ends, mixture over dense, {pairs}: holds if its 95% interval lies below 0, "
-                "does not "
-                "hold if it lies above, cannot tell otherwise",
+                "does not hold if it lies above, cannot tell otherwise",
                 partial(against_dense, "plateau_end_interpolated", kind, partial(below, bound=0.0), True),
             ),
             Claim(
                 f"At equal active parameters a mixture of {name} knows more at the end",
                 "none published",
                 f"difference of final accuracy, mixture less dense, {pairs}: holds if its 95% interval lies above 0, "
-                "does "
-                "not hold if it lies below, cannot tell otherwise",
+                "does not hold if it lies below, cannot tell otherwise",
                 partial(against_dense, "final_attribute_accuracy", kind, partial(above, bound=0.0), False),
             ),
         ]
@@ -252,24 +250,21 @@ def _claims() -> list[Claim]:
             "Without balancing the router leans towards collapse: its busiest expert is busier",
             "no number published",
             "difference of max violation at the end, without less with balancing, over all mixtures, sizes and "
-            "seeds: holds "
-            "if its 95% interval lies above 0, does not hold if it lies below, cannot tell otherwise",
+            "seeds: holds if its 95% interval lies above 0, does not hold if it lies below, cannot tell otherwise",
             partial(against_unbalanced, "max_violation", partial(above, bound=0.0)),
         ),
         Claim(
             "Balancing costs no knowledge",
             "none published",
             "difference of final accuracy, without less with balancing, over all mixtures, sizes and seeds: holds if "
-            "its 95% "
-            f"interval lies below {ACCURACY_MARGIN}, does not hold if it lies above, cannot tell otherwise",
+            f"its 95% interval lies below {ACCURACY_MARGIN}, does not hold if it lies above, cannot tell otherwise",
             partial(against_unbalanced, "final_attribute_accuracy", partial(below, bound=ACCURACY_MARGIN)),
         ),
         Claim(
             "A mixture of equal active parameters hallucinates more: its loss on unseen people is higher",
             "none published",
             f"difference of unseen loss over baseline, 8 experts top-2 less dense, {pairs}: holds if its 95% interval "
-            "lies "
-            "above 0, does not hold if it lies below, cannot tell otherwise",
+            "lies above 0, does not hold if it lies below, cannot tell otherwise",
             partial(against_dense, "unseen_final_loss_over_baseline", "moe", partial(above, bound=0.0), False),
         ),
     ]

@@ -29,6 +29,9 @@ from moefacts.experiments.studies.plateau_law.grids import (
 from moefacts.experiments.studies.plateau_law.points import Evidence, size_point
 
 SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
+SUBLINEAR = (0, 1)  # exponents at which each person is met less often the more there are
+EXPONENT_MARGIN, PREFACTOR_FACTOR = 0.1, 2  # how near the published ones counts as equal
+ENDS_MARGIN, ENDS_NEEDED = 0.1, 4  # the same of the plateau's end at one size, and how many sizes it takes to judge
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
@@ -180,16 +183,19 @@ def _exponent_within(low: float, high: float, evidence: Evidence) -> Verdict:
     return cannot_tell("no fit") if law is None else within(law.b, law.b_interval, low, high)
 
 
+_PREFACTORS = (published.A / PREFACTOR_FACTOR, published.A * PREFACTOR_FACTOR)
+
+
 def _prefactor(evidence: Evidence) -> Verdict:
     law = evidence.law
-    return cannot_tell("no fit") if law is None else within(law.a, law.a_interval, published.A / 2, published.A * 2)
+    return cannot_tell("no fit") if law is None else within(law.a, law.a_interval, *_PREFACTORS)
 
 
 def _near_published_ends(evidence: Evidence) -> Verdict:
     ratios = {p.size: p.mean / published.ENDS[p.size] for p in evidence.points if p.ends and p.size in published.ENDS}
     text = ", ".join(f"{size // 1000}k ×{ratio:.2f}" for size, ratio in ratios.items())
-    off = [size for size, ratio in ratios.items() if abs(ratio - 1) > 0.1]
-    if len(ratios) < 4:
+    off = [size for size, ratio in ratios.items() if abs(ratio - 1) > ENDS_MARGIN]
+    if len(ratios) < ENDS_NEEDED:
         return cannot_tell(f"only {len(ratios)} of the sizes are there: {text}")
     if not off:
         return Verdict(HOLDS, text)
@@ -200,38 +206,38 @@ _LAW = Claim(
     "The plateau's end is a power law of the number of people",
     f"R² = {published.R_SQUARED}",
     f"holds if R² in log-log is at least {R_SQUARED_NEEDED} over at least {SIZES_NEEDED} sizes inside the law that "
-    "span a "
-    f"factor of {FACTOR_NEEDED}, does not hold if it is less, cannot tell with fewer sizes. A size is inside when in "
-    f"every seed the plateau's end can be told and the plateau lasts for at least {PLATEAU_SHARE:.0%} of the steps up "
-    "to its end",
+    f"span a factor of {FACTOR_NEEDED}, does not hold if it is less, cannot tell with fewer sizes. A size is inside "
+    f"when in every seed the plateau's end can be told and the plateau lasts for at least {PLATEAU_SHARE:.0%} of the "
+    "steps up to its end",
     _is_power_law,
 )
 _SUBLINEAR = Claim(
     "It grows more slowly than the number of people: each person is met less often until it ends",
     f"b = {published.B}",
-    "holds if the 95% interval of b lies inside [0, 1], does not hold if it lies outside, cannot tell otherwise",
-    partial(_exponent_within, 0.0, 1.0),
+    f"holds if the 95% interval of b lies inside {list(SUBLINEAR)}, does not hold if it lies outside, cannot tell "
+    "otherwise",
+    partial(_exponent_within, *SUBLINEAR),
 )
 _EXPONENT = Claim(
     "The exponent is that of the study",
     f"b = {published.B}",
-    f"holds if the 95% interval of b lies inside {published.B} ± 0.1, does not hold if it lies outside, cannot tell "
-    "otherwise",
-    partial(_exponent_within, published.B - 0.1, published.B + 0.1),
+    f"holds if the 95% interval of b lies inside {published.B} ± {EXPONENT_MARGIN}, does not hold if it lies "
+    "outside, cannot tell otherwise",
+    partial(_exponent_within, published.B - EXPONENT_MARGIN, published.B + EXPONENT_MARGIN),
 )
 _PREFACTOR = Claim(
     "The prefactor is that of the study",
     f"a = {published.A}",
-    f"holds if the 95% interval of a lies within a factor of 2 of {published.A}, does not hold if it lies outside, "
-    "cannot "
-    "tell otherwise",
+    f"holds if the 95% interval of a lies within a factor of {PREFACTOR_FACTOR} of {published.A}, does not hold if it "
+    "lies outside, cannot tell otherwise",
     _prefactor,
 )
 _ENDS = Claim(
     "Every size's plateau ends when the study's does",
     ", ".join(f"{size // 1000}k {end:,}" for size, end in published.ENDS.items()),
-    "holds if the geometric mean over seeds is within 10% of the published point at every size that is there, does not "
-    "hold if it is not at more than half of them, cannot tell otherwise or with fewer than four sizes",
+    f"holds if the geometric mean over seeds is within {ENDS_MARGIN:.0%} of the published point at every size that is "
+    "there, does not hold if it is not at more than half of them, cannot tell otherwise or with fewer than "
+    f"{ENDS_NEEDED} sizes",
     _near_published_ends,
 )
 _LAPTOP_CLAIMS, _PAPER_CLAIMS = (_LAW, _SUBLINEAR, _EXPONENT), (_LAW, _SUBLINEAR, _EXPONENT, _PREFACTOR, _ENDS)

@@ -38,6 +38,7 @@ _BIOGRAPHIES = {"laptop": 2000 * laptop.BATCH, "paper": 16000 * 128}  # the most
 _BATCH_SIZES = {"laptop": (8, 16, 32, 64, 128), "paper": (32, 64, 128, 256, 512)}  # 1/4 to 4 times the usual size
 _BASE_BATCH, _BASE_INTERVAL = {"laptop": laptop.BATCH, "paper": 128}, {"laptop": 60, "paper": 25}
 _LAPTOP_DEFAULTS = {"population.size": "1024", "training.learning_rate": laptop.LEARNING_RATE}
+RUNS_NEEDED = 2  # to say that something holds whatever is varied
 _EXPECTED_SHARE = 0.5  # the share of its steps that a run is likely to take, as it stops soon after its plateau
 
 
@@ -99,8 +100,8 @@ def _phases_in_all(varied: str | None, runs: Sequence[FinishedRun]) -> Verdict:
         for run in runs
         if varied in (None, run.labels["part"])
     }
-    if len(shown) < 2:
-        return cannot_tell("fewer than two runs are there")
+    if len(shown) < RUNS_NEEDED:
+        return cannot_tell(f"fewer than {RUNS_NEEDED} runs are there")
     text = f"in {sum(one is True for one in shown.values())} of {len(shown)} runs"
     for answer, what in ((False, "not with"), (None, "cannot be told with")):
         if names := [name for name, one in shown.items() if one is answer]:
@@ -112,9 +113,9 @@ def _phases_in_all(varied: str | None, runs: Sequence[FinishedRun]) -> Verdict:
 
 _RULE = (
     f"holds if every run comes within {PLATEAU_CEILING - 1:.0%} of the baseline, ends its plateau below "
-    f"{PLATEAU_FLOOR} of it, and the plateau lasts at least {PLATEAU_SHARE:.0%} of the steps up to "
-    "its end; does not hold if some run does not; cannot tell if some plateau's end cannot be told, or with fewer than "
-    "two runs"
+    f"{PLATEAU_FLOOR} of it, and the plateau lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end; does not "
+    "hold if some run does not; cannot tell if some plateau's end cannot be told, or with fewer than "
+    f"{RUNS_NEEDED} runs"
 )
 _CLAIMS = (
     Claim("Three phases, whatever is varied", "three phases in all", _RULE, partial(_phases_in_all, None)),

@@ -1,0 +1,70 @@
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from moefacts.analysis.comparison import paired_difference
+
+OURS = {(512, 0): 3.0, (512, 1): 5.0, (1024, 0): 9.0, (1024, 1): 4.0}
+THEIRS = {(512, 0): 1.0, (512, 1): 2.0, (1024, 0): 3.0, (1024, 1): 4.0}
+DIFFERENCES = [2.0, 3.0, 6.0, 0.0]
+
+
+def test_the_mean_of_the_differences_has_the_interval_of_a_paired_t_test():
+    pair = paired_difference(OURS, THEIRS)
+    expected = stats.ttest_rel(list(OURS.values()), list(THEIRS.values())).confidence_interval(0.95)
+    assert pair.mean == np.mean(DIFFERENCES) == 2.75
+    assert pair.interval == pytest.approx((expected.low, expected.high))
+    assert (pair.count, pair.missing) == (4, 0)
+
+
+def test_ours_comes_first():
+    forth, back = paired_difference(OURS, THEIRS), paired_difference(THEIRS, OURS)
+    assert back.mean == -forth.mean
+    assert back.interval == pytest.approx((-forth.interval[1], -forth.interval[0]))
+
+
+def test_what_is_equal_in_both_of_a_pair_cancels():
+    """Unpaired, the spread between sizes would hide a difference that every pair shows."""
+    theirs = {key: 100.0 * number for number, key in enumerate(OURS)}
+    ours = {key: value + 1.0 for key, value in theirs.items()}
+    assert paired_difference(ours, theirs).interval == pytest.approx((1.0, 1.0))
+
+
+@pytest.mark.parametrize("side", ["ours", "theirs", "both"])
+def test_a_pair_that_lacks_a_number_is_counted_as_missing_and_left_out(side):
+    lost = {(512, 1): None}
+    pair = paired_difference(OURS | (lost if side != "theirs" else {}), THEIRS | (lost if side != "ours" else {}))
+    low, high = stats.t.interval(0.95, 2, loc=8 / 3, scale=stats.sem([2.0, 6.0, 0.0]))
+    assert (pair.mean, *pair.interval) == pytest.approx((8 / 3, low, high))
+    assert (pair.count, pair.missing) == (3, 1)
+
+
+def test_keys_that_only_one_side_has_are_no_pairs():
+    pair = paired_difference(OURS | {(2048, 0): 1e9}, THEIRS | {(4096, 0): -1e9})
+    assert (pair.mean, pair.count, pair.missing) == (2.75, 4, 0)
+
+
+def test_the_order_in_which_the_runs_were_read_is_of_no_account():
+    backwards = dict(reversed(THEIRS.items()))
+    assert paired_difference(OURS, backwards) == paired_difference(OURS, THEIRS)
+
+
+def test_keys_that_cannot_be_compared_with_each_other_are_fine():
+    assert paired_difference({("moe", 1): 1.0, 7: 2.0}, {7: 0.0, ("moe", 1): 0.0}).mean == 1.5
+
+
+def test_another_difference_is_taken_of_ours_and_theirs():
+    pair = paired_difference({0: 8.0, 1: 2.0}, {0: 2.0, 1: 2.0}, lambda ours, theirs: math.log2(ours / theirs))
+    assert pair.mean == 1.0
+
+
+def test_one_pair_has_no_interval():
+    pair = paired_difference({0: 3.0}, {0: 1.0})
+    assert (pair.mean, pair.interval, pair.count) == (2.0, None, 1)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [({}, {}), ({0: 1.0}, {1: 1.0}), ({0: None}, {0: 1.0})])
+def test_without_a_pair_there_is_no_difference(ours, theirs):
+    assert paired_difference(ours, theirs) is None

@@ -1,0 +1,67 @@
+from dataclasses import replace
+
+import pytest
+
+from moefacts.analysis.groups import choose_runs, group_by_seed
+from moefacts.config.presets import compose
+from moefacts.runs.manifest import FINISHED
+from moefacts.runs.reader import Run
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def make():
+    """A run of a configuration: no curve, no file."""
+    composed = {}
+
+    def run(path, *overrides, seed=0, state=FINISHED):
+        if overrides not in composed:
+            composed[overrides] = compose([*TINY, *overrides])
+        return Run(path, replace(composed[overrides], seed=seed), {"state": state}, [])
+
+    return run
+
+
+def test_a_copy_of_a_run_is_left_out_and_named_with_what_it_copies(make):
+    first, copy, other = make("first"), make("copy"), make("other", seed=1)
+    chosen, notes = choose_runs([first, copy, other])
+    assert chosen == [first, other]
+    assert notes == ["copy is the same run as first and is left out"]
+
+
+def test_unfinished_runs_are_left_out_beside_finished_ones_alone(make):
+    finished, running = make("finished"), make("running", seed=1, state="running")
+    assert choose_runs([finished, running]) == ([finished], ["running is not finished (running) and is left out"])
+    assert choose_runs([running]) == ([running], [])
+
+
+def test_an_unfinished_copy_does_not_stand_in_for_the_finished_run(make):
+    running, finished = make("running", state="running"), make("finished")
+    assert choose_runs([running, finished])[0] == [finished]
+
+
+def test_where_a_run_lies_makes_no_other_group(make):
+    (group,) = group_by_seed([make("a", "run.dir=a"), make("b", "run.dir=b", seed=1)])
+    assert len(group.runs) == 2
+    assert group.label == "dense_laptop"  # nothing varies
+
+
+def test_groups_are_labelled_by_what_varies_and_by_nothing_else(make):
+    runs = [make("a"), make("b", "training.batch_size=4", "population.size=40")]
+    assert [group.label for group in group_by_seed(runs)] == ["size=48, batch_size=8", "size=40, batch_size=4"]
+
+
+def test_models_are_told_apart_by_the_names_of_their_presets_alone(make):
+    runs = [make("a", "model=dense_laptop"), make("b", "model=moe_laptop"), make("c", "model=moe_laptop", seed=1)]
+    groups = group_by_seed(runs)
+    assert {group.label: len(group.runs) for group in groups} == {"preset=dense_laptop": 1, "preset=moe_laptop": 2}
+
+
+def test_a_part_of_a_model_that_varies_is_named_where_the_preset_is_the_same(make):
+    runs = [make("a"), make("b", "model.num_layers=2")]
+    assert [group.label for group in group_by_seed(runs)] == ["num_layers=1", "num_layers=2"]
+
+
+def test_of_a_setting_deep_inside_its_last_name_is_enough(make):
+    runs = [make("a", "model=moe_laptop"), make("b", "model=moe_laptop", "model.moe.num_experts=4")]
+    assert [group.label for group in group_by_seed(runs)] == ["num_experts=8", "num_experts=4"]
