@@ -18,7 +18,7 @@ from moefacts.config.sections import (
 )
 from moefacts.errors import UserError, check_at_least, check_choice
 from moefacts.models.architecture import ModelConfig
-from moefacts.synthetic_data.distribution import SamplingConfig
+from moefacts.synthetic_data.distribution_kinds import SamplingConfig
 from moefacts.synthetic_data.population import PopulationConfig
 from moefacts.synthetic_data.tokenizer import TOKENIZERS
 

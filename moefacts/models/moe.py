@@ -5,6 +5,7 @@ every token chooses K), D model width, F expert width.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -67,31 +68,22 @@ class Router(nn.Module):
         """Route every token of ``x_ND``."""
         with without_autocast(x_ND):
             x_ND = x_ND.float()
-            logits_NE = self.score(x_ND)
-            if self.config.kind == "expert_choice":
-                return self._experts_choose(logits_NE)
-            noisy_NE, std_NE = logits_NE, None
-            if self.noise is not None and self.training:
-                std_NE = F.softplus(self.noise(x_ND))
-                noisy_NE = logits_NE + torch.randn_like(logits_NE) * std_NE
-            return self._tokens_choose(logits_NE, noisy_NE, std_NE)
+            return ROUTES[self.config.kind](self, x_ND)
 
-    def _tokens_choose(self, logits_NE: Tensor, noisy_NE: Tensor, std_NE: Tensor | None) -> Routing:
-        num_tokens, num_chosen = len(logits_NE), self.config.experts_per_token
-        expert_NK = (noisy_NE + self.selection_bias_E).topk(num_chosen, dim=1).indices
-        if self.config.kind == "keep_top_k":  # Shazeer et al. 2017, eq. 3-5: softmax over what is left
-            kept_NE = torch.full_like(noisy_NE, -math.inf).scatter(1, expert_NK, noisy_NE.gather(1, expert_NK))
-            gates_NE = kept_NE.softmax(dim=1)
-        else:
-            gates_NE = noisy_NE.softmax(dim=1)
+    def assign(self, logits_NE: Tensor, gates_NE: Tensor, expert_NK: Tensor, **noise: Tensor) -> Routing:
+        """Give every token its experts ``expert_NK``, weighted by their gates, within the experts' capacity."""
         weight_NK = gates_NE.gather(1, expert_NK)
         if self.config.renormalize:
             weight_NK = weight_NK / weight_NK.sum(dim=1, keepdim=True)
+        num_tokens, num_chosen = expert_NK.shape
         token_A = torch.arange(num_tokens, device=logits_NE.device).repeat_interleave(num_chosen)
         expert_A = expert_NK.flatten()
         kept_A = self._within_capacity(expert_A, num_tokens)
-        noisy = (noisy_NE, std_NE) if std_NE is not None else (None, None)
-        return Routing(logits_NE, gates_NE, expert_NK, token_A, expert_A, weight_NK.flatten(), kept_A, *noisy)
+        return Routing(logits_NE, gates_NE, expert_NK, token_A, expert_A, weight_NK.flatten(), kept_A, **noise)
+
+    def best(self, logits_NE: Tensor) -> Tensor:
+        """The experts of the K largest scores with the selection bias, best first: (N, K)."""
+        return (logits_NE + self.selection_bias_E).topk(self.config.experts_per_token, dim=1).indices
 
     def _within_capacity(self, expert_A: Tensor, num_tokens: int) -> Tensor:
         """True for the first ceil(c * N * K / E) assignments of each expert; earlier tokens come first."""
@@ -102,21 +94,52 @@ class Router(nn.Module):
         share = num_tokens * self.config.experts_per_token / self.config.num_experts
         return place_A <= math.ceil(self.config.capacity_factor * share)
 
-    def _experts_choose(self, logits_NE: Tensor) -> Routing:
-        """Each expert takes its T * K / E best tokens (Zhou et al. 2022).
 
-        Not causal: whether a token is taken depends on the scores of later tokens, so losses measured with this
-        layer are not those of a model that could generate text.
-        """
-        num_tokens, num_experts = logits_NE.shape
-        gates_NE = logits_NE.softmax(dim=1)
-        num_taken = max(1, min(num_tokens, num_tokens * self.config.experts_per_token // num_experts))
-        taken = gates_NE.topk(num_taken, dim=0)
-        token_A = taken.indices.T.flatten()
-        expert_A = torch.arange(num_experts, device=logits_NE.device).repeat_interleave(num_taken)
-        expert_NK = gates_NE.topk(self.config.experts_per_token, dim=1).indices
-        kept_A = torch.ones(len(token_A), dtype=torch.bool, device=logits_NE.device)
-        return Routing(logits_NE, gates_NE, expert_NK, token_A, expert_A, taken.values.T.flatten(), kept_A)
+def top_k(router: Router, x_ND: Tensor) -> Routing:
+    """The K experts of the largest scores, weighted by the softmax over all."""
+    logits_NE = router.score(x_ND)
+    return router.assign(logits_NE, logits_NE.softmax(dim=1), router.best(logits_NE))
+
+
+def keep_top_k(router: Router, x_ND: Tensor) -> Routing:
+    """The softmax over the K largest, with learned noise in training (Shazeer et al. 2017, eq. 3-5)."""
+    logits_NE = noisy_NE = router.score(x_ND)
+    noise = {}
+    if router.noise is not None and router.training:
+        std_NE = F.softplus(router.noise(x_ND))
+        noisy_NE = logits_NE + torch.randn_like(logits_NE) * std_NE
+        noise = {"noisy_logits_NE": noisy_NE, "noise_std_NE": std_NE}
+    expert_NK = router.best(noisy_NE)
+    kept_NE = torch.full_like(noisy_NE, -math.inf).scatter(1, expert_NK, noisy_NE.gather(1, expert_NK))
+    return router.assign(logits_NE, kept_NE.softmax(dim=1), expert_NK, **noise)
+
+
+def expert_choice(router: Router, x_ND: Tensor) -> Routing:
+    """Each expert takes its T * K / E best tokens (Zhou et al. 2022).
+
+    Not causal: whether a token is taken depends on the scores of later tokens, so losses measured with this
+    layer are not those of a model that could generate text.
+    """
+    logits_NE = router.score(x_ND)
+    num_tokens, num_experts = logits_NE.shape
+    gates_NE = logits_NE.softmax(dim=1)
+    num_taken = max(1, min(num_tokens, num_tokens * router.config.experts_per_token // num_experts))
+    taken = gates_NE.topk(num_taken, dim=0)
+    token_A = taken.indices.T.flatten()
+    expert_A = torch.arange(num_experts, device=logits_NE.device).repeat_interleave(num_taken)
+    expert_NK = gates_NE.topk(router.config.experts_per_token, dim=1).indices
+    kept_A = torch.ones(len(token_A), dtype=torch.bool, device=logits_NE.device)
+    return Routing(logits_NE, gates_NE, expert_NK, token_A, expert_A, taken.values.T.flatten(), kept_A)
+
+
+# Kind -> how it routes; architecture.MOE_KINDS has their names without torch.
+ROUTES: dict[str, Callable[[Router, Tensor], Routing]] = {
+    "soft": top_k,
+    "top_k": top_k,
+    "switch": top_k,
+    "keep_top_k": keep_top_k,
+    "expert_choice": expert_choice,
+}
 
 
 class Experts(nn.Module):

@@ -11,7 +11,8 @@ import numpy as np
 from moefacts.errors import UserError
 from moefacts.synthetic_data.biography import BiographyPlan
 from moefacts.synthetic_data.cohorts import SEEN
-from moefacts.synthetic_data.distribution import Distribution, SamplingConfig
+from moefacts.synthetic_data.distribution import Distribution
+from moefacts.synthetic_data.distribution_kinds import SamplingConfig
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.population import Population
 from moefacts.synthetic_data.randomness import random_below, random_bits, random_permutation, stream_key

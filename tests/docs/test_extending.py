@@ -20,10 +20,9 @@ from moefacts.experiments.tasks.export import choose_architecture
 from moefacts.experiments.tasks.materials import prepare
 from moefacts.experiments.tasks.train import execute
 from moefacts.models import architecture, moe
-from moefacts.models.moe import Router
 from moefacts.runs import layout
 from moefacts.runs.records import read_metrics
-from moefacts.synthetic_data import distribution
+from moefacts.synthetic_data import distribution, distribution_kinds
 from moefacts.training import evaluators, methods
 from tests.conftest import TINY, tiny_config
 from tests.experiments.studies.made_up import made_up_run
@@ -38,10 +37,10 @@ MOST_FILES = 3
 @pytest.fixture(autouse=True)
 def _undone(monkeypatch):
     """What an example registers is forgotten after its test."""
-    for module, name in ((catalog, "STUDIES"), (distribution, "KINDS"), (methods, "METHODS")):
+    for module, name in ((catalog, "STUDIES"), (distribution_kinds, "KINDS"), (methods, "METHODS"), (moe, "ROUTES")):
         monkeypatch.setattr(module, name, dict(getattr(module, name)))
     monkeypatch.setattr(evaluators, "EVALUATIONS", list(evaluators.EVALUATIONS))
-    for owner, name in ((architecture, "MOE_KINDS"), (sections, "METHODS"), (Router, "forward")):
+    for owner, name in ((architecture, "MOE_KINDS"), (sections, "METHODS")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
 
 
@@ -115,7 +114,7 @@ def test_a_routing_kind_trains_and_weights_experts_by_their_sigmoids(tmp_path):
 
     mixture = tiny_config(*SIGMOID, "model.moe.renormalize=false").model.moe
     torch.manual_seed(0)
-    router, x_ND = Router(12, mixture), 9 * torch.randn(40, 12)
+    router, x_ND = moe.Router(12, mixture), 9 * torch.randn(40, 12)
     routing = router(x_ND)
     for n, logits in enumerate(routing.logits_NE.tolist()):
         sigmoids = [1 / (1 + np.exp(-logit)) for logit in logits]

@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import chi2
 
 from moefacts.errors import UserError
-from moefacts.synthetic_data.distribution import Distribution, cumulative_table, inverse_power
+from moefacts.synthetic_data.distribution import Distribution
+from moefacts.synthetic_data.weights import cumulative_table, inverse_power
 from tests.conftest import tiny_config
 
 KINDS = {

@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from moefacts.experiments.run import execute, prepare
 from safetensors.torch import load_file, save_file
 
-from moefacts import run_files
+from moefacts.experiments.tasks.materials import prepare
+from moefacts.experiments.tasks.train import execute
+from moefacts.runs import layout
 from moefacts.training.checkpoint import MODEL, OPTIMIZER, load_checkpoint, renamed
 from moefacts.training.optimizer import build_optimizer, optimizer_tensors
 from tests.conftest import tiny_config
@@ -49,7 +50,7 @@ def with_former_names(path, former):
 def test_weights_and_optimizer_under_former_names_are_loaded(mixer, tmp_path):
     config = tiny_config(f"model.mixer={mixer}", f"run.dir={tmp_path}/run")
     run = execute(config)
-    folder = run_files.checkpoint_folder(run, 12)
+    folder = layout.checkpoint_folder(run, 12)
     expected = [with_former_names(folder / file, FORMER[mixer]) for file in (MODEL, OPTIMIZER)]
     model = prepare(config).model
     optimizer = build_optimizer(model, config.training)

@@ -13,8 +13,8 @@ from moefacts.experiments.studies import (
     templates,
     warmup,
 )
-from moefacts.experiments.studies.robustness import study as robustness
-from moefacts.experiments.studies.sequential import study as sequential
+from moefacts.experiments.studies.robustness import robustness as robustness
+from moefacts.experiments.studies.sequential import sequential as sequential
 from tests.experiments.studies.made_up import made_up_run
 
 

@@ -10,8 +10,8 @@ import pytest
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies import phases, power_law
+from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
 from moefacts.experiments.studies.plateau_law import published
-from moefacts.experiments.studies.plateau_law import study as plateau_law
 from moefacts.runs import keys
 
 STEPS = [0, 100, 200, 300, 400]

@@ -19,7 +19,7 @@ from moefacts.experiments.studies._arms import (
     arm_findings,
     arm_runs,
     difference_claim,
-    uneven,
+    sampling,
 )
 from moefacts.experiments.studies._paired import decide_paired, idle_experts, log_ratio, max_violation, value_of
 
@@ -90,7 +90,7 @@ def test_the_log_ratio_is_that_of_ours_to_theirs():
 
 
 def test_an_uneven_distribution_as_overrides():
-    assert uneven("power_law", exponent=1, more=0.5) == (
+    assert sampling("power_law", exponent=1, more=0.5) == (
         "sampling.kind=power_law",
         "sampling.exponent=1",
         "sampling.more=0.5",

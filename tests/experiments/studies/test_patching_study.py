@@ -8,7 +8,7 @@ from moefacts.config.presets import compose
 from moefacts.experiments.engine.study import Findings, GridRun, Study
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies import catalog
-from moefacts.experiments.studies.patching.study import OWN, STUDY, examine, from_step, frozen_at
+from moefacts.experiments.studies.patching.patching import OWN, STUDY, examine, from_step, frozen_at
 from tests.experiments.engine.tiny_study import TINY_RUN
 from tests.experiments.studies.made_up import made_up_run
 

@@ -15,11 +15,11 @@ from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLD
 from moefacts.experiments.studies import _arms, adaptive, attention, celebrities, phases, power_law, templates
 from moefacts.experiments.studies.catalog import STUDIES
 from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
-from moefacts.experiments.studies.patching import study as patching
+from moefacts.experiments.studies.patching import patching as patching
+from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
 from moefacts.experiments.studies.plateau_law import published
-from moefacts.experiments.studies.plateau_law import study as plateau_law
-from moefacts.experiments.studies.robustness import study as robustness
-from moefacts.experiments.studies.sequential import study as sequential
+from moefacts.experiments.studies.robustness import robustness as robustness
+from moefacts.experiments.studies.sequential import sequential as sequential
 from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR
 
 NUMBER = r"(-?[\d.]*\d%?)"

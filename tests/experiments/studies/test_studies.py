@@ -13,8 +13,8 @@ from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLD
 from moefacts.experiments.studies import phases
 from moefacts.experiments.studies.catalog import STUDIES
 from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
-from moefacts.experiments.studies.dense_vs_moe import study as dense_vs_moe
-from moefacts.experiments.studies.plateau_law import study as plateau_law
+from moefacts.experiments.studies.dense_vs_moe import dense_vs_moe as dense_vs_moe
+from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
 from tests.experiments.studies.composing import fast_compose, parsed
 from tests.experiments.studies.made_up import made_up_run
 

@@ -1,5 +1,5 @@
 """Figures 3, left, and D: attention of another moment."""
 
-from moefacts.experiments.studies.patching.study import STUDY
+from moefacts.experiments.studies.patching.patching import STUDY
 
 __all__ = ["STUDY"]

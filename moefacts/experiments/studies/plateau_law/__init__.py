@@ -1,5 +1,5 @@
 """Figure 2, right: the plateau-length law."""
 
-from moefacts.experiments.studies.plateau_law.study import RATES_STUDY, STUDY
+from moefacts.experiments.studies.plateau_law.plateau_law import RATES_STUDY, STUDY
 
 __all__ = ["RATES_STUDY", "STUDY"]

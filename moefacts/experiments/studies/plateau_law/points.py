@@ -10,7 +10,7 @@ from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies.phases import PLATEAU_SHARE
-from moefacts.experiments.studies.plateau_law.figures import SizePoint
+from moefacts.experiments.studies.plateau_law.plateau_law_figures import SizePoint
 from moefacts.runs import keys
 from moefacts.runs.thresholds import PLATEAU_CEILING, crossing, first_below
 from moefacts.synthetic_data.pools import ATTRIBUTES

@@ -1,5 +1,5 @@
 """Figure C: three phases with other settings."""
 
-from moefacts.experiments.studies.robustness.study import STUDY
+from moefacts.experiments.studies.robustness.robustness import STUDY
 
 __all__ = ["STUDY"]

@@ -1,5 +1,5 @@
 """Figures S to V: groups of people, one after the other."""
 
-from moefacts.experiments.studies.sequential.study import STUDY
+from moefacts.experiments.studies.sequential.sequential import STUDY
 
 __all__ = ["STUDY"]

@@ -13,18 +13,18 @@ from moefacts.experiments.engine.study import Findings, FinishedRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell, within
 from moefacts.experiments.studies.phases import PLATEAU_SHARE
 from moefacts.experiments.studies.plateau_law import published
-from moefacts.experiments.studies.plateau_law.figures import (
-    SizePoint,
-    encounters_figure,
-    law_figure,
-    lengths_figure,
-    residuals_figure,
-)
 from moefacts.experiments.studies.plateau_law.grids import (
     laptop_grid,
     laptop_rate_grid,
     paper_grid,
     paper_rate_grid,
+)
+from moefacts.experiments.studies.plateau_law.plateau_law_figures import (
+    SizePoint,
+    encounters_figure,
+    law_figure,
+    lengths_figure,
+    residuals_figure,
 )
 from moefacts.experiments.studies.plateau_law.points import Evidence, size_point
 

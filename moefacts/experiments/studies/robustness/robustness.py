@@ -10,7 +10,7 @@ from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Ver
 from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies._unseen import unseen_at_both_ends
 from moefacts.experiments.studies.phases import PLATEAU_SHARE, three_phases
-from moefacts.experiments.studies.robustness.figures import Curve, curves_by_biographies
+from moefacts.experiments.studies.robustness.robustness_figures import Curve, curves_by_biographies
 from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR
 
 Settings = dict[str, dict[str, tuple[str, ...]]]  # varied setting -> value -> overrides

@@ -26,7 +26,7 @@ from moefacts.experiments.studies.dense_vs_moe.comparison import (
     against_dense,
     against_unbalanced,
 )
-from moefacts.experiments.studies.dense_vs_moe.figures import load_over_training_by_balancing
+from moefacts.experiments.studies.dense_vs_moe.dense_vs_moe_figures import load_over_training_by_balancing
 from moefacts.runs import keys
 
 ACCURACY_MARGIN = 0.05  # accuracies that differ by less count as equal

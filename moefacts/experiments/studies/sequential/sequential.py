@@ -15,7 +15,7 @@ from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
 from moefacts.experiments.studies._arms import arm_runs, sampling
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
-from moefacts.experiments.studies.sequential.figures import groups_in_turn
+from moefacts.experiments.studies.sequential.sequential_figures import groups_in_turn
 from moefacts.runs import keys
 
 GROUPS = (4, 8, 16)

@@ -12,7 +12,7 @@ from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, St
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
 from moefacts.experiments.studies._arms import END, LOSS, Arms, arm_findings, arm_runs, difference_claim
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
-from moefacts.experiments.studies.patching.figures import losses_in_order
+from moefacts.experiments.studies.patching.patching_figures import losses_in_order
 from moefacts.experiments.studies.phases import PLATEAU_SHARE, three_phases
 
 OWN = "own attention"
