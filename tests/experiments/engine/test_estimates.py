@@ -1,5 +1,6 @@
 """Estimates of a grid's time, and a trial that is interrupted."""
 
+import json
 import signal
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from moefacts.config.presets import compose
 from moefacts.experiments.engine import estimates
 from moefacts.experiments.engine.grid import TO_DO, Plan, PlannedRun
 from moefacts.experiments.engine.study import GridRun
+from moefacts.runs.manifest import FINISHED
 from moefacts.training.interrupt import Interrupted
 from tests.experiments.engine.tiny_study import STUDY, TINY_RUN
 
@@ -69,3 +71,58 @@ def test_a_trial_that_is_interrupted_claims_no_saved_state(monkeypatch):
     with pytest.raises(Interrupted, match="before anything was started") as raised:
         estimates._measured_speed(compose(list(TINY_RUN)))
     assert raised.value.exit_code == 143
+
+
+def finished(tmp_path, name, manifest, *overrides):
+    run = PlannedRun(GridRun(overrides), compose([*TINY_RUN, *overrides]), tmp_path / name, FINISHED)
+    run.path.mkdir()
+    (run.path / "manifest.json").write_text(json.dumps({"state": "finished", "versions": {"moefacts": "0"}} | manifest))
+    return run
+
+
+def test_what_finished_runs_of_the_same_model_took_is_the_speed_of_those_to_come(tmp_path):
+    """All the time over all the tokens, 8 biographies a step; another model's runs are of no account."""
+    runs = [
+        finished(tmp_path, "a", {"tokens": 30_000, "wall_seconds": 10.0, "last_step": 50}),
+        finished(tmp_path, "b", {"tokens": 10_000, "wall_seconds": 10.0, "last_step": 50}, "seed=1"),
+        finished(tmp_path, "c", {"tokens": 1, "wall_seconds": 999.0, "last_step": 1}, "model.d_model=16"),
+    ]
+    to_do = planned("seed=2")
+    plan = Plan(STUDY, "laptop", (), tmp_path, (*runs, to_do))
+    found = estimates.estimate(plan, [to_do], 3, {})
+    tokens = 6 * 8 * 40_000 / (100 * 8)  # six steps of eight biographies, of fifty tokens each
+    assert found.tokens == [(to_do, pytest.approx(tokens))]
+    assert found.seconds == [(to_do, pytest.approx(tokens * 20 / 40_000 + estimates._SECONDS_TO_START))]
+    model = "dense_laptop (attention, 1 layers of width 32)"
+    assert found.sources == [f"{model}: 2,000 tokens/s, evaluations included, in 2 finished runs"]
+    assert found.jobs == 1  # no more than there are runs
+
+
+@pytest.mark.parametrize("manifest", [{}, {"tokens": 10}, {"wall_seconds": 10.0}, {"tokens": 0, "wall_seconds": 0.0}])
+def test_finished_runs_that_do_not_say_what_they_took_are_tried_instead(tmp_path, monkeypatch, manifest):
+    slow = estimates.Speed(50, 1.0, 0.0, "tried")
+    monkeypatch.setattr(estimates, "_measured_speed", lambda config: slow)
+    to_do = planned("seed=2")
+    plan = Plan(STUDY, "laptop", (), tmp_path, (finished(tmp_path, "a", manifest), to_do))
+    assert estimates.estimate(plan, [to_do], 1, {}).sources[0].endswith(": tried")
+
+
+def test_what_was_tried_for_one_study_is_kept_for_the_next(monkeypatch):
+    monkeypatch.setattr(estimates, "_measured_speed", lambda config: estimates.Speed(50, 1.0, 0.0, "tried"))
+    run, tried = planned("model=moe_laptop"), {}
+    plan = Plan(STUDY, "laptop", (), Path("nowhere"), (run,))
+    first = estimates.estimate(plan, [run], 1, tried)
+    assert list(tried) == ["moe_laptop (attention, 1 layers of width 32, 8 experts of width 128)"]
+    monkeypatch.setattr(estimates, "_measured_speed", None)
+    assert estimates.estimate(plan, [run], 1, tried) == first
+
+
+def test_time_is_shared_between_jobs_but_never_less_than_the_longest_run():
+    runs = [planned(f"seed={seed}") for seed in range(3)]
+    pairs = list(zip(runs, (10.0, 2.0, 3.0), strict=True))
+    alone, shared, enough = (estimates.Estimate(pairs, pairs, jobs, []) for jobs in (1, 2, 3))
+    assert (alone.total_seconds, shared.total_seconds, enough.total_seconds) == (15.0, 10.0, 10.0)
+    assert alone.total_tokens == 15.0
+    left = alone.of_runs([runs[2].path, runs[0].path])
+    assert (left.seconds, left.tokens) == ([pairs[0], pairs[2]], [pairs[0], pairs[2]])
+    assert estimates.Estimate([], [], 1, []).total_seconds == 0.0

@@ -191,7 +191,8 @@ def test_figures_are_given_the_runs_of_every_arm_by_size(monkeypatch):
     caption, draw = findings.figures["over_sizes"]
     assert caption == "Some arms, over population sizes. Dots are single seeds, bars 95% intervals."
     monkeypatch.setattr(_arms, "compare_over", lambda panels: panels)
-    (panels,) = draw().values()
+    ((title, panels),) = draw().items()
+    assert title == ""
     assert list(panels) == list(_arms.MEASURES.values())
     loss, _, end = panels.values()
     assert [(one.label, one.values) for one in loss] == [
