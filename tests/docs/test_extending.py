@@ -39,6 +39,7 @@ def _undone(monkeypatch):
     """What an example registers is forgotten after its test."""
     for module, name in ((catalog, "STUDIES"), (distribution_kinds, "KINDS"), (methods, "METHODS"), (moe, "ROUTES")):
         monkeypatch.setattr(module, name, dict(getattr(module, name)))
+    monkeypatch.setattr(distribution, "KINDS", distribution_kinds.KINDS)  # it has them by name
     monkeypatch.setattr(evaluators, "EVALUATIONS", list(evaluators.EVALUATIONS))
     for owner, name in ((architecture, "MOE_KINDS"), (sections, "METHODS")):
         monkeypatch.setattr(owner, name, getattr(owner, name))
