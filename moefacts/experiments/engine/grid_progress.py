@@ -3,7 +3,6 @@
 A separate thread reads it from the run directories, so it works wherever the runs are.
 """
 
-import json
 import sys
 import threading
 import time
@@ -18,10 +17,10 @@ from moefacts.experiments.engine.estimates import Estimate
 from moefacts.experiments.engine.grid import Plan, PlannedRun
 from moefacts.runs import layout
 from moefacts.runs.manifest import FAILED, FINISHED, read_manifest
+from moefacts.runs.records import last_step
 
 _SECONDS_BETWEEN_LOOKS = 2.0
 _SECONDS_BETWEEN_PLAIN_LINES = 30.0
-_TAIL_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -115,14 +114,3 @@ class GridProgress:
     def _share(self, run: PlannedRun) -> float:
         first = self._first_step[run.path]
         return min(1.0, (last_step(run.path) - first) / max(run.expected_steps - first, 1))
-
-
-def last_step(run: Path) -> int:
-    """The newest step in the metrics of a run, which may still be training; 0 when there is none."""
-    try:
-        with (run / layout.METRICS).open("rb") as file:
-            file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
-            whole_lines = file.read().split(b"\n")[:-1]
-        return int(json.loads(whole_lines[-1])["step"])
-    except (OSError, IndexError, KeyError, ValueError):
-        return 0
