@@ -324,7 +324,7 @@ def test_a_run_of_milliseconds_took_time(make_config, tmp_path, monkeypatch):
 def test_a_finished_run_is_left_alone(make_config, finished_run, capsys):
     before = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*") if path.is_file()}
     execute(make_config(f"run.dir={finished_run}"))
-    assert "finished already" in capsys.readouterr().err
+    assert "already finished" in capsys.readouterr().err
     after = {path: path.stat().st_mtime_ns for path in finished_run.rglob("*") if path.is_file()}
     assert {k: v for k, v in before.items() if k.name != ".lock"} == {
         k: v for k, v in after.items() if k.name != ".lock"
