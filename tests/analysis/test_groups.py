@@ -65,3 +65,9 @@ def test_a_part_of_a_model_that_varies_is_named_where_the_preset_is_the_same(mak
 def test_of_a_setting_deep_inside_its_last_name_is_enough(make):
     runs = [make("a", "model=moe_laptop"), make("b", "model=moe_laptop", "model.moe.num_experts=4")]
     assert [group.label for group in group_by_seed(runs)] == ["num_experts=8", "num_experts=4"]
+
+
+def test_one_run_alone_is_a_group_and_a_setting_of_the_top_is_named_too(make):
+    assert group_by_seed([make("a")])[0].label == "dense_laptop"
+    runs = [make("a"), make("b", "tokenizer=sentencepiece_32k")]
+    assert [group.label for group in group_by_seed(runs)] == ["tokenizer=word", "tokenizer=sentencepiece_32k"]

@@ -1,7 +1,9 @@
 """Estimates of a grid's time, and a trial that is interrupted."""
 
+import copy
 import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -126,3 +128,73 @@ def test_time_is_shared_between_jobs_but_never_less_than_the_longest_run():
     left = alone.of_runs([runs[2].path, runs[0].path])
     assert (left.seconds, left.tokens) == ([pairs[0], pairs[2]], [pairs[0], pairs[2]])
     assert estimates.Estimate([], [], 1, []).total_seconds == 0.0
+
+
+@pytest.fixture
+def trials(monkeypatch):
+    """Stands in for training: trials take as long as told, at the speeds told; what they were asked for is kept."""
+    asked = []
+
+    def pretend(wall, speeds):
+        def execute(trial):
+            asked.append(copy.deepcopy(trial))
+            print("progress", file=sys.stderr)
+            path = Path(trial.run.root) / "run"
+            path.mkdir()
+            tokens = trial.training.steps * trial.training.batch_size * 40
+            manifest = {"state": "finished", "versions": {"moefacts": "0"}, "wall_seconds": wall, "tokens": tokens}
+            (path / "manifest.json").write_text(json.dumps(manifest))
+            records = [{"step": 0, "eval/seen/attribute_loss": 1.0}]
+            records += [{"step": n, "throughput/tokens_per_second": speed} for n, speed in enumerate(speeds, 1)]
+            (path / "metrics.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+            return path
+
+        monkeypatch.setattr("moefacts.experiments.tasks.train.execute", execute)
+        return asked
+
+    return pretend
+
+
+VARIED = (
+    "training.gradient_accumulation=2", "training.stop_after_plateau=5", "training.stop_at_accuracy=0.5",
+    "patching.reference_step=4", "evaluation.interval_early=6", "evaluation.interval_unseen=9", "wandb.mode=offline",
+)  # fmt: skip
+
+
+def test_a_slow_model_is_tried_for_two_steps_that_change_nothing_and_leave_nothing(trials, capfd):
+    asked = trials(wall=30.0, speeds=[1.0, 20.0, 40.0])
+    config = compose([*TINY_RUN, *VARIED])
+    before = copy.deepcopy(config)
+    speed = estimates._measured_speed(config)
+    assert config == before
+    assert capfd.readouterr().err == ""
+    (trial,) = asked
+    assert not Path(trial.run.root).exists()
+    training, evaluation = trial.training, trial.evaluation
+    assert (training.steps, training.batch_size, training.gradient_accumulation, training.log_interval) == (2, 4, 1, 1)
+    assert (training.learning_rate, training.final_learning_rate) == (0.0, 0.0)
+    assert (training.stop_after_plateau, training.stop_at_accuracy) == (None, None)
+    assert (evaluation.biographies, evaluation.interval, evaluation.interval_after_plateau) == (8, 2, 2)
+    assert (evaluation.interval_early, evaluation.interval_unseen) == (None, None)
+    assert trial.patching.is_on is False
+    assert trial.wandb.mode == "disabled"
+    # The first step, which warms up, is left out: 30 tokens a second, so 320 tokens take 10.7 of the 30 seconds; the
+    # rest goes to 8 biographies of two cohorts, before and after.
+    assert (speed.tokens_per_biography, speed.seconds_per_token) == (40, pytest.approx(1 / 30))
+    assert speed.seconds_per_evaluation == pytest.approx((30 - 320 / 30) / 32)
+    assert speed.source == "30 tokens/s in a trial of 2 steps of 4 biographies"
+
+
+def test_a_quick_model_is_tried_again_as_it_will_be_trained(trials):
+    asked = trials(wall=1.9, speeds=[5000.0])
+    speed = estimates._measured_speed(compose([*TINY_RUN, "evaluation.biographies=24"]))
+    first, longer = asked
+    assert (first.training.steps, first.training.batch_size, first.evaluation.biographies) == (2, 4, 8)
+    assert (longer.training.steps, longer.training.batch_size, longer.evaluation.biographies) == (8, 8, 24)
+    assert speed.source == "5,000 tokens/s in a trial of 8 steps of 8 biographies"
+    assert speed.seconds_per_evaluation == pytest.approx((1.9 - 2560 / 5000) / (4 * 24))
+
+
+def test_a_trial_that_spent_its_time_on_tokens_has_evaluations_for_nothing(trials):
+    trials(wall=2.0, speeds=[10.0])
+    assert estimates._measured_speed(compose(list(TINY_RUN))).seconds_per_evaluation == 0.0
