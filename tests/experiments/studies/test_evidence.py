@@ -182,6 +182,8 @@ def test_what_is_said_of_the_law():
     assert (verdict.value, verdict.interval) == (0.995, (0.9, 1.0))
     few = plateau_law._is_power_law(law_evidence(0.995, *sizes[:4])).here
     assert few == "R² 0.9950, but only 4 sizes inside the law, 1,000 to 8,000"
+    wide = plateau_law._is_power_law(law_evidence(0.995, 1000, 8000, 32000))  # wide enough, and still too few
+    assert (wide.answer, wide.here) == (CANNOT_TELL, "R² 0.9950, but only 3 sizes inside the law, 1,000 to 32,000")
     assert (
         plateau_law._is_power_law(law_evidence(None, *sizes[:2])).here == "only 2 sizes inside the law, 1,000 to 2,000"
     )
