@@ -79,21 +79,35 @@ class Router(nn.Module):
         num_tokens, num_chosen = expert_NK.shape
         token_A = torch.arange(num_tokens, device=logits_NE.device).repeat_interleave(num_chosen)
         expert_A = expert_NK.flatten()
-        kept_A = self._within_capacity(expert_A, num_tokens)
+        kept_A = self._within_capacity(expert_NK).flatten()
         return Routing(logits_NE, gates_NE, expert_NK, token_A, expert_A, weight_NK.flatten(), kept_A, **noise)
 
     def best(self, logits_NE: Tensor) -> Tensor:
         """The experts of the K largest scores with the selection bias, best first: (N, K)."""
         return (logits_NE + self.selection_bias_E).topk(self.config.experts_per_token, dim=1).indices
 
-    def _within_capacity(self, expert_A: Tensor, num_tokens: int) -> Tensor:
-        """True for the first ceil(c * N * K / E) assignments of each expert; earlier tokens come first."""
+    def _within_capacity(self, expert_NK: Tensor) -> Tensor:
+        """Which choices an expert takes, shape (N, K): at most ceil(c * N * K / E) for each expert.
+
+        First choices come before second ones. Among equals chance decides, so that a token's place in the batch and the
+        length of its sequence do not matter: in training a new draw for every batch, in evaluation always the same.
+        Not causal: later tokens, and other sequences of the batch, may take the room of an earlier one.
+        """
         if self.config.capacity_factor is None:
-            return torch.ones(len(expert_A), dtype=torch.bool, device=expert_A.device)
-        chosen = F.one_hot(expert_A, self.config.num_experts)
-        place_A = chosen.cumsum(dim=0).gather(1, expert_A[:, None]).squeeze(1)
-        share = num_tokens * self.config.experts_per_token / self.config.num_experts
-        return place_A <= math.ceil(self.config.capacity_factor * share)
+            return torch.ones_like(expert_NK, dtype=torch.bool)
+        num_tokens, num_chosen = expert_NK.shape
+        order_N = self._random_order(num_tokens, expert_NK.device)
+        expert_A = expert_NK[order_N].T.flatten()  # all first choices, then all second ones
+        chosen_AE = F.one_hot(expert_A, self.config.num_experts)
+        place_A = chosen_AE.cumsum(dim=0).gather(1, expert_A[:, None]).squeeze(1)
+        share = num_tokens * num_chosen / self.config.num_experts
+        taken_A = place_A <= math.ceil(self.config.capacity_factor * share)
+        return torch.empty_like(expert_NK, dtype=torch.bool).index_copy(0, order_N, taken_A.view(num_chosen, -1).T)
+
+    def _random_order(self, num_tokens: int, device: torch.device) -> Tensor:
+        if self.training:
+            return torch.rand(num_tokens, device=device).argsort()
+        return torch.rand(num_tokens, generator=torch.Generator().manual_seed(0)).to(device).argsort()
 
 
 def top_k(router: Router, x_ND: Tensor) -> Routing:
