@@ -74,7 +74,7 @@ def test_phases_of_a_run(settings):
         "plateau_end_interpolated": pytest.approx(end),
         "plateau_length": 200,
         "plateau_end_status": "cannot tell",
-        "plateau_end_reason": "evaluations too sparse: 100 steps apart where it ends",
+        "plateau_end_reason": "evaluations are too sparse: 100 steps apart where the plateau ends",
         "plateau_end_low": None,
         "plateau_end_high": None,
         "steps_to_10_accuracy": pytest.approx(200 + 100 * 0.06 / 0.2),

@@ -125,11 +125,11 @@ def decide(step, loss, error=0.0):
     ("step", "loss", "error", "status", "reason", "first"),
     [
         ([0, 10, 20], [3.0, 2.5, 2.5], 0.1, NOT_REACHED, "the loss never fell below the threshold", None),
-        ([0, 10, 20], [1.0, 0.5, 0.1], 0.0, CANNOT_TELL, "the curve begins below the threshold, or within its noise", 0),
-        ([5, 10, 20], [2.1, 1.5, 0.1], 0.1, CANNOT_TELL, "the curve begins below the threshold, or within its noise", 10),
+        ([0, 10, 20], [1.0, 0.5, 0.1], 0.0, CANNOT_TELL, "the loss begins below the threshold, or within noise of it", 0),
+        ([5, 10, 20], [2.1, 1.5, 0.1], 0.1, CANNOT_TELL, "the loss begins below the threshold, or within noise of it", 10),
         ([0, 10, 20], [3.0, 2.5, 1.9], 0.1, CANNOT_TELL, "the loss ends within noise of the threshold", 20),
         ([0, 10, 20], [3.0, 2.5, 2.1], 0.1, CANNOT_TELL, "the loss ends within noise of the threshold", None),
-        ([0, 100, 200], [3.0, 2.5, 1.5], 0.0, CANNOT_TELL, "evaluations too sparse: 100 steps apart where it ends", 200),
+        ([0, 100, 200], [3.0, 2.5, 1.5], 0.0, CANNOT_TELL, "evaluations are too sparse: 100 steps apart where the plateau ends", 200),
         ([0, 350, 450], [3.0, 3.0, 1.0], 0.0, REACHED, "", 450),  # 100 steps apart at 400: a quarter is not more than one
     ],
 )  # fmt: skip

@@ -174,8 +174,8 @@ def test_one_run_without_three_phases_is_named(tmp_path):
     assert drawn(findings, tmp_path) == ["robustness"]
     recurrent = answers(study, robustness.examine(runs("recurrence")))
     assert [text for text, answer in recurrent.items() if answer == DOES_NOT_HOLD] == [
-        "Three phases, whatever is varied",
-        "Three phases: mixer",
+        "There are three phases, whatever is varied",
+        "There are three phases, whatever the mixer",
     ]
     assert "not with mixer recurrence" in study.claims["laptop"][0].decide(runs("recurrence")).here
     assert set(verdicts(study, robustness.examine(runs(None)[:1]))) == {CANNOT_TELL}

@@ -61,7 +61,7 @@ def test_seeds_with_three_phases_are_counted():
     melted = finished(RISES, plateau_start=290)
     assert decide(phases.STUDY, 0, [shown, shown]) == (HOLDS, "in 2 of 2 seeds")
     assert decide(phases.STUDY, 0, [shown, melted]) == (DOES_NOT_HOLD, "in 1 of 2 seeds")
-    assert decide(phases.STUDY, 0, [shown, melted, unclear]) == (CANNOT_TELL, "in 1 of 3 seeds, 1 cannot be told")
+    assert decide(phases.STUDY, 0, [shown, melted, unclear]) == (CANNOT_TELL, "in 1 of 3 seeds; cannot tell in 1")
 
 
 def test_accuracies_on_the_plateau_at_the_end_and_at_a_step_are_those_that_decide():
@@ -73,7 +73,7 @@ def test_accuracies_on_the_plateau_at_the_end_and_at_a_step_are_those_that_decid
     assert (verdict.answer, verdict.value) == (HOLDS, pytest.approx(0.9005))
     at = phases._published_accuracy(250, 0.1, runs)
     assert (at.answer, at.value) == (HOLDS, pytest.approx(np.mean([0.015, 0.016])))
-    assert phases._published_accuracy(401, 0.1, runs).here == "no seed has it"
+    assert phases._published_accuracy(401, 0.1, runs).here == "no seed has this accuracy"
 
 
 def test_intervals_of_accuracies_end_at_0_and_1():
@@ -86,9 +86,9 @@ def test_intervals_of_accuracies_end_at_0_and_1():
 def test_one_seed_has_no_interval_and_none_no_accuracy():
     assert decide(phases.STUDY, 2, [finished(final_attribute_accuracy=0.875)]) == (
         CANNOT_TELL,
-        "0.875 in the only seed that has it: no interval",
+        "0.875 (no interval: only one seed)",
     )
-    assert decide(phases.STUDY, 1, [finished(RISES, plateau_start=None)]) == (CANNOT_TELL, "no seed has it")
+    assert decide(phases.STUDY, 1, [finished(RISES, plateau_start=None)]) == (CANNOT_TELL, "no seed has this accuracy")
 
 
 def power_run(exponent, end, size=10, seed=0, losses=(9.0, 5.0, 4.0, 3.0, 1.0), budgets=(200, 400), ends=True):
@@ -131,7 +131,7 @@ def test_mild_unevenness_counts_by_the_geometric_mean_of_both_exponents_in_pairs
     verdict = power_law._shortens(power_law.Evidence(runs))
     assert verdict.answer == HOLDS
     assert verdict.value == pytest.approx(np.mean([math.log(100 / 400), math.log(100 / 401)]))
-    assert verdict.here.endswith("over 2 pairs, 2 more lack it")
+    assert verdict.here.endswith("over 2 pairs, missing in 2 more")
 
 
 def ends_of(*ratios, exponents=(0.0, *power_law.MILD)):
@@ -149,10 +149,10 @@ def test_what_is_said_of_the_shortest_plateau():
         "1,000: ×0.80, 2,000: ×1.20",
         "1,000: ×1.00, 2,000: ×1.00",
     ]
-    assert power_law._shortest_when_mild(ends_of(0.8)).here == "fewer than 2 sizes have it: 1,000: ×0.80"
+    assert power_law._shortest_when_mild(ends_of(0.8)).here == "fewer than 2 sizes have these ends: 1,000: ×0.80"
     for some in ((0.0,), power_law.MILD, (0.0, power_law.MILD[0])):
         lacks = power_law._shortest_when_mild(ends_of(0.8, 0.8, exponents=some))
-        assert (lacks.answer, lacks.here) == (CANNOT_TELL, "fewer than 2 sizes have it: none")
+        assert (lacks.answer, lacks.here) == (CANNOT_TELL, "fewer than 2 sizes have these ends: none")
 
 
 def test_what_is_said_of_the_best_exponents():
@@ -167,7 +167,7 @@ def test_what_is_said_of_the_best_exponents():
         "a: 1 → 0.2, 2 → 0.2; b: 1 → 0.4, 2 → 0.4 (the grid is too coarse)",
     )
     nothing = power_law._monotone({"a": [(1, 0.2), (2, None)]}, 1)
-    assert (nothing.answer, nothing.here) == (CANNOT_TELL, "no two budgets or sizes to compare")
+    assert (nothing.answer, nothing.here) == (CANNOT_TELL, "there are no two budgets or sizes to compare")
 
 
 def law_evidence(r_squared, *sizes):
@@ -205,4 +205,4 @@ def test_what_is_said_of_the_published_ends():
     assert said(1.0, 1.0, 1.05, 0.95) == "4k ×1.00, 8k ×1.00, 16k ×1.05, 32k ×0.95"
     assert said(1.5, 1.0, 1.0, 1.0) == "4k ×1.50, 8k ×1.00, 16k ×1.00, 32k ×1.00"
     assert said(1.5, 1.5, 1.5, 1.0) == "4k ×1.50, 8k ×1.50, 16k ×1.50, 32k ×1.00"
-    assert said(1.0, 1.0, 1.0) == "only 3 of the sizes are there: 4k ×1.00, 8k ×1.00, 16k ×1.00"
+    assert said(1.0, 1.0, 1.0) == "only 3 of the published sizes have runs: 4k ×1.00, 8k ×1.00, 16k ×1.00"

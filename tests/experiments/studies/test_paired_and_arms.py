@@ -79,9 +79,9 @@ def test_a_verdict_on_pairs_says_how_many_there_were():
         2.0,
         (1.0, 3.0),
     )
-    assert decide_paired(Paired(2.0, (1.0, 3.0), 4, 2), decide).here == "2 [1, 3] over 4 pairs, 2 more lack it"
+    assert decide_paired(Paired(2.0, (1.0, 3.0), 4, 2), decide).here == "2 [1, 3] over 4 pairs, missing in 2 more"
     nothing = decide_paired(None, decide)
-    assert (nothing.answer, nothing.here) == (CANNOT_TELL, "no pair of runs has it")
+    assert (nothing.answer, nothing.here) == (CANNOT_TELL, "no pair of runs has both values")
 
 
 def test_the_log_ratio_is_that_of_ours_to_theirs():
@@ -167,17 +167,17 @@ def test_findings_show_every_arm_and_its_difference_from_the_reference():
         ["20", "b", "2", "1.2 ± 2.541"], ["20", "a", "2", "2.1 ± 1.271"],
     ]  # fmt: skip
     assert means.rows[1][5] == "70 (1 of 2 not reached)"
-    assert differences.title == "Less “a”"
+    assert differences.title == "Difference from “a”"
     assert differences.columns == ["people", "arm", *_arms.MEASURES.values()]
     assert [row[:3] for row in differences.rows] == [["10", "b", "0.9 ± 1.271"], ["20", "b", "-0.9 ± 1.271"]]
-    assert differences.rows[0][4] == "-0.3365 (1 pairs lack it)"
+    assert differences.rows[0][4] == "-0.3365 (missing in 1 more)"
     found = {(one["size"], one["arm"]): one["against_reference"] for one in findings.values["arms"]}
     assert found[20, "b"][LOSS]["mean"] == pytest.approx(-0.9)
     assert found[20, "a"][LOSS]["interval"] == (0.0, 0.0)
     assert (findings.values["reference"], findings.values["more"]) == ("a", 7)
     assert list(findings.figures) == ["loss_10", "loss_20", "over_sizes"]
-    assert findings.figures["loss_20"][0] == "Some arms: attribute loss of everybody in held-out templates, 20 people."
-    assert differences.note.startswith("Pairs of equal size and seed; 95% intervals.")
+    assert findings.figures["loss_20"][0] == "Some arms: attribute loss over all 20 people in held-out templates."
+    assert differences.note.startswith("Means over pairs of runs of equal size and seed, with 95% intervals.")
     assert isinstance(findings.evidence, Arms)
 
 
@@ -189,7 +189,7 @@ def test_figures_are_given_the_runs_of_every_arm_by_size(monkeypatch):
         ("a", [run.record for run in RUNS[6:]]),
     ]
     caption, draw = findings.figures["over_sizes"]
-    assert caption == "Some arms, over population sizes. Dots are single seeds, bars 95% intervals."
+    assert caption == "Some arms, by population size. Dots are single seeds; bars are 95% intervals."
     monkeypatch.setattr(_arms, "compare_over", lambda panels: panels)
     ((title, panels),) = draw().items()
     assert title == ""
@@ -212,8 +212,8 @@ def test_an_arm_without_runs_at_a_size_has_no_row_there_and_one_size_no_figure_o
 @pytest.mark.parametrize(
     ("measure", "ours", "theirs", "sign", "rule"),
     [
-        (LOSS, "b", "a", -1, "difference of final attribute loss (nats), “b” less “a”, the mean over pairs of equal size and seed: holds if its 95% interval lies below 0, does not hold if it lies above, cannot tell otherwise"),
-        (END, "b", ("a", "c"), 1, "log ratio of plateau ends, “b” less the best of “a”, “c” at each size, the mean over pairs of equal size and seed: holds if its 95% interval lies above 0, does not hold if it lies below, cannot tell otherwise"),
+        (LOSS, "b", "a", -1, "Difference in final attribute loss (nats), “b” minus “a”, averaged over pairs of equal size and seed. Holds if its 95% interval lies below 0; does not hold if it lies above; cannot tell otherwise."),
+        (END, "b", ("a", "c"), 1, "Log ratio of plateau ends, “b” to the best of “a”, “c” at each size, averaged over pairs of equal size and seed. Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell otherwise."),
     ],
 )  # fmt: skip
 def test_the_rule_of_a_difference_says_what_is_compared(measure, ours, theirs, sign, rule):

@@ -42,7 +42,7 @@ def bounds(claim):
     if found := re.search(rf"interval[^:;]*? lies (above|below) {NUMBER}", rule):
         bound = number(found[2])
         other = "below" if found[1] == "above" else "above"
-        assert re.search(rf"does not hold if it lies ({other}|on the other side), cannot tell otherwise$", rule)
+        assert rule.endswith(f"; does not hold if it lies {other}; cannot tell otherwise.")
         return (bound, None) if found[1] == "above" else (None, bound)
     if found := re.search(rf"lies inside \[{NUMBER}, {NUMBER}\]", rule):
         limits = number(found[1]), number(found[2])
@@ -52,12 +52,12 @@ def bounds(claim):
         limits = -number(found[1]), number(found[1])
     elif found := re.search(rf"lies within a factor of {NUMBER} of {NUMBER}", rule):
         limits = number(found[2]) / number(found[1]), number(found[2]) * number(found[1])
-    elif found := re.search(rf"lies within {NUMBER} points of the published accuracy", rule):
-        middle = number(claim.published)
-        limits = middle - number(found[1]), middle + number(found[1])
+    elif found := re.search(rf"lies within {NUMBER} percentage points of the published one", rule):
+        middle, margin = number(claim.published), number(found[1]) / 100
+        limits = middle - margin, middle + margin
     else:
         return None
-    assert rule.endswith("does not hold if it lies outside, cannot tell otherwise")
+    assert rule.endswith("; does not hold if it lies outside; cannot tell otherwise.")
     return limits
 
 
@@ -172,7 +172,7 @@ def test_the_rule_of_three_phases():
     assert claim.decide([just, phased(None, 100)]).answer == DOES_NOT_HOLD
     assert claim.decide([just, UNCLEAR]).answer == claim.decide([melted, UNCLEAR]).answer == CANNOT_TELL
     ceiling, floor = re.search(
-        rf"within {NUMBER} of the baseline, ends the plateau below {NUMBER} of it", claim.rule
+        rf"within {NUMBER} of the baseline and later falls below {NUMBER} of it", claim.rule
     ).groups()
     assert number(ceiling) == pytest.approx(PLATEAU_CEILING - 1)
     assert number(floor) == PLATEAU_FLOOR

@@ -77,7 +77,7 @@ def test_a_known_law_is_found_and_melted_sizes_stay_out_of_it(tmp_path):
     assert findings.values["a"] == pytest.approx(1.6, rel=0.3)
     assert findings.values["r_squared"] > 0.99
     assert verdicts(plateau_law.STUDY, findings) == [HOLDS, HOLDS, HOLDS]
-    assert "melts" in findings.evidence.points[0].why
+    assert "merges" in findings.evidence.points[0].why
     load = {one["size"]: one["bits_per_parameter"] for one in findings.values["sizes"]}
     assert load[1024] == pytest.approx(
         1024 * 6 * np.log2(np.exp(4.914)) / 194_496
@@ -187,15 +187,16 @@ def test_mixtures_that_are_earlier_and_collapse_are_said_to(tmp_path):
         zip((c.text for c in dense_vs_moe.STUDY.claims["laptop"]), verdicts(dense_vs_moe.STUDY, findings), strict=True)
     )
     assert (
-        answers["At equal active parameters a mixture of 8 experts top-2 ends its plateau earlier than dense"] == HOLDS
+        answers["At equal active parameters a mixture of 8 experts top-2 ends its plateau earlier than a dense model"]
+        == HOLDS
     )
     assert (
-        answers["At equal active parameters a mixture of 32 experts top-1 ends its plateau earlier than dense"]
+        answers["At equal active parameters a mixture of 32 experts top-1 ends its plateau earlier than a dense model"]
         == CANNOT_TELL
     )
     assert (
         answers[
-            "Memorisation follows total parameters: at equal total parameters 8 experts top-2 know as much as dense"
+            "Memorisation follows total parameters: if these are equal, 8 experts top-2 know as much as a dense model"
         ]
         == HOLDS
     )
