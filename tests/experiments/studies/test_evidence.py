@@ -1,4 +1,4 @@
-"""What the verdicts of phases, power law and plateau law are decided from, and what they say, on a few numbers a run."""
+"""The evidence and the verdict texts of phases, power-law and plateau-law, for runs that are a few numbers each."""
 
 import math
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ def test_accuracy_on_the_plateau_is_averaged_from_its_start_to_its_end_both_incl
     assert phases.accuracy_on_plateau(finished(RISES, plateau_start=110, plateau_end_interpolated=120.0)) is None
 
 
-def test_accuracy_at_a_step_is_interpolated_and_unknown_outside_of_the_run():
+def test_accuracy_at_a_step_is_interpolated_and_unknown_outside_the_run():
     run = finished(RISES).record
     assert phases.accuracy_at(run, 350) == pytest.approx(0.475)
     assert [phases.accuracy_at(run, step) for step in (0, 400)] == [0.0, 0.9]
@@ -142,7 +142,7 @@ def ends_of(*ratios, exponents=(0.0, *power_law.MILD)):
     return power_law.Evidence(runs)
 
 
-def test_what_is_said_of_the_shortest_plateau():
+def test_the_verdict_on_the_shortest_plateau_names_the_ratio_at_each_size():
     said = {ratios: power_law._shortest_when_mild(ends_of(*ratios)).here for ratios in ((0.8, 0.5), (0.8, 1.2), (1, 1))}
     assert list(said.values()) == [
         "1,000: ×0.80, 2,000: ×0.50",
@@ -155,7 +155,7 @@ def test_what_is_said_of_the_shortest_plateau():
         assert (lacks.answer, lacks.here) == (CANNOT_TELL, "fewer than 2 sizes have these ends: none")
 
 
-def test_what_is_said_of_the_best_exponents():
+def test_the_verdicts_on_the_best_exponents_list_them():
     chains = {"1,000 people": [(500, 0.8), (1000, 0.6)], "2,000 people": [(500, None), (1000, 0.6)]}
     falls, rises = power_law._monotone(chains, -1), power_law._monotone(chains, 1)
     assert (falls.answer, falls.here) == (HOLDS, "1,000 people: 500 → 0.8, 1,000 → 0.6")
@@ -175,14 +175,14 @@ def law_evidence(r_squared, *sizes):
     return SimpleNamespace(law=law, inside=[SimpleNamespace(size=size) for size in sizes], points=[])
 
 
-def test_what_is_said_of_the_law():
+def test_the_verdict_on_the_law_gives_r_squared_or_why_there_are_too_few_sizes():
     sizes = (1000, 2000, 4000, 8000, 16000)
     verdict = plateau_law._is_power_law(law_evidence(0.995, *sizes))
     assert (verdict.answer, verdict.here) == (HOLDS, "R² 0.9950 [0.9000, 1.0000]")
     assert (verdict.value, verdict.interval) == (0.995, (0.9, 1.0))
     few = plateau_law._is_power_law(law_evidence(0.995, *sizes[:4])).here
     assert few == "R² 0.9950, but only 4 sizes inside the law, 1,000 to 8,000"
-    wide = plateau_law._is_power_law(law_evidence(0.995, 1000, 8000, 32000))  # wide enough, and still too few
+    wide = plateau_law._is_power_law(law_evidence(0.995, 1000, 8000, 32000))  # a wide enough range, but too few sizes
     assert (wide.answer, wide.here) == (CANNOT_TELL, "R² 0.9950, but only 3 sizes inside the law, 1,000 to 32,000")
     assert (
         plateau_law._is_power_law(law_evidence(None, *sizes[:2])).here == "only 2 sizes inside the law, 1,000 to 2,000"
@@ -193,7 +193,7 @@ def test_what_is_said_of_the_law():
         assert (without.answer, without.here) == (CANNOT_TELL, "no fit")
 
 
-def test_what_is_said_of_the_published_ends():
+def test_the_verdict_on_the_published_ends_names_the_ratio_at_each_size():
     def said(*ratios):
         points = [
             SimpleNamespace(size=size, mean=ratio * end, ends=(1,))

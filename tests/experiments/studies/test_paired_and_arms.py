@@ -30,7 +30,7 @@ LOADS = {
 
 
 def routed(loads=LOADS):
-    """A run of three evaluations, at the first two of which its experts had other loads."""
+    """A run with three evaluations. At the first two, its experts had other loads."""
     layers = {layer: [pd.Series([0.25, 0.125, one]) for one in shares] for layer, shares in loads.items()}
     violation = {
         f"routing/layer_{layer}/max_violation": [0.0, 3.0, 4 * max(shares) - 1] for layer, shares in loads.items()
@@ -58,7 +58,7 @@ def test_a_dense_run_has_neither():
     assert idle_experts(routed({})) is None
 
 
-def test_values_come_from_the_measures_or_the_routing_and_an_end_only_when_it_can_be_told():
+def test_values_come_from_the_measures_or_the_routing_and_undetermined_ends_are_none():
     run = finished("a", 1, 0, loss=1.5, end=120.0, record=routed())
     assert (value_of(run, LOSS), value_of(run, END)) == (1.5, 120.0)
     assert (value_of(run, "max_violation"), value_of(run, "idle_experts")) == (pytest.approx(1.5), 4)
@@ -89,7 +89,7 @@ def test_the_log_ratio_is_that_of_ours_to_theirs():
     assert log_ratio(1.0, 10.0) == pytest.approx(-math.log(10))
 
 
-def test_an_uneven_distribution_as_overrides():
+def test_sampling_returns_the_overrides_of_a_distribution():
     assert sampling("power_law", exponent=1, more=0.5) == (
         "sampling.kind=power_law",
         "sampling.exponent=1",
@@ -97,7 +97,7 @@ def test_an_uneven_distribution_as_overrides():
     )
 
 
-def test_every_arm_is_run_with_every_seed_and_after_the_run_that_it_needs():
+def test_every_arm_runs_with_every_seed_and_after_the_run_that_it_needs():
     arms = {"own": (), "twin": ("patching.reference_step=4",)}
     runs = arm_runs("laptop", arms, 64, 2, "training.steps=9", needs={"twin": "own"})
     assert [(run.labels, run.overrides[-1]) for run in runs] == [
@@ -146,7 +146,7 @@ def test_of_several_arms_the_best_at_each_size_counts():
     assert arms.values(LOSS, ("c",)) == {}
 
 
-def test_differences_are_ours_less_theirs_and_of_ends_the_log_ratio():
+def test_differences_are_ours_minus_theirs_or_for_plateau_ends_the_log_ratio():
     arms = Arms(RUNS)
     assert arms.difference(LOSS, "a", "b").mean == pytest.approx((1.0 + 0.8 - 1.0 - 0.8) / 4)
     assert arms.difference(LOSS, "a", "b", 20).mean == pytest.approx(0.9)
