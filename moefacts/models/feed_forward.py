@@ -16,7 +16,7 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(d_hidden, d_model, bias=False)
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
-        """The block's output, of the shape of ``x``; the None says that nothing is routed."""
+        """The block's output, of the shape of ``x``, and None, because nothing is routed."""
         gate_FD = None if self.gate is None else self.gate.weight
         flat_ND = x.reshape(-1, x.shape[-1])
         return mlp(flat_ND, self.up.weight, gate_FD, self.down.weight, self.activation).view_as(x), None

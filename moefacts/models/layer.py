@@ -1,9 +1,9 @@
 """A decoder layer and its two slots: a mixer, which lets positions see earlier ones, and a feed-forward block.
 
-A new mixer is a module, a line in ``MIXERS`` below and one in ``architecture.MIXERS``. It is called as
-``mixer(x, angles, packing, pattern_BHTT, ask_BQ)`` and returns its output and the attention that was asked for. A new
-feed-forward block is a module and a branch in ``feed_forward_block``. It is called as ``block(x)`` and returns its
-output and its routing. What a module does not have is None.
+A new mixer needs a module, a line in ``MIXERS`` below and one in ``architecture.MIXERS``. It is called as
+``mixer(x, angles, packing, pattern_BHTT, ask_BQ)`` and returns its output and the attention that was asked for, or
+None. A new feed-forward block needs a module and a branch in ``feed_forward_block``. It is called as ``block(x)`` and
+returns its output and its routing, or None.
 
 Shape legend: B batch, T position, N real tokens, D model width, H heads, Q positions asked about.
 """
@@ -36,7 +36,7 @@ def feed_forward_block(config: ModelConfig, number: int) -> FeedForward | Mixtur
 
 
 class LayerOutput(NamedTuple):
-    """The hidden state, of the shape that went in; the attention that was asked for; what a router decided."""
+    """The hidden state, of the input's shape; the attention that was asked for; what the layer's router decided."""
 
     x: Tensor
     attention_BHQT: Tensor | None
@@ -67,8 +67,8 @@ class DecoderLayer(nn.Module):
             x: shape (B, T, D), or (N, D) with ``packing``.
             angles: the rotation of every position.
             packing: which tokens make a sequence; without it every row of ``x`` is one.
-            pattern_BHTT: attention to use in place of what the mixer would compute.
-            ask_BQ: positions of every sequence whose attention is to be returned, in fp32.
+            pattern_BHTT: attention to use instead of what the mixer would compute.
+            ask_BQ: the positions of every sequence whose attention to return, in fp32.
         """
         mixed, attention_BHQT = self.mixer(self.mixer_norm(x), angles, packing, pattern_BHTT, ask_BQ)
         x = x + mixed
