@@ -126,7 +126,7 @@ def test_a_run_that_evaluates_unseen_people_alone_is_compared_at_their_last_step
     assert (measures["unseen_entropy"], measures["seen_entropy"]) == (pytest.approx(3.4), None)
 
 
-def test_a_run_on_another_cohort_reports_seen_people_as_a_further_cohort(settings):
+def test_in_a_run_on_another_cohort_seen_people_are_a_further_cohort(settings):
     run = made_up(settings, cohorts=("old", "seen"))
     assert measure_run(run)["seen_final_attribute_loss"] == 1.0
     assert "seen_final_attribute_loss" in meanings([Group("", [run])])
