@@ -169,7 +169,7 @@ def rows(result: Result) -> list[Row]:
         label = f"{name} 44M {' / '.join(_kinds(measured))}"
         table += [
             Row(f"{label}: tokens/s", _each(measured, "tokens_per_second", ",.0f")),
-            Row(f"{label}: ms a step", _each(measured, "step_ms", ".1f")),
+            Row(f"{label}: ms per step", _each(measured, "step_ms", ".1f")),
             Row(
                 f"{name} 44M: share of the peak",
                 f"{best['utilisation']:.1%}",

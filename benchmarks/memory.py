@@ -19,7 +19,7 @@ SERIES: dict[str, dict[str, tuple[list[str], int]]] = {
     "batch": {str(size): ([f"training.batch_size={size}"], 1) for size in (64, 128, 256)},
     "length": {f"x{times}": ([], times) for times in (1, 2, 4)},
     "vocabulary": {
-        f"{count} a pool": ([override.replace("=200", f"={count}") for override in _NAMES], 1)
+        f"{count} per pool": ([override.replace("=200", f"={count}") for override in _NAMES], 1)
         for count in (100, 400, 900)
     },
     "experts": {str(count): (["model=moe_laptop", f"model.moe.num_experts={count}"], 1) for count in (2, 8, 32)},

@@ -1,4 +1,4 @@
-"""Small settings that every test shares. One thread, so that two test processes do not fight over the cores."""
+"""Small settings that all tests share. Each process uses one thread, so that two of them do not compete for cores."""
 
 import os
 from pathlib import Path
@@ -38,7 +38,7 @@ TINY = [
 
 
 def tiny_config(*overrides: str) -> RunConfig:
-    """A run of a second or so."""
+    """A configuration that trains in about a second."""
     return compose([*TINY, *overrides])
 
 
@@ -61,7 +61,7 @@ def batcher(population) -> Batcher:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory) -> Path:
-    """A tiny run, trained once; read only."""
+    """A tiny run that is trained once. Read only."""
     from moefacts.experiments.tasks.train import execute
 
     path = tmp_path_factory.mktemp("runs") / "finished"

@@ -90,7 +90,7 @@ def _line(axes, line: Series, shift: float, color: str):
 
 
 def _fit_to_dots(panels, rows: Sequence[Sequence[Series]]) -> None:
-    """Set the y limits from the runs; with three seeds an interval can be many times wider than all of them."""
+    """Set the y limits from the runs, because an interval over three seeds can be far wider than the runs' range."""
     values = [v for row in rows for line in row for seeds in line.values.values() for v in seeds if v is not None]
     if values:
         low, high = min(values), max(values)

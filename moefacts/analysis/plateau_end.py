@@ -8,7 +8,7 @@ from moefacts.runs.thresholds import crossing, first_below
 
 REACHED, NOT_REACHED, CANNOT_TELL = "reached", "not reached", "cannot tell"
 SPARSE_SHARE = 0.25  # evaluations further apart than this share of the plateau's end are too sparse
-WIDE_SHARE = 0.5  # an interval wider than this share of the plateau's end says nothing
+WIDE_SHARE = 0.5  # an interval wider than this share of the plateau's end is too wide
 _STAYS = 3  # this many evaluations in a row below the threshold count as staying below it
 _NORMAL_95 = 1.96
 
@@ -23,7 +23,7 @@ class PlateauEnd:
         first_below: first evaluation below the threshold, the study's own criterion (section 2); None if there is none.
         step: where the straight line that leads to that evaluation crosses the threshold; only when "reached".
         low: where the curve minus 1.96 standard errors first crosses the threshold; only when "reached".
-        high: where the curve plus 1.96 standard errors crosses it and stays below; only when "reached".
+        high: where the curve plus 1.96 standard errors crosses the threshold and stays below; only when "reached".
     """
 
     status: str
@@ -61,14 +61,15 @@ def find_plateau_end(
     if earliest is None:
         return PlateauEnd(NOT_REACHED, "the loss never fell below the threshold", first_step)
     if earliest == 0:
-        return PlateauEnd(CANNOT_TELL, "the curve begins below the threshold, or within its noise", first_step)
+        return PlateauEnd(CANNOT_TELL, "the loss begins below the threshold, or within noise of it", first_step)
     latest = _stays_below(loss + margin, level)
     if first is None or latest is None:
         return PlateauEnd(CANNOT_TELL, "the loss ends within noise of the threshold", first_step)
     end = crossing(step, loss, level, first)
     gap = step[first] - step[first - 1]
     if gap > SPARSE_SHARE * end:
-        return PlateauEnd(CANNOT_TELL, f"evaluations too sparse: {gap} steps apart where it ends", first_step)
+        reason = f"evaluations are too sparse: {gap} steps apart where the plateau ends"
+        return PlateauEnd(CANNOT_TELL, reason, first_step)
     low = min(end, crossing(step, loss - margin, level, earliest))
     high = max(end, crossing(step, loss + margin, level, latest))
     if high - low > WIDE_SHARE * end:

@@ -83,7 +83,7 @@ def use_by_attribute(run: Run) -> Figure:
 
 
 def information(run: Run) -> Figure:
-    """Draw how much the choice of experts says about a token, beside the same with permuted labels."""
+    """Draw how much the choice of experts says about a token, next to a control with permuted labels."""
     table = _table(run, tables.INFORMATION)
     layers = sorted(table["layer"].unique())
     figure, panels = _panels(len(layers), 3.2, 2.6)
@@ -167,11 +167,11 @@ def colored_biography(run: Run) -> Figure:
 # Name -> (caption, drawing function), in the order of the report
 ROUTING_FIGURES: dict[str, tuple[str, Callable[[Run], Figure]]] = {
     "load_over_training": ("Load of every expert over training.", load_over_training),
-    "use_by_role": ("Experts by token role.", use_by_role),
-    "use_by_attribute": ("Experts of value tokens, by attribute.", use_by_attribute),
-    "information": ("What the choice of experts says about a token, as a share of the expert entropy.", information),
+    "use_by_role": ("Experts used by each kind of token.", use_by_role),
+    "use_by_attribute": ("Experts used by the value tokens of each attribute.", use_by_attribute),
+    "information": ("Information about the token in the choice of experts, over the expert entropy.", information),
     "saturation": ("Router saturation: share of the final choice of experts that was already made.", saturation),
-    "coactivation": ("Co-activation of experts.", coactivation),
-    "ablation": ("Leaving out one expert: change of the attribute loss.", ablation),
+    "coactivation": ("Co-activation: share of one expert's tokens that also use another.", coactivation),
+    "ablation": ("Change of the attribute loss when one expert is left out.", ablation),
     "colored_biography": ("A biography, with each token on the colour of its first-choice expert.", colored_biography),
 }

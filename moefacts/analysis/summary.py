@@ -19,7 +19,7 @@ MEANINGS = {
     "baseline": "no-knowledge baseline: attribute loss of a model that knows the values but not whose they are (nats)",
     "plateau_start": "first evaluation within 10% of the baseline (step)",
     "plateau_end": "first evaluation below the threshold, 0.99 × baseline unless set (step)",
-    "plateau_end_interpolated": "where the loss crosses that threshold, interpolated (step)",
+    "plateau_end_interpolated": "where the loss crosses the threshold, interpolated (step)",
     "plateau_length": "plateau end − plateau start (steps)",
     "steps_to_10_accuracy": "10% of values known, interpolated (step)",
     "steps_to_50_accuracy": "50% of values known, interpolated (step)",
@@ -27,15 +27,15 @@ MEANINGS = {
     "final_attribute_loss": "attribute loss at the end, seen people in held-out templates (nats)",
     "final_attribute_accuracy": "share of values known at the end",
     "unseen_final_attribute_loss": "attribute loss at the end on people never seen (nats)",
-    "unseen_final_loss_over_baseline": "the same divided by the baseline; above 1 is overconfidence: hallucination",
+    "unseen_final_loss_over_baseline": "that loss over the baseline; above 1 is overconfidence: hallucination",
     "unseen_departure": "where the loss on unseen people leaves 1.1 × baseline for good (step)",
     "seen_max_probability": "mean largest probability on value tokens, seen people",
-    "unseen_max_probability": "the same, unseen people",
+    "unseen_max_probability": "mean largest probability on value tokens, unseen people",
     "seen_entropy": "mean entropy on value tokens, seen people (nats)",
-    "unseen_entropy": "the same, unseen people (nats)",
+    "unseen_entropy": "mean entropy on value tokens, unseen people (nats)",
     "unseen_auroc": "how well confidence separates seen from unseen people (0.5 chance, 1 perfect)",
     "seen_calibration_error": "expected calibration error of whole values, seen people",
-    "unseen_calibration_error": "the same, unseen people",
+    "unseen_calibration_error": "expected calibration error of whole values, unseen people",
 }
 
 

@@ -1,1 +1,1 @@
-"""Language models in plain torch. Nothing here knows of data, logging or optimizers."""
+"""Language models in plain torch. Nothing here knows about data, logging or optimizers."""

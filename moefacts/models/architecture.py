@@ -1,4 +1,4 @@
-"""The shape of a model, and how many parameters that makes. Imports no torch, so listing presets is quick."""
+"""The shape of a model and its number of parameters. Imports no torch, so that listing presets is quick."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ CONVOLUTION_WIDTH = 4  # of the recurrent block, as in its paper
 
 @dataclass
 class BalanceConfig:
-    """Weights of the balancing losses, and the step of loss-free balancing; 0 turns one off.
+    """Weights of the balancing losses, and the step of loss-free balancing. 0 turns each off.
 
-    A default is a setting's neutral value: as before the setting existed.
+    Defaults are neutral values, which mean the same as before the setting existed.
     """
 
     importance: float = 0.0
@@ -25,12 +25,12 @@ class BalanceConfig:
 
 @dataclass
 class MoEConfig:
-    """A mixture-of-experts layer in the place of the feed-forward block.
+    """A mixture-of-experts layer, which replaces the feed-forward block.
 
-    ``kind``: ``soft`` runs all experts; ``top_k`` keeps the k largest gates, ``switch`` is its k = 1 with the gate as
-    weight; ``keep_top_k`` takes the softmax after the choice, with learned noise if ``noise``; with ``expert_choice``
-    experts choose tokens, which is not causal. ``layers`` is ``all``, ``every_second`` or a list of layer numbers.
-    A default is a setting's neutral value: as before the setting existed.
+    ``kind`` ``soft`` runs all experts. ``top_k`` keeps the k largest gates, and ``switch`` is ``top_k`` with k = 1 and
+    the gate as weight. ``keep_top_k`` takes the softmax after the choice, with learned noise if ``noise``. With
+    ``expert_choice`` experts choose tokens, which is not causal. ``layers`` is ``all``, ``every_second`` or a list of
+    layer numbers. Defaults are neutral values, which mean the same as before the setting existed.
     """
 
     kind: str
@@ -96,8 +96,8 @@ class ModelConfig:
     """A decoder. ``d_hidden`` is the feed-forward width of its dense layers; ``swiglu`` is the gated SiLU block.
 
     ``mixer`` is what lets positions see earlier ones. For ``rg_lru``, the recurrence of Hawk, ``num_heads`` is the
-    number of diagonal blocks of its gates and ``d_head`` their width; it has no use for ``rope_theta``.
-    A default is a setting's neutral value: as before the setting existed.
+    number of diagonal blocks of its gates and ``d_head`` their width; ``rope_theta`` has no effect. Defaults are
+    neutral values, which mean the same as before the setting existed.
     """
 
     preset: str
@@ -114,7 +114,7 @@ class ModelConfig:
     moe: MoEConfig | None = None
 
     def check(self) -> None:
-        """Raise ``ValueError`` when the sizes make no model."""
+        """Raise ``ValueError`` when there is no such model."""
         for key in ("num_layers", "d_model", "num_heads", "d_head", "d_hidden"):
             if getattr(self, key) < 1:
                 raise ValueError(f"model.{key}={getattr(self, key)} is too small; it must be at least 1")
@@ -133,7 +133,7 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class ParameterCounts:
-    """``active`` parameters take part in every token's forward pass; for a dense model that is all of them."""
+    """Numbers of parameters. The ``active`` ones take part in a token's forward pass; in a dense model all do."""
 
     total: int
     embedding: int
@@ -150,17 +150,17 @@ def _attention_parameters(config: ModelConfig) -> int:
 
 
 def _rg_lru_parameters(config: ModelConfig) -> int:
-    """Three projections, two gates with biases, Λ, the convolution."""
+    """The parameters of three projections, two gates with biases, Λ, and the convolution."""
     width = config.num_heads * config.d_head
     return (3 * config.d_model + 2 * config.d_head + 2 + 1 + CONVOLUTION_WIDTH) * width
 
 
-# The mixers that there are, and how many parameters one has; ``layer.MIXERS`` says what module each is.
+# Mixer -> its number of parameters. ``layer.MIXERS`` has their modules.
 MIXERS: dict[str, Callable[[ModelConfig], int]] = {"attention": _attention_parameters, "rg_lru": _rg_lru_parameters}
 
 
 def parameter_counts(config: ModelConfig, vocab_size: int) -> ParameterCounts:
-    """Parameters of the model that ``config`` describes, from its sizes alone."""
+    """The parameter counts of the model that ``config`` describes, from its sizes alone."""
     matrices = 3 if config.activation == "swiglu" else 2
     mixer = MIXERS[config.mixer](config)
     norms = (2 * config.num_layers + 1) * config.d_model

@@ -27,7 +27,7 @@ class CausalSelfAttention(nn.Module):
         pattern_BHTT: Tensor | None = None,
         ask_BQ: Tensor | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-        """Mix over earlier positions; the arguments are those of every mixer (``layer.DecoderLayer``)."""
+        """Mix over earlier positions. The arguments are those of every mixer (see ``layer.DecoderLayer``)."""
         project = (x, self.qkv.weight)
         if pattern_BHTT is None:
             weight_BHQT = None

@@ -26,12 +26,12 @@ class Routing:
 
     Attributes:
         logits_NE: router scores without noise.
-        gates_NE: softmax of the scores (for ``keep_top_k`` after all but the K largest were set to minus infinity).
-        expert_NK: the experts of each token, best first (for ``expert_choice``, the K largest gates: what the tokens
-            would have chosen).
-        token_A, expert_A, weight_A: the assignments that are made, and the weight of each in the output.
-        kept_A: False where an expert's capacity is exceeded: the token passes through the residual instead.
-        noisy_logits_NE, noise_std_NE: the scores that were compared and the noise's deviation, when noise was added.
+        gates_NE: softmax of the scores (for ``keep_top_k``, of the K largest only; the other gates are zero).
+        expert_NK: the experts of each token, best first (for ``expert_choice``, those that the tokens would have
+            chosen by their K largest gates).
+        token_A, expert_A, weight_A: the token, the expert and the weight in the output of each assignment.
+        kept_A: False where an expert's capacity is exceeded, so that the token skips this expert.
+        noisy_logits_NE, noise_std_NE: the scores with noise and the noise's standard deviation; None without noise.
     """
 
     logits_NE: Tensor
@@ -46,7 +46,7 @@ class Routing:
 
     @property
     def load_E(self) -> Tensor:
-        """How many assignments each expert has, those over capacity included."""
+        """The number of assignments of each expert, including those over capacity."""
         num_experts = self.logits_NE.shape[1]
         return torch.zeros(num_experts, device=self.expert_A.device).index_add_(
             0, self.expert_A, torch.ones(len(self.expert_A), device=self.expert_A.device)
@@ -54,9 +54,9 @@ class Routing:
 
 
 class Router(nn.Module):
-    """Scores tokens against experts and chooses, in fp32 whatever the precision around it."""
+    """Scores tokens against experts and chooses, always in fp32."""
 
-    selection_bias_E: Tensor  # moved by the training loop when balancing without a loss; used for choosing only
+    selection_bias_E: Tensor  # used for choosing only; loss-free balancing in the training loop moves it
 
     def __init__(self, d_model: int, config: MoEConfig):
         super().__init__()
@@ -130,10 +130,10 @@ def keep_top_k(router: Router, x_ND: Tensor) -> Routing:
 
 
 def expert_choice(router: Router, x_ND: Tensor) -> Routing:
-    """Each expert takes its T * K / E best tokens (Zhou et al. 2022).
+    """Each expert takes its N * K / E best tokens (Zhou et al. 2022).
 
-    Not causal: whether a token is taken depends on the scores of later tokens, so losses measured with this
-    layer are not those of a model that could generate text.
+    This is not causal: whether a token is taken depends on the scores of later tokens. Losses measured with this layer
+    are therefore not those of a model that could generate text.
     """
     logits_NE = router.score(x_ND)
     num_tokens, num_experts = logits_NE.shape
@@ -147,7 +147,7 @@ def expert_choice(router: Router, x_ND: Tensor) -> Routing:
     return Routing(logits_NE, gates_NE, expert_NK, token_A, expert_A, taken.values.T.flatten(), kept_A)
 
 
-# Kind -> how it routes; architecture.MOE_KINDS has their names without torch.
+# Kind -> how it routes. ``architecture.MOE_KINDS`` has the names without importing torch.
 ROUTES: dict[str, Callable[[Router, Tensor], Routing]] = {
     "soft": top_k,
     "top_k": top_k,
@@ -158,7 +158,7 @@ ROUTES: dict[str, Callable[[Router, Tensor], Routing]] = {
 
 
 class Experts(nn.Module):
-    """E feed-forward networks of the same shape, their weights stacked."""
+    """E feed-forward networks of the same shape, with stacked weights."""
 
     def __init__(self, num_experts: int, d_model: int, d_expert: int, activation: str):
         super().__init__()
@@ -168,7 +168,7 @@ class Experts(nn.Module):
         self.down = nn.Parameter(torch.empty(num_experts, d_model, d_expert))
 
     def forward(self, x_AD: Tensor, count_E: Tensor) -> list[Tensor]:
-        """Apply each expert to its rows; the arguments and the result are those of ``expert_products``."""
+        """Apply each expert to its rows. Arguments and result are those of ``expert_products``."""
         return expert_products(x_AD, count_E, self.up, self.gate, self.down, self.activation)
 
     def one(self, x_ND: Tensor, expert: int) -> Tensor:
@@ -178,7 +178,7 @@ class Experts(nn.Module):
 
 
 class MixtureOfExperts(nn.Module):
-    """Replaces the feed-forward block of a decoder layer."""
+    """A mixture of experts, which replaces the feed-forward block of a decoder layer."""
 
     def __init__(self, d_model: int, activation: str, config: MoEConfig):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The norm that stands before every mixer, before every feed-forward block, and at the end.
+"""The norm before every mixer, before every feed-forward block, and at the end.
 
 Shape legend: D model width.
 """
@@ -18,5 +18,5 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(d_model))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Same shape out as in."""
+        """Normalise the last axis of ``x``."""
         return rms_norm(x, self.weight, self.epsilon)

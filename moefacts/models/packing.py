@@ -14,7 +14,7 @@ from torch import Tensor
 
 from moefacts.models.kernels.device import on_device
 
-ROWS_PER_BUCKET = 16  # few enough that a bucket's attention stays in a CPU core's cache
+ROWS_PER_BUCKET = 16  # so few that a bucket's attention stays in a CPU core's cache
 
 
 def picked(x: Tensor, row_R: Tensor | None) -> Tensor:
@@ -24,13 +24,13 @@ def picked(x: Tensor, row_R: Tensor | None) -> Tensor:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Neighbouring sequences, padded only to the longest of them.
+    """Neighbouring sequences, padded to the longest of them.
 
     Attributes:
-        start, stop: the real tokens of these sequences.
-        num_rows, width: its padded shape.
-        token_C: for every cell the real token to read, counted from ``start``; padding repeats a row's last token.
-        cell_N: where each of its real tokens stands among the cells.
+        start, stop: the range of the real tokens of these sequences.
+        num_rows, width: the padded shape.
+        token_C: the real token of every cell, counted from ``start``; padding repeats a row's last token.
+        cell_N: the cell of every real token.
     """
 
     start: int
@@ -42,13 +42,13 @@ class Bucket:
 
 
 class Packing:
-    """The real tokens of sequences of these lengths, side by side and padded to ``width``.
+    """The places of the real tokens of sequences of given lengths that are padded to ``width``.
 
-    Lengths are on the host, so no device is waited for. The closer the lengths of neighbours, the less padding
-    the buckets have.
+    Lengths are on the host, so that nothing waits for the device. The closer the lengths of neighbours, the less
+    padding the buckets have.
 
     Attributes:
-        real_N: where the real tokens stand in the flattened B * T.
+        real_N: the places of the real tokens in the flattened B * T.
     """
 
     def __init__(self, length_B: Sequence[int] | np.ndarray, width: int, device: torch.device):
@@ -86,5 +86,5 @@ class Packing:
         return x_BTD.flatten(0, 1).index_select(0, self.real_N)
 
     def find(self, at_N: Tensor) -> Tensor:
-        """Which of the real tokens stand at these positions of the flattened B * T."""
+        """The numbers of the real tokens at positions ``at_N`` of the flattened B * T."""
         return torch.searchsorted(self.real_N, at_N)

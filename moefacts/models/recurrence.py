@@ -37,9 +37,9 @@ class RecurrentBlock(nn.Module):
         pattern_BHTT: Tensor | None = None,
         ask_BQ: Tensor | None = None,
     ) -> tuple[Tensor, None]:
-        """Mix over earlier positions; the arguments are those of every mixer (``layer.DecoderLayer``).
+        """Mix over earlier positions. The arguments are those of every mixer (see ``layer.DecoderLayer``).
 
-        Positions need no angles here, and there is no attention to replace or to return.
+        This mixer uses no angles, and it has no attention to replace or to return.
         """
         assert pattern_BHTT is None
         x_BTD = x if packing is None else packing.pad(x)
@@ -49,11 +49,11 @@ class RecurrentBlock(nn.Module):
 
 
 class RGLRU(nn.Module):
-    """The real-gated linear recurrent unit (eq. 1-4), from a state of zeros, in fp32 whatever the precision around it.
+    """The real-gated linear recurrent unit (eq. 1-4), which starts from a state of zeros and computes in fp32.
 
-    The first position is scaled like all others, as the paper writes it; the authors' code leaves it unscaled.
-    ``lambda_R`` is the paper's Λ. It and the gates' biases are vectors, which weight decay leaves alone: pulled to
-    zero, Λ would make every state forget within a few tokens.
+    The first position is scaled like all others, as in the paper; the authors' code leaves it unscaled. ``lambda_R`` is
+    the paper's Λ. Weight decay spares it and the gates' biases, because they are vectors. With a Λ near zero every
+    state would forget within a few tokens.
     """
 
     def __init__(self, num_blocks: int, block_width: int):
@@ -67,7 +67,7 @@ class RGLRU(nn.Module):
         with without_autocast(x_BTR):
             x = x_BTR.float()
             log_a_BTR = -_SHARPNESS * F.softplus(self.lambda_R) * self.recurrence_gate(x).sigmoid()
-            # The floor is for a = 1, where the root's infinite slope would meet the closed gate's zero.
+            # The floor avoids NaN at a = 1, where the root's infinite slope would meet the closed gate's zero.
             scale_BTR = (-torch.expm1(2 * log_a_BTR)).clamp_min(torch.finfo(x.dtype).tiny).sqrt()
             states_BTR = linear_recurrence(log_a_BTR.exp(), scale_BTR * self.input_gate(x).sigmoid() * x)
         return states_BTR.to(x_BTR.dtype)
@@ -82,7 +82,7 @@ class BlockDiagonalLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(num_blocks * block_width))
 
     def forward(self, x_BTR: Tensor) -> Tensor:
-        """Same shape out as in."""
+        """The map of ``x_BTR``, of the same shape."""
         x_BTGP = x_BTR.unflatten(2, self.weight.shape[:2])
         return torch.einsum("btgp,gqp->btgq", x_BTGP, self.weight).flatten(2) + self.bias
 
@@ -93,6 +93,6 @@ def lambda_for(power_R: Tensor) -> Tensor:
 
 
 def causal_convolution(x_BTR: Tensor, taps_RW: Tensor) -> Tensor:
-    """Every channel's own convolution over its last W positions; the last tap is that of the position itself."""
+    """Convolve each channel with its own taps over the last W positions. The last tap is for the position itself."""
     padded_BRT = F.pad(x_BTR.transpose(1, 2), (taps_RW.shape[1] - 1, 0))
     return F.conv1d(padded_BRT, taps_RW[:, None], groups=len(taps_RW)).transpose(1, 2)

@@ -1,8 +1,9 @@
-"""Load balancing: plain functions of what a router returned, each with its published formula.
+"""Load balancing: functions of what a router returned, with their published formulas.
 
 Shape legend: N tokens, E experts, K experts chosen per token.
+
 All losses are unweighted; the caller multiplies them by their weights and adds them over layers. They are functions of
-sums over tokens: where several processes share the tokens, ``total`` adds these sums over the processes.
+sums over tokens. Where several processes share the tokens, ``total`` adds these sums over the processes.
 """
 
 from collections.abc import Callable
@@ -17,12 +18,12 @@ Total = Callable[[Tensor], Tensor]
 
 
 def all_are_here(amount: Tensor) -> Tensor:
-    """The total of an amount that one process knows whole."""
+    """The total of an amount when there is only one process."""
     return amount
 
 
 def squared_coefficient_of_variation(amount_E: Tensor) -> Tensor:
-    """CV^2 = variance / mean^2 over experts (population variance); 0 when all are equal, E - 1 when one has all."""
+    """CV^2 = variance / mean^2 over experts (population variance): 0 if all are equal, E - 1 if one expert has all."""
     return amount_E.var(unbiased=False) / (amount_E.mean() ** 2 + 1e-10)
 
 
@@ -34,8 +35,8 @@ def importance_loss(routing: Routing, total: Total = all_are_here) -> Tensor:
 def load_loss(routing: Routing, total: Total = all_are_here) -> Tensor:
     """CV^2 of the smooth load (Shazeer et al. 2017, appendix A, eq. 8-11).
 
-    The load of an expert is the sum over tokens of the probability that it stays among the top k when its own
-    noise is drawn afresh. Zero for a router without noise, or outside of training, where there is none.
+    The load of an expert is the sum over tokens of the probability that it stays among the top k when its own noise is
+    drawn again. The loss is zero for a router without noise and outside training, where there is no noise.
     """
     if routing.noise_std_NE is None or routing.noisy_logits_NE is None:
         return routing.logits_NE.new_zeros(())
@@ -51,14 +52,14 @@ def stay_probability(routing: Routing) -> Tensor:
     if num_chosen == noisy_NE.shape[1]:
         return torch.ones_like(noisy_NE)
     largest_NK = noisy_NE.topk(num_chosen + 1, dim=1).values
-    # The k-th largest among the others: for an expert in the top k that is the (k+1)-th of all, else the k-th.
+    # The rival is the k-th largest of the other scores: the (k+1)-th of all for an expert in the top k, else the k-th.
     is_chosen_NE = noisy_NE >= largest_NK[:, num_chosen - 1 : num_chosen]
     rival_NE = torch.where(is_chosen_NE, largest_NK[:, num_chosen:], largest_NK[:, num_chosen - 1 : num_chosen])
     return torch.special.ndtr((routing.logits_NE - rival_NE) / std_NE)
 
 
 def token_balance_loss(routing: Routing, total: Total = all_are_here) -> Tensor:
-    """E * sum_e f_e * P_e: fraction of assignments times mean gate; 1 at perfect balance (Switch, eq. 4)."""
+    """E * sum_e f_e * P_e, fraction of assignments times mean gate, which is 1 at perfect balance (Switch, eq. 4)."""
     load_E = total(routing.load_E)
     mean_gate_E = total(routing.gates_NE.sum(dim=0)) / _num_tokens(routing, total)
     return len(load_E) * (load_E / load_E.sum() * mean_gate_E).sum()
@@ -74,7 +75,7 @@ def _num_tokens(routing: Routing, total: Total) -> Tensor:
 
 
 def updated_selection_bias(bias_E: Tensor, load_E: Tensor, rate: float) -> Tensor:
-    """Loss-free balancing (Wang et al. 2024): raise the bias of experts below the mean load, lower the others'."""
+    """Loss-free balancing (Wang et al. 2024): raise the bias of experts below the mean load, and lower the others'."""
     return bias_E + rate * torch.sign(load_E.mean() - load_E)
 
 

@@ -1,4 +1,4 @@
-"""A pre-norm decoder: embedding, layers, a last RMSNorm, unembedding; no biases in projections.
+"""A pre-norm decoder: embedding, layers, a last RMSNorm, and unembedding. Projections have no biases.
 
 Shape legend: B batch, T position, N real tokens or asked positions, D model width, V vocabulary, H heads, Q asked
 positions of a sequence.
@@ -25,15 +25,15 @@ ATTENTION, HIDDEN_STATES = "attention", "hidden_states"  # what a forward pass k
 
 @dataclass(frozen=True)
 class ModelOutput:
-    """What a forward pass returns. It covers all positions, all real tokens where they were packed, or the asked ones.
+    """What a forward pass returns, for all positions, for all real tokens if packed, or for the asked positions.
 
     Attributes:
         hidden: the normalised last hidden state, shape (B, T, D), or (N, D) of real tokens or asked positions.
-        unembed: from hidden states to next-token logits.
-        routings: what the router of every mixture-of-experts layer decided about all tokens, by layer number.
-        attention: by layer number, shape (B, H, Q, T), from the asked positions, in fp32; empty unless it was asked
-            for, or where the mixer has none.
-        hidden_states: before the first layer and after every layer, in the shape of ``hidden``; empty unless they were
+        unembed: maps hidden states to next-token logits.
+        routings: layer number -> what the layer's router decided about all tokens; mixtures of experts only.
+        attention: layer number -> attention from the asked positions, shape (B, H, Q, T), in fp32; empty unless asked
+            for, or if the mixer has none.
+        hidden_states: those before the first layer and after every layer, in the shape of ``hidden``; empty unless
             asked for.
     """
 
@@ -45,7 +45,7 @@ class ModelOutput:
 
     @property
     def logits(self) -> Tensor:
-        """Next-token logits, shape (B, T, V) or (N, V); computed when they are read."""
+        """Next-token logits, shape (B, T, V) or (N, V), computed when they are read."""
         return self.unembed(self.hidden)
 
 
@@ -63,7 +63,7 @@ class Transformer(nn.Module):
 
     @property
     def unembedding_VD(self) -> Tensor:
-        """What turns the last hidden state into logits."""
+        """The matrix that turns the last hidden state into logits."""
         return self.embedding.weight if self.unembedding is None else self.unembedding.weight
 
     def unembed(self, hidden: Tensor) -> Tensor:
@@ -83,13 +83,13 @@ class Transformer(nn.Module):
 
         Args:
             token_BT: token ids.
-            packing: which positions are real; all when None. With it padding costs nothing and meets no router, and
-                results have a row for each real token, in order.
-            at: the positions that are wanted, as indices into the flattened B * T, in any shape; all when None. With
-                ``packing`` they must be real. When attention is kept, it must have the shape (B, Q), every row
-                with positions of its own sequence.
-            patterns: attention to use in place of the model's own, for every layer, shape (B, H, T, T).
-            keep: ``ATTENTION`` and ``HIDDEN_STATES``: what is to be returned beside the rest.
+            packing: which positions are real; all when None. With it, padding costs nothing and reaches no router, and
+                results have one row per real token, in order.
+            at: the wanted positions, as indices into the flattened B * T, in any shape; all when None. With
+                ``packing`` they must be real. When attention is kept, the shape must be (B, Q), with positions of
+                each sequence in its own row.
+            patterns: attention to use instead of the model's own, for every layer, shape (B, H, T, T).
+            keep: what to return besides the rest: ``ATTENTION``, ``HIDDEN_STATES`` or both.
         """
         assert set(keep) <= {ATTENTION, HIDDEN_STATES}
         length = token_BT.shape[1]
@@ -118,12 +118,13 @@ class Transformer(nn.Module):
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
-        """The only place where weights get their first value.
+        """Set all weights to their first value. No other code does so.
 
-        Matrices are normal with variance 1 / fan-in; those that write to the residual stream are divided by
-        sqrt(2 * layers) as in GPT-2, so that the stream's variance does not grow with depth; norm scales are 1; a
-        router's noise starts without preference, from zero (Shazeer et al. 2017, appendix A); a recurrence's gates
-        start from biases of zero, and its Λ so that a^c is uniform in [0.9, 0.999] (De et al. 2024, section 2.4).
+        Matrices are normal with variance 1 / fan-in. Those that write to the residual stream are divided by
+        sqrt(2 * layers) as in GPT-2, so that the stream's variance does not grow with depth. Norm scales are 1. A
+        router's noise weights are zero, so that it starts without preference (Shazeer et al. 2017, appendix A). The
+        biases of a recurrence's gates are zero, and its Λ is such that a^c is uniform in [0.9, 0.999] (De et al. 2024,
+        section 2.4).
         """
         residual_scale = 1 / math.sqrt(2 * self.config.num_layers)
         for name, parameter in self.named_parameters():
@@ -143,7 +144,7 @@ class Transformer(nn.Module):
 
 
 def build_model(config: ModelConfig, vocab_size: int, seed: int) -> Transformer:
-    """A freshly initialised model on the CPU; a pure function of its arguments."""
+    """A freshly initialised model on the CPU. It depends only on the arguments."""
     model = Transformer(config, vocab_size)
     model.init_weights(torch.Generator().manual_seed(seed))
     assert count_parameters(model) == parameter_counts(config, vocab_size)
@@ -151,7 +152,7 @@ def build_model(config: ModelConfig, vocab_size: int, seed: int) -> Transformer:
 
 
 def count_parameters(model: Transformer) -> ParameterCounts:
-    """What the model really holds; of experts, those that a token does not use are not active."""
+    """The parameter counts of ``model``. Experts that a token does not use are not active."""
     total = sum(parameter.numel() for parameter in model.parameters())
     embedding = model.embedding.weight.numel() * (1 if model.unembedding is None else 2)
     idle = 0

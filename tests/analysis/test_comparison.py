@@ -25,8 +25,8 @@ def test_ours_comes_first():
     assert back.interval == pytest.approx((-forth.interval[1], -forth.interval[0]))
 
 
-def test_what_is_equal_in_both_of_a_pair_cancels():
-    """Unpaired, the spread between sizes would hide a difference that every pair shows."""
+def test_what_both_runs_of_a_pair_share_cancels():
+    """Without pairs, the spread between sizes would hide the difference that every pair shows."""
     theirs = {key: 100.0 * number for number, key in enumerate(OURS)}
     ours = {key: value + 1.0 for key, value in theirs.items()}
     assert paired_difference(ours, theirs).interval == pytest.approx((1.0, 1.0))
@@ -41,21 +41,21 @@ def test_a_pair_that_lacks_a_number_is_counted_as_missing_and_left_out(side):
     assert (pair.count, pair.missing) == (3, 1)
 
 
-def test_keys_that_only_one_side_has_are_no_pairs():
+def test_keys_that_only_one_side_has_are_ignored():
     pair = paired_difference(OURS | {(2048, 0): 1e9}, THEIRS | {(4096, 0): -1e9})
     assert (pair.mean, pair.count, pair.missing) == (2.75, 4, 0)
 
 
-def test_the_order_in_which_the_runs_were_read_is_of_no_account():
+def test_the_order_in_which_the_runs_were_read_does_not_matter():
     backwards = dict(reversed(THEIRS.items()))
     assert paired_difference(OURS, backwards) == paired_difference(OURS, THEIRS)
 
 
-def test_keys_that_cannot_be_compared_with_each_other_are_fine():
+def test_keys_need_not_be_comparable_with_each_other():
     assert paired_difference({("moe", 1): 1.0, 7: 2.0}, {7: 0.0, ("moe", 1): 0.0}).mean == 1.5
 
 
-def test_another_difference_is_taken_of_ours_and_theirs():
+def test_a_custom_difference_is_called_with_ours_and_theirs():
     pair = paired_difference({0: 8.0, 1: 2.0}, {0: 2.0, 1: 2.0}, lambda ours, theirs: math.log2(ours / theirs))
     assert pair.mean == 1.0
 

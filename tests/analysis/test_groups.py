@@ -29,7 +29,7 @@ def test_a_copy_of_a_run_is_left_out_and_named_with_what_it_copies(make):
     assert notes == ["copy is the same run as first and is left out"]
 
 
-def test_unfinished_runs_are_left_out_beside_finished_ones_alone(make):
+def test_unfinished_runs_are_left_out_only_if_others_are_finished(make):
     finished, running = make("finished"), make("running", seed=1, state="running")
     assert choose_runs([finished, running]) == ([finished], ["running is not finished (running) and is left out"])
     assert choose_runs([running]) == ([running], [])
@@ -40,34 +40,34 @@ def test_an_unfinished_copy_does_not_stand_in_for_the_finished_run(make):
     assert choose_runs([running, finished])[0] == [finished]
 
 
-def test_where_a_run_lies_makes_no_other_group(make):
+def test_runs_in_different_folders_can_be_in_one_group(make):
     (group,) = group_by_seed([make("a", "run.dir=a"), make("b", "run.dir=b", seed=1)])
     assert len(group.runs) == 2
     assert group.label == "dense_laptop"  # nothing varies
 
 
-def test_groups_are_labelled_by_what_varies_and_by_nothing_else(make):
+def test_groups_are_labelled_only_by_what_varies(make):
     runs = [make("a"), make("b", "training.batch_size=4", "population.size=40")]
     assert [group.label for group in group_by_seed(runs)] == ["size=48, batch_size=8", "size=40, batch_size=4"]
 
 
-def test_models_are_told_apart_by_the_names_of_their_presets_alone(make):
+def test_models_of_different_presets_are_labelled_by_their_presets_alone(make):
     runs = [make("a", "model=dense_laptop"), make("b", "model=moe_laptop"), make("c", "model=moe_laptop", seed=1)]
     groups = group_by_seed(runs)
     assert {group.label: len(group.runs) for group in groups} == {"preset=dense_laptop": 1, "preset=moe_laptop": 2}
 
 
-def test_a_part_of_a_model_that_varies_is_named_where_the_preset_is_the_same(make):
+def test_models_of_one_preset_are_labelled_by_the_model_settings_that_vary(make):
     runs = [make("a"), make("b", "model.num_layers=2")]
     assert [group.label for group in group_by_seed(runs)] == ["num_layers=1", "num_layers=2"]
 
 
-def test_of_a_setting_deep_inside_its_last_name_is_enough(make):
+def test_a_nested_setting_is_labelled_by_its_last_name(make):
     runs = [make("a", "model=moe_laptop"), make("b", "model=moe_laptop", "model.moe.num_experts=4")]
     assert [group.label for group in group_by_seed(runs)] == ["num_experts=8", "num_experts=4"]
 
 
-def test_one_run_alone_is_a_group_and_a_setting_of_the_top_is_named_too(make):
+def test_a_single_run_is_a_group_and_top_level_settings_are_labels_too(make):
     assert group_by_seed([make("a")])[0].label == "dense_laptop"
     runs = [make("a"), make("b", "tokenizer=sentencepiece_32k")]
     assert [group.label for group in group_by_seed(runs)] == ["tokenizer=word", "tokenizer=sentencepiece_32k"]

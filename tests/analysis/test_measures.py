@@ -1,4 +1,4 @@
-"""What is measured of a run whose numbers are all known: each measure takes the number that its name says."""
+"""In a run with known numbers, each measure has the number that its name promises."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ def settings():
 
 
 def made_up(settings, confidence=None, errors=True, cohorts=("seen", "unseen"), **changes):
-    """Seen people at every evaluation, unseen ones at every second but not at the last."""
+    """A run that evaluates seen people at every evaluation, and unseen people at every second but not at the last."""
     records = []
     for step, loss, accuracy in zip(STEPS, SEEN_LOSS, ACCURACY, strict=True):
         record = {"step": step}
@@ -74,7 +74,7 @@ def test_phases_of_a_run(settings):
         "plateau_end_interpolated": pytest.approx(end),
         "plateau_length": 200,
         "plateau_end_status": "cannot tell",
-        "plateau_end_reason": "evaluations too sparse: 100 steps apart where it ends",
+        "plateau_end_reason": "evaluations are too sparse: 100 steps apart where the plateau ends",
         "plateau_end_low": None,
         "plateau_end_high": None,
         "steps_to_10_accuracy": pytest.approx(200 + 100 * 0.06 / 0.2),
@@ -86,8 +86,8 @@ def test_phases_of_a_run(settings):
     }
 
 
-def test_the_end_of_a_plateau_is_as_sure_as_its_evaluations(settings):
-    """With a lower threshold the plateau ends at 450 steps, and evaluations are dense enough to say."""
+def test_the_interval_of_the_plateau_end_reflects_the_noise_of_the_evaluations(settings):
+    """With this lower threshold the plateau ends at step 450, where evaluations are dense enough to determine it."""
     noisy, exact = (phase_measures(made_up(settings, errors=errors), 0.3) for errors in (True, False))
     end = 450
     assert noisy["plateau_threshold"] == 0.3
@@ -102,8 +102,7 @@ def test_an_accuracy_that_is_only_just_reached_at_the_end_is_reached():
     assert steps_to_accuracy(np.array([0, 100, 200]), np.array([0.0, 0.4, 0.8]), 0.8) == 200
 
 
-def test_how_unseen_people_are_treated(settings):
-    """Confidence is compared at the last step at which both cohorts were evaluated."""
+def test_measures_of_unseen_people_and_of_confidence_where_both_cohorts_were_last_evaluated(settings):
     measures = hallucination_measures(made_up(settings))
     assert measures == {
         "unseen_final_attribute_loss": 6.0,
@@ -127,15 +126,15 @@ def test_a_run_that_evaluates_unseen_people_alone_is_compared_at_their_last_step
     assert (measures["unseen_entropy"], measures["seen_entropy"]) == (pytest.approx(3.4), None)
 
 
-def test_a_run_of_another_cohort_tells_seen_people_as_a_further_one(settings):
+def test_in_a_run_on_another_cohort_seen_people_are_a_further_cohort(settings):
     run = made_up(settings, cohorts=("old", "seen"))
     assert measure_run(run)["seen_final_attribute_loss"] == 1.0
     assert "seen_final_attribute_loss" in meanings([Group("", [run])])
     assert "seen_final_attribute_loss" not in meanings([Group("", [made_up(settings)])])
 
 
-def test_confidence_is_that_of_biographies_and_calibration_that_of_values(settings):
-    """A biography has two values here; averaged, both of the seen stand above both of the unseen."""
+def test_the_auroc_compares_biographies_and_the_calibration_error_values(settings):
+    """Each biography has two values here. Their mean confidence is higher for both seen than for both unseen people."""
     rows = [
         ("seen", 0, 0.9, 0.9, 1), ("seen", 0, 0.3, 0.7, 1), ("seen", 1, 0.9, 0.9, 1), ("seen", 1, 0.5, 0.7, 0),
         ("unseen", 0, 0.5, 0.5, 0), ("unseen", 0, 0.5, 0.5, 0), ("unseen", 1, 0.8, 0.5, 0), ("unseen", 1, 0.2, 0.5, 1),
@@ -154,7 +153,7 @@ def test_confidence_is_that_of_biographies_and_calibration_that_of_values(settin
 @pytest.mark.parametrize(
     ("loss", "expected"),
     [
-        ([9.0, 8.0, 5.1, 5.2], None),  # came down and stayed
+        ([9.0, 8.0, 5.1, 5.2], None),  # falls to the baseline and stays
         ([9.0, 5.0, 5.0, 7.0], 200 + 100 * 0.5 / 2.0),  # leaves at the last evaluation
         ([9.0, 5.0, 5.0, 5.5], None),  # 1.1 times the baseline is not above it
         ([5.0, 7.0, 7.0, 7.0], 100 * 0.5 / 2.0),
@@ -167,7 +166,7 @@ def test_the_departure_of_short_curves(loss, expected):
 def test_certainty_belongs_to_the_last_bin_and_the_bin_before_it_does_not():
     width = 1 / NUM_BINS
     last, before = 1 - width / 2, 1 - 1.5 * width
-    # Within a bin an excess and a lack cancel: sure and wrong beside nearly sure and right.
+    # Within a bin, overconfidence cancels underconfidence: certain and wrong here, nearly certain and right there.
     gap = expected_calibration_error(np.array([1.0, last]), np.array([0.0, 1.0]))
     assert gap == pytest.approx(abs(-1.0 + (1 - last)) / 2)
     apart = expected_calibration_error(np.array([last, before]), np.array([0.0, 1.0]))

@@ -9,7 +9,7 @@ BASELINE = 5.0
 
 
 def curve(step, start, end, slope=0.01, noise=0.0, seed=0):
-    """A loss that falls to 1.03 baselines at ``start``, stays, and falls on from ``end`` by ``slope`` a step."""
+    """A loss that falls to 1.03 baselines at ``start``, stays there, and falls from ``end`` by ``slope`` per step."""
     plateau = 1.03 * BASELINE
     loss = np.where(step < start, plateau + (10 - plateau) * (1 - step / start), plateau)
     loss = np.where(step > end, np.maximum(plateau - slope * (step - end), 0.01), loss)
@@ -21,7 +21,7 @@ def test_known_phases_are_recovered(start, length, slope):
     end = start + length
     step = np.arange(0, end + 2000, 25)
     phases = find_phases(step, curve(step, start, end, slope), BASELINE)
-    # Where the curve really crosses: 1.1 baselines on the way in, 0.99 baselines on the way out.
+    # The exact crossings of 1.1 baselines before the plateau and of 0.99 baselines after it.
     enters = start * (1 - (1.1 - 1.03) * BASELINE / (10 - 1.03 * BASELINE))
     leaves = end + (1.03 - 0.99) * BASELINE / slope
     assert 0 <= phases.plateau_start - enters <= 25

@@ -10,7 +10,7 @@ LEVEL = BASELINE * THRESHOLD
 
 
 def curve(step, leaves, slope=0.01):
-    """A loss that falls to 1.03 baselines at step 60 and crosses the threshold at ``leaves`` with ``slope`` a step."""
+    """A loss that falls to 1.03 baselines at step 60 and crosses the threshold at ``leaves`` by ``slope`` per step."""
     plateau = 1.03 * BASELINE
     end = leaves - (plateau - LEVEL) / slope
     falling = np.where(step < 60, 10 - (10 - plateau) * step / 60, plateau)
@@ -33,9 +33,8 @@ def test_a_clean_curve_gives_its_crossing(leaves, slope, spacing):
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     step, leaves, error = np.arange(0, 900, 10), 500, 0.02
     clean, random = curve(step, leaves), np.random.default_rng(0)
-    ends = [
-        find(step, clean + error * random.standard_normal(), error) for _ in range(400)
-    ]  # one sample of people a run
+    # All evaluations of a run share their error, because they use the same people.
+    ends = [find(step, clean + error * random.standard_normal(), error) for _ in range(400)]
     assert all(end.status == REACHED for end in ends)
     assert 0.92 <= np.mean([end.low <= leaves <= end.high for end in ends]) <= 0.98
 
@@ -44,9 +43,9 @@ def test_noise_from_one_evaluation_to_the_next_is_covered_too():
     step, leaves, error = np.arange(0, 900, 10), 500, 0.02
     clean, random = curve(step, leaves), np.random.default_rng(1)
     ends = [find(step, clean + error * random.standard_normal(len(step)), error) for _ in range(400)]
-    told = [end for end in ends if end.status == REACHED]
-    assert len(told) > 390
-    assert np.mean([end.low <= leaves <= end.high for end in told]) > 0.92
+    reached = [end for end in ends if end.status == REACHED]
+    assert len(reached) > 390
+    assert np.mean([end.low <= leaves <= end.high for end in reached]) > 0.92
 
 
 def test_more_noise_gives_a_wider_interval_and_in_the_end_none():
@@ -64,17 +63,17 @@ def test_a_curve_that_never_leaves_its_plateau_is_not_reached():
     assert (end.status, end.step, end.first_below) == (NOT_REACHED, None, None)
 
 
-def test_a_plateau_in_noise_of_the_threshold_cannot_be_told():
+def test_a_plateau_within_noise_of_the_threshold_has_an_undetermined_end():
     step = np.arange(0, 1000, 10)
     loss = np.where(step < 60, 8.0, LEVEL + 0.01)
-    assert find(step, loss, 0.02).status == CANNOT_TELL  # may be below, may not
+    assert find(step, loss, 0.02).status == CANNOT_TELL  # it may or may not be below
     dips = loss.copy()
-    dips[30] = LEVEL - 0.01  # one evaluation under the threshold in noise is no end
+    dips[30] = LEVEL - 0.01  # one evaluation below the threshold, within noise
     end = find(step, dips, 0.02)
     assert (end.status, end.step, end.first_below) == (CANNOT_TELL, None, 300)
 
 
-def test_an_early_dip_does_not_hide_that_the_end_is_wide_open():
+def test_an_early_dip_does_not_hide_that_the_interval_is_too_wide():
     step = np.arange(0, 1000, 10)
     loss = np.where(step < 60, 8.0, np.where(step < 700, LEVEL + 0.05, 2.0))
     loss[20] = LEVEL - 0.01
@@ -84,20 +83,20 @@ def test_an_early_dip_does_not_hide_that_the_end_is_wide_open():
 
 
 @pytest.mark.parametrize(("spacing", "status"), [(20, REACHED), (100, CANNOT_TELL)])
-def test_evaluations_too_far_apart_cannot_tell(spacing, status):
+def test_evaluations_too_far_apart_do_not_determine_the_end(spacing, status):
     step = np.arange(0, 800, spacing)
     end = find(step, curve(step, 250))
     assert end.status == status
     assert ("too sparse" in end.reason) == (status == CANNOT_TELL)
 
 
-def test_a_curve_that_begins_below_the_threshold_cannot_tell():
+def test_a_curve_that_begins_below_the_threshold_has_an_undetermined_end():
     step = np.arange(0, 100, 10)
     assert find(step, np.full(10, 3.0)).status == CANNOT_TELL
     assert find(step, np.full(10, LEVEL + 0.01), 0.02).status == CANNOT_TELL
 
 
-def test_a_run_that_ends_just_below_the_threshold_cannot_tell():
+def test_a_run_that_stops_just_below_the_threshold_has_an_undetermined_end():
     step = np.arange(0, 511, 10)
     assert find(step, curve(step, 505, slope=0.002), 0.02).status == CANNOT_TELL
 
@@ -117,7 +116,7 @@ def test_on_a_straight_line_the_interval_is_the_error_over_the_slope():
 
 
 def decide(step, loss, error=0.0):
-    """With a level of exactly 2."""
+    """Find the end of a plateau whose threshold is exactly 2 nats."""
     return find_plateau_end(np.array(step), np.array(loss), np.full(len(step), error), 4.0, 0.5)
 
 
@@ -125,12 +124,12 @@ def decide(step, loss, error=0.0):
     ("step", "loss", "error", "status", "reason", "first"),
     [
         ([0, 10, 20], [3.0, 2.5, 2.5], 0.1, NOT_REACHED, "the loss never fell below the threshold", None),
-        ([0, 10, 20], [1.0, 0.5, 0.1], 0.0, CANNOT_TELL, "the curve begins below the threshold, or within its noise", 0),
-        ([5, 10, 20], [2.1, 1.5, 0.1], 0.1, CANNOT_TELL, "the curve begins below the threshold, or within its noise", 10),
+        ([0, 10, 20], [1.0, 0.5, 0.1], 0.0, CANNOT_TELL, "the loss begins below the threshold, or within noise of it", 0),
+        ([5, 10, 20], [2.1, 1.5, 0.1], 0.1, CANNOT_TELL, "the loss begins below the threshold, or within noise of it", 10),
         ([0, 10, 20], [3.0, 2.5, 1.9], 0.1, CANNOT_TELL, "the loss ends within noise of the threshold", 20),
         ([0, 10, 20], [3.0, 2.5, 2.1], 0.1, CANNOT_TELL, "the loss ends within noise of the threshold", None),
-        ([0, 100, 200], [3.0, 2.5, 1.5], 0.0, CANNOT_TELL, "evaluations too sparse: 100 steps apart where it ends", 200),
-        ([0, 350, 450], [3.0, 3.0, 1.0], 0.0, REACHED, "", 450),  # 100 steps apart at 400: a quarter is not more than one
+        ([0, 100, 200], [3.0, 2.5, 1.5], 0.0, CANNOT_TELL, "evaluations are too sparse: 100 steps apart where the plateau ends", 200),
+        ([0, 350, 450], [3.0, 3.0, 1.0], 0.0, REACHED, "", 450),  # 100 steps apart at an end of 400: exactly a quarter
     ],
 )  # fmt: skip
 def test_every_answer_has_its_reason_and_the_first_evaluation_below(step, loss, error, status, reason, first):

@@ -58,7 +58,7 @@ def test_a_bend_shows_in_r_squared_and_residuals():
 
 
 def test_the_change_of_the_exponent_with_every_doubling_is_found():
-    """d ln y / d ln x = 0.5 + 0.1 log2 x: one tenth more with every doubling."""
+    """Here d ln y / d ln x = 0.5 + 0.1 log2 x, which grows by 0.1 with every doubling of x."""
     curve = [Point(x, (x ** (0.5 + 0.05 * np.log2(x)),) * 2, (0.0, 0.0)) for x in SIZES]
     law = fit_power_law(curve, num_replicates=50)
     assert (law.bend, *law.bend_interval) == pytest.approx((0.1, 0.1, 0.1))
@@ -83,7 +83,7 @@ def test_the_intervals_are_the_middle_95_percent_of_the_replicates():
     assert law.b_interval == pytest.approx(np.percentile(law.replicates[:, 1], [2.5, 97.5]))
 
 
-def test_the_interval_of_the_law_at_an_x_is_that_of_the_replicates_lines_there():
+def test_the_interval_of_the_law_at_an_x_is_that_of_the_replicates_lines_at_x():
     law = fit_power_law(points(0.5, 0.8, scatter=0.1), num_replicates=500)
     x = np.array([300.0, 1024.0, 9000.0])
     values = np.stack([np.exp(log_a) * x**b for log_a, b in law.replicates])
@@ -109,11 +109,11 @@ def test_values_that_are_all_equal_are_not_explained_by_a_line():
 
 
 def test_the_scatter_of_replicates_is_that_of_means_over_seeds():
-    """Two seeds a size, each a log unit from their mean: the mean's deviation is sqrt(2) / sqrt(2) with the inflation."""
+    """Each size has two seeds, one log unit from their mean. Inflated by sqrt(2), their mean has a deviation of 1."""
     made = [Point(x, (np.exp(-1.0), np.exp(1.0)), (0.0, 0.0)) for x in SIZES]
     log_x = np.log(SIZES)
     law = fit_power_law(made, num_replicates=20_000)
-    expected = 1.0 / np.sqrt(((log_x - log_x.mean()) ** 2).sum())  # of the slope, from points of deviation 1
+    expected = 1.0 / np.sqrt(((log_x - log_x.mean()) ** 2).sum())  # the slope's, when points have a deviation of 1
     assert law.replicates[:, 1].std() == pytest.approx(expected, rel=0.03)
 
 
@@ -134,7 +134,7 @@ def test_one_seed_at_one_size_borrows_the_scatter_of_the_others():
     assert law.b_interval == pytest.approx((law.b, law.b))
 
 
-def test_the_interval_of_r_squared_and_of_the_bend_come_from_the_replicates_alone():
+def test_the_intervals_of_r_squared_and_of_the_bend_come_from_the_replicates_alone():
     bent = [Point(x, (y * 0.9, y / 0.9), (0.0, 0.0)) for x in SIZES for y in [x ** (0.5 + 0.05 * np.log2(x))]]
     law = fit_power_law(bent, num_replicates=500)
     assert law.r_squared_interval[0] < law.r_squared_interval[1] <= 1
@@ -144,10 +144,10 @@ def test_the_interval_of_r_squared_and_of_the_bend_come_from_the_replicates_alon
 
 
 def test_seeds_far_above_the_others_pull_replicates_up_and_not_down():
-    """Three seeds a size, two alike and one far above: means of three drawn from their deviations are skewed upwards."""
+    """Each size has two equal seeds and one far above, so means of three draws from their deviations skew upwards."""
     made = [Point(x, (x, x, x * np.exp(1.5)), (0.0,) * 3) for x in SIZES]
     law = fit_power_law(made, num_replicates=20_000)
-    middle = law.replicates @ [1.0, np.log(SIZES).mean()]  # the mean of the five points of a replicate
+    middle = law.replicates @ [1.0, np.log(SIZES).mean()]  # each replicate's mean over its five points
     deviation = np.std([0.0, 0.0, 1.5], ddof=1) / np.sqrt(3 * 5)
     assert middle.std() == pytest.approx(deviation, rel=0.03)
     assert stats.skew(middle) > 0.1
@@ -160,6 +160,6 @@ def test_a_size_with_one_seed_adds_no_deviation_of_its_own_to_those_that_are_dra
     last = law.replicates @ [1.0, np.log(SIZES[-1])]
     log_x = np.log(SIZES[1:])
     centred = log_x - log_x.mean()
-    leverage = 1 / 4 + centred[-1] * centred / (centred @ centred)  # how each point moves the line at the last
-    variance = 2.0 * np.array([0.5, 0.5, 1.0, 1.0])  # of a mean of two, or of one, drawn from ±sqrt(2)
+    leverage = 1 / 4 + centred[-1] * centred / (centred @ centred)  # of each point on the line at the last size
+    variance = 2.0 * np.array([0.5, 0.5, 1.0, 1.0])  # of a mean of two draws, or of one draw, from ±sqrt(2)
     assert last.var() == pytest.approx(leverage**2 @ variance, rel=0.05)

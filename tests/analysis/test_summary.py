@@ -30,7 +30,7 @@ def run(finished_run) -> Run:
 
 
 def with_curve(run, seed, shift=0, **settings):
-    """The same run with made-up evaluations of known phases."""
+    """A copy of the run with made-up evaluations, whose phases are known."""
     records = []
     for step in range(0, 1001, 25):
         seen = (

@@ -1,4 +1,4 @@
-"""Every benchmark runs at tiny size and gives what its table and its readers need; none of this asserts a speed."""
+"""Every benchmark runs at tiny size and returns what its table and its readers need. No test asserts a speed."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ KEYS = {
 @pytest.mark.parametrize("name", command.NAMES)
 def test_every_benchmark_runs_and_its_result_has_its_keys_and_rows(name, monkeypatch):
     if name == "scaling":
-        monkeypatch.setattr(scaling, "num_cores", lambda: 1)  # threads that wait for each other spin
+        monkeypatch.setattr(scaling, "num_cores", lambda: 1)  # threads that wait for each other keep a core busy
     if name == "transformers":
         pytest.importorskip("transformers")
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -65,9 +65,9 @@ def test_every_benchmark_runs_and_its_result_has_its_keys_and_rows(name, monkeyp
 def test_the_floor_counts_the_multiplications_of_the_model():
     case = TrainingCase(tiny_config(), num_batches=1)
     batch, model = case.batches[0], case.config.model
-    width = model.d_model * model.num_heads * model.d_head  # of each of queries, keys, values and the projection out
+    width = model.d_model * model.num_heads * model.d_head  # of queries, of keys, of values and of the output
     weights = 4 * width + 2 * model.d_model * model.d_hidden + model.d_model * case.materials.model.vocab_size
-    longest = int(batch.length_B.max()) - 1  # the few sequences of this batch attend side by side
+    longest = int(batch.length_B.max()) - 1  # the few sequences of this batch are padded to the longest
     scores = len(batch.token_BT) * model.num_heads * model.d_head * longest**2
     expected = 6 * batch.num_targets * weights + 12 * scores
     for in_parts in (False, True):
@@ -81,7 +81,7 @@ def test_the_floor_of_a_mixture_counts_the_assignments_that_were_made():
     assert sum(floor.rows_of_experts(case)[0]) == 2 * case.batches[0].num_targets
 
 
-def test_a_losses_disagreement_makes_the_comparison_void(monkeypatch):
+def test_losses_that_disagree_make_the_comparison_void(monkeypatch):
     pytest.importorskip("transformers")
     load = transformers.load_theirs
 
@@ -117,7 +117,7 @@ def test_without_cuda_the_gpu_benchmark_says_so_in_one_line(monkeypatch, capsys)
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_json_says_how_and_where_and_becomes_the_table(tmp_path, monkeypatch, capsys):
+def test_the_json_names_its_command_and_environment_and_replaces_its_own_table_alone(tmp_path, monkeypatch, capsys):
     assert command.main(["floor", "--rounds", "2", "--json", str(tmp_path / "floor.json"), *TINY]) == 0
     result = json.loads((tmp_path / "floor.json").read_text())
     assert result["command"].startswith("python -m benchmarks floor --rounds 2")
@@ -138,7 +138,7 @@ def test_json_says_how_and_where_and_becomes_the_table(tmp_path, monkeypatch, ca
 
 
 @pytest.mark.parametrize("content", [None, "nonsense", "[1]", "{}", '{"runs": []}'])
-def test_a_file_that_is_no_result_is_refused_and_the_page_stays(tmp_path, monkeypatch, content):
+def test_a_file_that_is_not_a_result_is_refused_and_leaves_the_page_alone(tmp_path, monkeypatch, content):
     page, file = tmp_path / "performance.md", tmp_path / "x.json"
     page.write_text(f"{table.BEGIN}old\n{table.END}")
     monkeypatch.setattr(table, "PAGE", page)

@@ -1,4 +1,4 @@
-"""Signals, kills and damage: what a run and a sweep of runs do, in processes of their own."""
+"""Runs and sweeps in their own processes survive signals, kills and damage."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def wait_for(condition, seconds=120):
 
 
 def start(*arguments, **options):
-    """Start the command in a session of its own, as a terminal or a scheduler would."""
+    """Start the command in its own session, as a terminal or a scheduler would."""
     command = [sys.executable, "-m", "moefacts", *arguments]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, **options
@@ -85,7 +85,7 @@ def test_runs_side_by_side_save_and_end_with_their_parent(tmp_path, number, whol
     (os.killpg if whole_group else os.kill)(process.pid, number)
     _, errors = process.communicate(timeout=90)
     assert process.returncode == 128 + number, errors
-    # On a busy machine joblib's own tracker of semaphores may complain of what its workers removed before it.
+    # On a busy machine joblib's tracker of semaphores may complain that its workers have already removed some.
     of_tracker = (
         r'Traceback \(most recent call last\):\n  File "[^"]*/resource_tracker\.py".*\n(?: .*\n)*KeyError: .*\n'
     )
@@ -114,7 +114,7 @@ def test_a_run_killed_while_it_started_can_be_trained(tmp_path, finished_run, ke
 
 @pytest.fixture
 def unfinished(finished_run, tmp_path):
-    """A run that was killed after its checkpoint at step 8."""
+    """A copy of a run that looks as if it had been killed after its checkpoint at step 8."""
     copy = tmp_path / "run"
     shutil.copytree(finished_run, copy)
     shutil.rmtree(layout.checkpoint_folder(copy, 12))

@@ -55,7 +55,7 @@ def test_runs_are_listed_without_torch(study):
 
 
 def test_training_does_need_it(study):
-    """The control: the way in which torch is taken away here does take it away."""
+    """This is the control: without torch, a command that needs it does fail."""
     ended = moefacts("train", "training.steps=1", f"run.root={study.parent}")
     assert ended.returncode != 0
     assert "torch" in ended.stderr

@@ -1,4 +1,4 @@
-"""Cohorts that a configuration names are trained on, evaluated and reported without any code."""
+"""Cohorts that a configuration names are trained on, evaluated and reported without new code."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A run's identity is what it computes: settings that are off, and where and how fast it runs, do not count."""
+"""A run's identity says what it computes. Settings that are off, and where and how fast it runs, are not part of it."""
 
 import dataclasses
 
@@ -50,7 +50,7 @@ def test_a_setting_that_a_later_version_adds_changes_no_identity_while_it_is_off
 
 
 def test_only_settings_that_existed_when_formats_began_lack_a_neutral_value():
-    """Whoever adds a setting gives it a default; without one, every run that exists would be refused."""
+    """A new setting needs a default, because otherwise every existing run would be refused."""
 
     def required(section, prefix=""):
         for field in dataclasses.fields(section):

@@ -1,4 +1,4 @@
-"""Every example of docs/extending.md runs as it stands there, and has the effect that the page describes."""
+"""Every example in docs/extending.md runs as printed and has the effect that the page describes."""
 
 import json
 import re
@@ -36,7 +36,7 @@ MOST_FILES = 3
 
 @pytest.fixture(autouse=True)
 def _undone(monkeypatch):
-    """What an example registers is forgotten after its test."""
+    """Remove what an example has registered after its test."""
     for module, name in ((catalog, "STUDIES"), (distribution_kinds, "KINDS"), (methods, "METHODS"), (moe, "ROUTES")):
         monkeypatch.setattr(module, name, dict(getattr(module, name)))
     monkeypatch.setattr(distribution, "KINDS", distribution_kinds.KINDS)  # it has them by name

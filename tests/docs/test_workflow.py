@@ -1,4 +1,4 @@
-"""What outsiders run before a commit and on a push is what this repository runs."""
+"""Contributors' hooks and the jobs on a push run the checks that this repository runs."""
 
 import re
 from pathlib import Path

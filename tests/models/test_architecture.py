@@ -1,4 +1,4 @@
-"""A setting that can be off has its neutral value when a stored configuration does not know it."""
+"""A stored configuration that lacks a setting gets the setting's neutral value."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ def defaults(kind):
     return {field.name: field.default for field in dataclasses.fields(kind) if field.default is not missing}
 
 
-def test_what_is_not_said_is_off():
+def test_settings_that_are_not_given_are_off():
     assert defaults(ModelConfig) == {"mixer": "attention", "moe": None}
     assert defaults(MoEConfig) == {"num_shared": 0, "noise": False, "capacity_factor": None}
     assert set(vars(BalanceConfig()).values()) == {0.0}

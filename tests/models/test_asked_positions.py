@@ -29,7 +29,7 @@ AT = {
 @pytest.mark.parametrize("is_packed", [False, True], ids=["padded", "packed"])
 @pytest.mark.parametrize("training", [False, True], ids=["evaluated", "trained"])
 @pytest.mark.parametrize("kind", LAYERS)
-def test_asked_positions_have_the_numbers_of_the_whole(kind, training, is_packed, at):
+def test_asked_positions_have_the_same_numbers_as_when_all_are_computed(kind, training, is_packed, at):
     model = build_model(small_config(**LAYERS[kind]), VOCAB, seed=0).train(training)
     token_BT = torch.randint(VOCAB, (4, WIDTH), generator=torch.Generator().manual_seed(0))
     packing = Packing(LENGTHS, WIDTH, token_BT.device) if is_packed else None

@@ -1,4 +1,4 @@
-"""Compiled mixtures: one graph, whatever the number of real tokens, with the values and gradients of the eager model."""
+"""A compiled mixture is one graph for any number of real tokens, with the values and gradients of the eager model."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def batches(count):
 
 
 def results(model, forward, tokens, packing):
-    """The hidden state, the loads of every router, and the gradients of a random projection and of the gates."""
+    """The hidden state, the loads of every router, and the gradients of one objective that involves both."""
     torch.manual_seed(0)
     output = forward(tokens, packing)
     hidden, routings = output.hidden, output.routings
@@ -48,7 +48,7 @@ def results(model, forward, tokens, packing):
 
 
 def assert_same_gradients(found, expected, tolerance):
-    """By the norm of the difference, relative to the gradient's own, which must not vanish where a part takes part."""
+    """Compare the norm of the difference with that of the gradient. The experts' gradients must not vanish."""
     for name, gradient in expected.items():
         assert (gradient is None) == (found[name] is None), name
         if gradient is not None and gradient.any():
@@ -65,7 +65,7 @@ def fresh_compiler():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_bf16_every_kind_is_one_graph_for_all_numbers_of_tokens(kind):
-    """What CUDA takes: grouped products, and nothing for which the host would wait; fullgraph raises otherwise."""
+    """The path of CUDA uses grouped products and nothing that the host would wait for; else fullgraph would raise."""
     if not hasattr(F, "grouped_mm"):
         pytest.skip("this torch has no grouped_mm")
     model = build_model(config(moe_config(**KINDS[kind])), VOCAB, seed=0)
@@ -80,10 +80,10 @@ def test_in_bf16_every_kind_is_one_graph_for_all_numbers_of_tokens(kind):
         assert torch.equal(found[1], expected[1])
         assert_same_gradients(found[2], expected[2], 0.05)
     assert len(numbers_of_tokens) > 3
-    assert counter.frame_count <= 2  # the first number of tokens, then any
+    assert counter.frame_count <= 2  # one graph for the first number of tokens, and one for all others
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch looks at it where a graph ends
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch reads it where a graph ends
 @pytest.mark.parametrize("kind", ["top2", "switch", "noisy keep_top_k", "capacity 0.6"])
 def test_in_fp32_a_compiled_mixture_equals_the_eager_one(kind):
     model = build_model(config(moe_config(**KINDS[kind])), VOCAB, seed=0)

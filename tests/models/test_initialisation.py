@@ -1,4 +1,4 @@
-"""How weights start: every matrix as wide as its fan-in asks, what writes to the residual stream scaled by depth."""
+"""Matrices start with a standard deviation set by their fan-in; those that write to the residual stream also by depth."""
 
 import math
 
@@ -19,11 +19,11 @@ MODELS = {
         "model.moe.kind=keep_top_k", "model.moe.noise=true", "model.moe.renormalize=false",
     ),
 }  # fmt: skip
-# Width 96, feed-forward 384: every fan-in differs from every fan-out, so that no axis can be mistaken for another.
+# With width 96 and feed-forward width 384, every fan-in differs from every fan-out, so no test can confuse the axes.
 WIDTHS = ("model.d_model=96", "model.num_heads=4", "model.d_hidden=384")
 CONSTANT = {"norm.weight": 1.0, "router.noise.weight": 0.0, "gate.bias": 0.0}
 WRITES_RESIDUAL = (".out.weight", "down.weight", "experts.down")
-# Matrices of at least this many numbers tell their standard deviation to 3%: it varies by 1 / sqrt(2 n).
+# The standard deviation of n numbers varies by 1 / sqrt(2 n), so matrices of at least this size are tested to 3%.
 ENOUGH = 4000
 
 
@@ -43,7 +43,7 @@ def test_every_weight_starts_with_the_stated_standard_deviation(name):
             assert (parameter == constant).all(), key
             continue
         if key.endswith("lambda_R"):
-            continue  # tests/models/test_recurrence.py
+            continue  # tests/models/test_recurrence.py tests it
         writes = key.endswith(WRITES_RESIDUAL)
         seen["residual" if writes else "plain"] += 1
         expected = (scale if writes else 1.0) / math.sqrt(parameter.shape[-1])
@@ -53,8 +53,8 @@ def test_every_weight_starts_with_the_stated_standard_deviation(name):
     assert all(seen.values())
 
 
-def test_every_expert_by_itself_starts_as_wide_as_a_dense_block_of_its_size():
-    """Stacked weights have three axes: the fan-in is the last, and no expert may start louder than another."""
+def test_every_expert_by_itself_starts_like_a_dense_block_of_its_size():
+    """Stacked weights have three axes, of which the last is the fan-in. No expert may start with larger weights."""
     model = build("mixture")
     d_model, width = model.config.d_model, model.config.moe.d_expert
     scale = 1 / math.sqrt(2 * model.config.num_layers)
@@ -70,7 +70,7 @@ def test_every_expert_by_itself_starts_as_wide_as_a_dense_block_of_its_size():
 
 
 def test_routers_start_without_preference_in_size_or_in_noise():
-    """Scores of normalised tokens have a variance of one for every expert, and no bias; noise starts from zero."""
+    """The scores of normalised tokens have a variance of one and no bias, for every expert. Noise starts at zero."""
     model = build("mixture")
     for module in model.modules():
         if isinstance(module, MixtureOfExperts):

@@ -1,4 +1,4 @@
-"""Correctness of the mixture-of-experts layer, as listed at the end of the guide: naive references and identities."""
+"""The mixture-of-experts layer equals a naive reference and satisfies the identities that follow from its formulas."""
 
 import math
 
@@ -269,14 +269,14 @@ def test_every_dropless_kind_but_expert_choice_is_causal(kind):
     assert torch.allclose(model(before).logits[:, :12], model(after).logits[:, :12], atol=1e-6)
 
 
-def test_padding_meets_no_router():
+def test_routers_see_no_padding():
     model = build_model(model_config(moe_config()), 30, seed=0)
     token = torch.randint(30, (2, 10))
     routings = model(token, packing=Packing([6, 6], 10, token.device)).routings
     assert {number: len(routing.logits_NE) for number, routing in routings.items()} == dict.fromkeys(range(4), 12)
 
 
-def test_every_preset_matches_its_dense_twin_in_the_way_it_says():
+def test_every_preset_matches_its_dense_twin_in_active_or_in_total_parameters_as_its_name_says():
     for name in preset_names("model"):
         config = compose([f"model={name}"]).model
         if config.moe is None:
@@ -311,11 +311,11 @@ def test_a_layer_that_makes_no_sense_is_refused(changes, complaint):
         model_config(moe_config(**changes)).check()
 
 
-NUM_TOKENS = 20_000  # enough that both numbers of experts are applied one by one, not as grouped products
+NUM_TOKENS = 20_000  # so many that both numbers of experts are applied one by one, not as grouped products
 
 
 def saved_bytes(num_experts):
-    """Bytes that a forward pass keeps for its backward pass, weights not counted."""
+    """The bytes that a forward pass keeps for its backward pass, without the weights."""
     layer = MixtureOfExperts(64, "gelu", moe_config(num_experts=num_experts, d_expert=64))
     torch.nn.init.normal_(layer.router.score.weight)
     for weight in (layer.experts.up, layer.experts.down):
@@ -335,7 +335,7 @@ def saved_bytes(num_experts):
     return sum(kept.values())
 
 
-def test_memory_for_the_backward_pass_does_not_grow_with_experts_but_for_their_scores():
+def test_memory_for_the_backward_pass_grows_with_the_number_of_experts_only_by_their_scores():
     few, many = saved_bytes(4), saved_bytes(32)
     score_bytes = NUM_TOKENS * 4 * (32 - 4)  # one fp32 table of scores
     assert many - few < 4 * score_bytes

@@ -37,7 +37,7 @@ def random_block(d_model=10) -> RecurrentBlock:
 
 
 def written_out(unit: RGLRU, x: torch.Tensor) -> torch.Tensor:
-    """Equations 1 to 4 of the paper in the precision of ``x``, one position, one block at a time."""
+    """Equations 1 to 4 of the paper in the precision of ``x``, one position and one block at a time."""
     weights = {name: parameter.to(x.dtype) for name, parameter in unit.named_parameters()}
 
     def gate(name, x_BR):
@@ -53,7 +53,7 @@ def written_out(unit: RGLRU, x: torch.Tensor) -> torch.Tensor:
 
 
 def gradients(output, module, x):
-    """Of a sum with fixed weights over all outputs, for the input and every parameter, by name."""
+    """The gradients, by name, of a fixed weighted sum of all outputs for the input and every parameter."""
     coefficients = torch.randn(output.shape, generator=torch.Generator().manual_seed(1)).to(output.dtype)
     names, parameters = zip(*module.named_parameters(), strict=True)
     grads = torch.autograd.grad((output * coefficients).sum(), [x, *parameters])
@@ -116,7 +116,7 @@ def test_no_output_depends_on_a_later_input_and_each_on_all_earlier_ones():
 
 
 def test_outputs_and_gradients_equal_those_of_the_transformers_library_on_the_same_weights():
-    """Theirs leaves position 0 unscaled, so positions count from 1 here; its biases of projections are zero."""
+    """The library leaves position 0 unscaled, so positions start at 1 here. Its projections' biases are set to zero."""
     theirs_module = pytest.importorskip("transformers.models.recurrent_gemma.modeling_recurrent_gemma")
     from transformers import RecurrentGemmaConfig
 
@@ -148,7 +148,7 @@ def test_outputs_and_gradients_equal_those_of_the_transformers_library_on_the_sa
 
 
 def as_theirs(name, tensor):
-    """Their gates multiply from the left."""
+    """``tensor`` as the library stores it: its gates multiply from the left."""
     return tensor.mT if name.endswith("_gate.weight") else tensor
 
 

@@ -1,4 +1,4 @@
-"""What a router says of its decision, beside the output that ``test_moe.py`` compares: losses and probes read it."""
+"""What a router returns besides the layer's output (which ``test_moe.py`` tests). Losses and probes read it."""
 
 import pytest
 import torch
@@ -30,7 +30,7 @@ def tokens():
     return torch.randn(TOKENS, WIDTH, generator=torch.Generator().manual_seed(1))
 
 
-def test_a_noisy_router_tells_its_noise_in_training_so_that_the_load_loss_has_something_to_balance():
+def test_a_noisy_router_returns_its_noise_in_training_and_the_load_loss_uses_it():
     noisy, x = layer(kind="keep_top_k", noise=True), tokens()
     _, routing = noisy(x)
     std = torch.nn.functional.softplus(noisy.router.noise(x))
@@ -46,14 +46,14 @@ def test_a_noisy_router_tells_its_noise_in_training_so_that_the_load_loss_has_so
 
 
 @pytest.mark.parametrize(("kind", "capacity"), [("top_k", None), ("top_k", 0.5), ("expert_choice", None)])
-def test_assignments_are_kept_or_not_and_nothing_between(kind, capacity):
+def test_all_assignments_are_marked_kept_without_a_capacity_and_not_all_with_one(kind, capacity):
     _, routing = layer(kind=kind, capacity_factor=capacity)(tokens())
     assert routing.kept_A.dtype == torch.bool
     assert routing.kept_A.shape == routing.token_A.shape == routing.expert_A.shape == routing.weight_A.shape
     assert routing.kept_A.all() == (capacity is None)
 
 
-def test_experts_that_choose_tell_what_the_tokens_would_have_chosen():
+def test_with_expert_choice_the_router_returns_what_the_tokens_would_have_chosen():
     chooses, x = layer(kind="expert_choice"), tokens()
     _, routing = chooses(x)
     gates = chooses.router.score(x).softmax(dim=1)
@@ -69,14 +69,14 @@ def test_shared_experts_are_one_block_of_their_summed_width_and_activation(activ
     assert up.shape == (2 * 8, WIDTH)
     gate = with_shared.shared.gate.weight if activation == "swiglu" else None
     with torch.no_grad():
-        with_shared.experts.down.zero_()  # so that the shared block is all there is
+        with_shared.experts.down.zero_()  # only the shared block is left
     expected = mlp_reference(x, up, gate, down, activation)
     assert torch.allclose(with_shared(x)[0], expected, rtol=1e-5, atol=1e-5 * expected.abs().max().item())
     assert layer(activation).shared is None
 
 
 @pytest.mark.parametrize("activation", ["gelu", "relu", "swiglu"])
-def test_experts_have_a_gate_when_their_activation_asks_for_one(activation):
+def test_experts_have_a_gate_only_if_their_activation_needs_one(activation):
     experts = layer(activation).experts
     assert (experts.gate is not None) == (activation == "swiglu")
     assert experts.up.shape == (EXPERTS, 8, WIDTH)

@@ -29,12 +29,12 @@ def routing(logits, num_chosen=1, expert_NK=None, **more) -> Routing:
 
 
 def uniform():
-    """Equal scores, and as many tokens for every expert."""
+    """All scores are equal, and every expert has as many tokens."""
     return routing(torch.zeros(N, E), expert_NK=(torch.arange(N) % E)[:, None])
 
 
 def collapsed():
-    """Every token sure of expert 0."""
+    """Every token chooses expert 0 with certainty."""
     return routing(torch.tensor([[100.0, 0, 0, 0]]).expand(N, E))
 
 
@@ -63,7 +63,7 @@ def test_the_coefficient_of_variation_is_standard_deviation_over_mean():
 
 @pytest.mark.parametrize("num_chosen", [1, 2, 3])
 def test_the_stay_probability_is_what_fresh_noise_gives(num_chosen):
-    """Equation 9 against simulation: redraw one expert's noise, keep the others', count how often it stays."""
+    """Compare equation 9 with a simulation that redraws one expert's noise and counts how often the expert stays."""
     torch.manual_seed(0)
     clean, std = torch.randn(6, E), torch.rand(6, E) + 0.5
     noisy = clean + torch.randn(6, E) * std
@@ -116,7 +116,7 @@ def test_what_is_logged_of_a_layer():
     assert load_measures(LoadSums.of(uniform()))["router_entropy"] == pytest.approx(math.log(E))
 
 
-def test_who_has_every_expert_stays_with_all_of_them():
+def test_a_token_that_uses_all_experts_stays_with_all_of_them():
     clean = torch.randn(6, E, generator=torch.Generator().manual_seed(0))
     given = routing(clean, E, noisy_logits_NE=clean, noise_std_NE=torch.ones(6, E))
     assert torch.equal(stay_probability(given), torch.ones(6, E))

@@ -97,7 +97,7 @@ def test_every_mixer_has_a_module_and_a_number_of_parameters():
     assert layers.MIXERS.keys() == architecture.MIXERS.keys()
 
 
-def test_given_attention_is_what_the_model_mixes_by(model):
+def test_a_model_with_given_attention_mixes_by_it(model):
     patterns = list(model(tokens(seed=1), keep={ATTENTION}).attention.values())
     output = model(tokens(), patterns=patterns, keep={ATTENTION})
     assert not torch.allclose(output.hidden, model(tokens()).hidden, atol=1e-3)
@@ -108,7 +108,7 @@ def test_given_attention_is_what_the_model_mixes_by(model):
 @pytest.mark.parametrize("path", ["packed", "padded"])
 def test_leaving_padding_out_changes_neither_values_nor_gradients(model, path, monkeypatch):
     monkeypatch.setattr("moefacts.models.packing.ROWS_PER_BUCKET", 2)
-    if path == "padded":  # what CUDA and compiled models take
+    if path == "padded":  # the path of CUDA and compiled models
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     packing = Packing(LENGTHS, 11, torch.device("cpu"))
     real = torch.cat([torch.arange(length) + 11 * row for row, length in enumerate(LENGTHS)])

@@ -37,7 +37,7 @@ def attention_of(model, batch):
 
 
 def all_signatures(weight_BHTT, batch):
-    """Of both kinds of rows, picked from the attention from everywhere."""
+    """The signatures of both kinds of rows, picked from the attention of all positions."""
     found = {}
     for row, at_BQ in places_of(batch).items():
         weight_BHQT = weight_BHTT.take_along_dim(at_BQ[:, None, :, None], dim=2)
@@ -46,7 +46,7 @@ def all_signatures(weight_BHTT, batch):
 
 
 def by_hand(weights, batch):
-    """The signatures again, row by row, from their definition in the study."""
+    """The signatures computed row by row, from their definition in the study."""
     names = (Role.FIRST_NAME, Role.MIDDLE_NAME, Role.LAST_NAME)
     found = {}
     for weight_HTT, roles in zip(weights.tolist(), batch.role_BT.tolist(), strict=True):
@@ -88,15 +88,15 @@ def test_attention_without_preference_has_the_value_of_its_reference(batcher):
         assert torch.allclose(value, reference.float(), atol=1e-5)
 
 
-def test_names_of_several_tokens_are_asked_at_their_last():
+def test_names_of_several_tokens_are_measured_at_their_last_token():
     population = build_population(tiny_config("population.pools.last_names=1000").population, seed=0)
     tokenizer = build_tokenizer("sentencepiece_32k", population.pools, population.templates)
     batch = batch_of(Batcher(population, tokenizer, torch.device("cpu")))
-    assert (batch.role_BT == Role.LAST_NAME).sum() > 36  # some last name has more than one
+    assert (batch.role_BT == Role.LAST_NAME).sum() > 36  # some last name has more than one token
     length = batch.inputs_BT.shape[1]
     found = all_signatures(torch.eye(length).expand(6, 2, -1, -1), batch)
     assert all(value.shape == (6, 6) for value, _ in found.values())
-    assert found["name_to_name"][0].abs().max() == 0  # all on itself
+    assert found["name_to_name"][0].abs().max() == 0  # every token attends to itself alone
     assert found["name_entropy"][0].abs().max() == 0
 
 

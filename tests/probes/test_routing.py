@@ -29,7 +29,7 @@ E = 4
 
 
 def made_up(num_tokens=4000, seed=0):
-    """Tokens whose attribute determines their first expert exactly, and says nothing about their second."""
+    """Tokens whose attribute determines their first expert and says nothing about their second."""
     generator = np.random.default_rng(seed)
     attribute = generator.integers(0, 4, num_tokens)
     second = (attribute + generator.integers(1, E, num_tokens)) % E

@@ -16,7 +16,7 @@ ALLOWED = {("config/sections.py", "unseen")}
 
 
 def literals(path):
-    """The string constants of a module that are no docstrings."""
+    """The string constants of a module that are not docstrings."""
     tree = ast.parse(path.read_text())
     docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):

@@ -45,7 +45,7 @@ def of_kind(kind, name="train"):
 
 @pytest.fixture
 def copied(tmp_path):
-    """A function that copies a fixture into a folder of the test's own."""
+    """A function that copies a fixture into the test's own folder."""
     return lambda path: Path(shutil.copytree(FIXTURES / path, tmp_path / path))
 
 
@@ -203,7 +203,7 @@ def test_an_interpolation_in_a_stored_config_is_refused(tmp_path):
 
 @pytest.mark.parametrize("run", [*of_kind("n32-seed0"), *of_kind("n32-seed0", "phases")])
 def test_the_same_settings_give_the_same_curves_as_they_did(run, tmp_path):
-    """Another machine may round otherwise; a changed stream of samples, weights or decisions would show at once."""
+    """Another machine may round differently. Any change to samples, weights or decisions would show at once."""
     config = read_config(FIXTURES / run / layout.CONFIG)
     if config.patching.is_on:
         pytest.skip("its reference would have to be trained first")

@@ -21,7 +21,7 @@ def any_batcher(request):
 
 
 def naive_rows(batcher, plan):
-    """Token ids, piece by piece and person by person."""
+    """The token ids of each biography, joined piece by piece."""
     for row in batcher.catalog.biography_pieces(plan):
         texts = batcher.tokenizer.encode([batcher.catalog.texts[piece] for piece in row[1:-1]])
         yield [batcher.tokenizer.begin_id, *(t for text in texts for t in text), batcher.tokenizer.end_id]
@@ -60,7 +60,7 @@ def test_width_is_rounded_up_and_padding_is_counted(any_batcher):
 
 
 def test_longest_is_the_length_of_the_longest_biography_that_can_be_written(any_batcher):
-    """Built choice by choice: the person with the longest names and values, in the longest template of each attribute."""
+    """The longest biography joins the longest names, values and templates, each of which is found by itself."""
     population, tokenizer = any_batcher.population, any_batcher.tokenizer
     pools = population.pools
 
@@ -72,7 +72,7 @@ def test_longest_is_the_length_of_the_longest_biography_that_can_be_written(any_
     value_PA[0] = [longest(pools.values(attribute)) for attribute in ATTRIBUTES]
     extreme = Batcher(replace(population, name_P3=name_P3, value_PA=value_PA), tokenizer, torch.device("cpu"))
     num_templates, num_attributes = len(population.templates[ATTRIBUTES[0]]), len(ATTRIBUTES)
-    # Every template of every attribute, the other attributes in template 0; lengths of sentences add up.
+    # Each row uses one template of one attribute, and template 0 of the others. This works since lengths add up.
     attribute_BA = np.tile(np.arange(num_attributes), (num_templates * num_attributes, 1))
     template_BA = np.zeros_like(attribute_BA)
     which = np.repeat(np.arange(num_attributes), num_templates)
@@ -83,7 +83,7 @@ def test_longest_is_the_length_of_the_longest_biography_that_can_be_written(any_
     assert extreme.assemble(plan).num_tokens == any_batcher.longest == extreme.longest
 
 
-def test_rows_cuts_a_batch(batcher):
+def test_the_rows_of_a_batch_split_its_tokens(batcher):
     whole = batcher.training_batch(2, 8)
     parts = [whole.rows(slice(0, 3)), whole.rows(slice(3, 8))]
     assert torch.equal(torch.cat([part.token_BT for part in parts]), whole.token_BT)

@@ -79,7 +79,7 @@ def test_the_warm_up_ends_after_exactly_its_epochs():
     assert dist.probability_P(15, 8) == pytest.approx(np.full(48, 1 / 48))
 
 
-def test_groups_come_in_order_again_and_again_with_equal_shares():
+def test_groups_come_in_order_repeatedly_and_with_equal_shares():
     dist = distribution("sequential", steps=26, num_groups=4, num_repeats=3)
     visited = []
     for step in range(26):
@@ -91,7 +91,7 @@ def test_groups_come_in_order_again_and_again_with_equal_shares():
     assert set(np.diff([*starts, 26])) == {2, 3}
 
 
-def test_groups_of_people_that_cannot_be_cut_evenly_hold_everybody_once():
+def test_groups_of_unequal_size_hold_everybody_once():
     groups = list(distribution("sequential", num_groups=7, num_repeats=1).buckets().values())
     assert [i for group in groups for i in group] == list(range(48))
     assert {len(group) for group in groups} == {6, 7}

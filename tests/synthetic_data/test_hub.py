@@ -77,7 +77,7 @@ def test_tables_equal_biographies_written_one_by_one_also_beyond_ascii(make_conf
         assert (row["individual"], row["attributes"], cuts) == (person, names, [facts[name] for name in names])
 
 
-def test_the_card_tells_fingerprint_baseline_and_command(dataset):
+def test_the_card_gives_fingerprint_baseline_and_command(dataset):
     folder, population, _ = dataset
     card = (folder / "README.md").read_text()
     assert population.fingerprint in card
@@ -85,7 +85,7 @@ def test_the_card_tells_fingerprint_baseline_and_command(dataset):
     assert "`moefacts generate`" in card
 
 
-def test_a_distribution_decides_the_training_rows_and_stands_on_the_card(make_config, tmp_path):
+def test_a_distribution_decides_the_training_rows_and_is_on_the_card(make_config, tmp_path):
     import pyarrow.parquet as pq
 
     config = make_config(

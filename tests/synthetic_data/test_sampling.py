@@ -84,7 +84,7 @@ def test_uniform_batches_and_evaluations_are_those_of_the_first_release(populati
 
 
 def templates_of_facts(plans):
-    """(individual, attribute) -> the templates that the plans show it in."""
+    """(individual, attribute) -> the templates in which the plans show this fact."""
     used = {}
     for plan in plans:
         for individual, attributes, templates in zip(
@@ -96,7 +96,7 @@ def templates_of_facts(plans):
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 20])
-def test_every_fact_is_shown_in_exactly_so_many_templates_never_a_held_out_one(population, count):
+def test_every_fact_is_shown_in_exactly_count_templates_and_never_in_a_held_out_one(population, count):
     limited = distribution(population, f"templates_per_individual={count}")
     plans = [training_plan(population, step, 128, limited) for step in range(100)]
     assert not any(held_out(population, plan).any() for plan in plans)
@@ -105,7 +105,7 @@ def test_every_fact_is_shown_in_exactly_so_many_templates_never_a_held_out_one(p
     assert {len(templates) for templates in used.values()} == {count}
 
 
-def test_people_with_one_template_have_different_ones_and_fewer_templates_are_some_of_more(population):
+def test_people_have_different_templates_and_fewer_templates_are_a_subset_of_more(population):
     one, two = (
         templates_of_facts(training_plan(population, step, 128, limited) for step in range(40))
         for limited in (distribution(population, f"templates_per_individual={count}") for count in (1, 2))
@@ -115,7 +115,7 @@ def test_people_with_one_template_have_different_ones_and_fewer_templates_are_so
         assert len(set.union(*(one[i, attribute] for i in range(48)))) > 12  # of 25; 48 people
 
 
-def test_fixed_sentence_order_is_one_order_a_person_and_not_the_same_for_everybody(population):
+def test_a_fixed_sentence_order_is_one_order_per_person_and_differs_between_people(population):
     fixed = distribution(population, "shuffle_sentences=false")
     orders = {}
     for step in range(40):

@@ -21,7 +21,7 @@ def test_every_biography_round_trips(name, paper_population):
 
 
 @pytest.mark.parametrize("name", ["word", "sentencepiece_32k"])
-def test_tokenising_pieces_apart_loses_no_text(name, paper_population):
+def test_tokenising_pieces_separately_loses_no_text(name, paper_population):
     tokenizer = build_tokenizer(name, paper_population.pools, paper_population.templates)
     catalog = PieceCatalog(paper_population)
     plan = training_plan(paper_population, 1, 64)

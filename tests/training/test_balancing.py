@@ -85,7 +85,7 @@ def test_every_kind_trains_and_resumes_bit_for_bit(make_config, tmp_path, monkey
 
 
 def test_accumulated_balancing_losses_weigh_parts_by_their_tokens(make_config, tmp_path):
-    """A mean over tokens, such as the z-loss, comes out the same however a batch is cut, and so do its gradients."""
+    """A mean over tokens, such as the z-loss, is the same however a batch is split into parts, and so is its gradient."""
     only_z_loss = ("model.moe.balance.token_balance=0", "model.moe.balance.z_loss=1.0", "training.steps=3")
     runs = [
         execute(make_config(f"run.dir={tmp_path}/{n}", *MOE, *only_z_loss, f"training.gradient_accumulation={n}"))
@@ -97,12 +97,12 @@ def test_accumulated_balancing_losses_weigh_parts_by_their_tokens(make_config, t
 
 
 def test_a_part_counts_as_much_as_its_share_of_the_tokens(make_config, monkeypatch):
-    """Biographies stand shortest first, so half of them have less than half of the tokens."""
+    """Biographies are sorted by length, so the first half of them has less than half of the tokens."""
     config = make_config(*MOE, "training.gradient_accumulation=2", "training.batch_size=8")
     materials = prepare(config)
     step = TrainingStep(config, materials.model, materials.batcher.device)
     batch = materials.batcher.training_batch(0, 8)
-    of_parts = iter((0.0, 1.0))  # the first half's loss and the second's
+    of_parts = iter((0.0, 1.0))  # the losses of the first and the second half
     monkeypatch.setattr(step.balancing, "loss", lambda routings: torch.tensor(next(of_parts)))
     share = batch.rows(slice(4, 8)).num_targets / batch.num_targets
     assert share > 0.505

@@ -1,4 +1,4 @@
-"""Checkpoints of earlier versions, in which layers had an attention or a recurrence where they now have a mixer."""
+"""Checkpoints of earlier versions are loaded, in which layers had ``attention`` or ``recurrence`` for ``mixer``."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from moefacts.training.checkpoint import MODEL, OPTIMIZER, load_checkpoint, rena
 from moefacts.training.optimizer import build_optimizer, optimizer_tensors
 from tests.conftest import tiny_config
 
-# What a layer's parameters were called, written down from a checkpoint of 2026-11, and what they are called now.
+# Former name of a layer's parameter, as in a checkpoint of 2026-11 -> its name now.
 FORMER = {
     "attention": {
         "layers.0.attention_norm.weight": "layers.0.mixer_norm.weight",
@@ -34,7 +34,7 @@ FORMER = {
 
 
 def with_former_names(path, former):
-    """Write the tensors back as an earlier version did."""
+    """Write the tensors of ``path`` back under their former names, and return them under those of now."""
     names = {now: before for before, now in former.items()}
     tensors = load_file(path)
     former_tensors = {}
@@ -60,7 +60,7 @@ def test_weights_and_optimizer_under_former_names_are_loaded(mixer, tmp_path):
         assert all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
 
 
-def test_names_of_today_stay_as_they_are():
+def test_current_names_are_not_renamed():
     names = ["embedding.weight", "layers.10.mixer.qkv.weight", "layers.0.feed_forward.up.weight/exp_avg"]
     assert list(renamed(dict.fromkeys(names))) == names
     assert list(renamed({"layers.10.attention.qkv.weight/exp_avg": None})) == ["layers.10.mixer.qkv.weight/exp_avg"]

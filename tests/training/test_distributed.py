@@ -1,4 +1,4 @@
-"""One run on two processes that torchrun starts, as a user would; gloo on a CPU."""
+"""A run on two processes, started by torchrun as a user would, with gloo on a CPU."""
 
 import json
 import os
@@ -19,14 +19,14 @@ from moefacts.runs.manifest import current_state, read_manifest
 from moefacts.runs.records import read_metrics
 from tests.conftest import TINY, tiny_config
 
-# One dense layer and one mixture, every balancing loss that needs no noise, and two parts a step.
+# One dense layer and one mixture, every balancing loss that needs no noise, and two parts per step.
 MIXED = [
     *TINY, "model=moe_laptop", "model.moe.num_experts=4", "model.moe.experts_per_token=2", "model.moe.d_expert=16",
     "model.moe.layers=[1]", "model.num_layers=2", "model.d_hidden=32", "training.log_interval=1", "training.gradient_accumulation=2",
     "model.moe.balance.importance=0.1", "model.moe.balance.token_balance=0.1", "model.moe.balance.z_loss=0.01",
     "model.moe.balance.bias_rate=0.01", "training.clip_norm=0.5", "evaluation.biographies=30", "evaluation.batch_size=10",
 ]  # fmt: skip
-TOLERANCE = 1e-4  # of every logged number over 12 steps, relative, and of every weight: fp32 sums in another order
+TOLERANCE = 1e-4  # relative, of every logged number and weight over 12 steps, since fp32 sums differ by their order
 
 
 def torchrun(*arguments, **options):
@@ -48,7 +48,7 @@ def trained_by_two(run, *arguments):
 
 
 def complaints(errors):
-    """The lines of moefacts itself; torchrun adds a report of its own."""
+    """The lines of moefacts itself, without the report of torchrun."""
     return [line for line in errors.splitlines() if line.startswith("moefacts: ")]
 
 
@@ -74,14 +74,14 @@ def assert_same(one, other):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> dict[str, Path]:
-    """The same run by one process, and by two that keep the model whole or in shards; read only."""
+    """The same run trained by one process, and by two with the whole model each or a shard each. Read only."""
     root = tmp_path_factory.mktemp("distributed")
     by_two = {how: trained_by_two(root / how, *MIXED, f"parallel={how}") for how in ("ddp", "fsdp")}
     return by_two | {"one": execute(tiny_config(*MIXED, f"run.dir={root / 'one'}"))}
 
 
 def unfinished(run, copy):
-    """A copy of a run that was killed after its checkpoint at step 8."""
+    """A copy of ``run`` that looks as if it had been killed after its checkpoint at step 8."""
     shutil.copytree(run, copy)
     shutil.rmtree(layout.checkpoint_folder(copy, 12))
     shutil.rmtree(copy / layout.PROBES)
@@ -97,13 +97,13 @@ def test_two_processes_follow_the_curve_of_one(runs, how):
 
 
 @pytest.mark.parametrize("how", ["ddp", "fsdp"])
-def test_one_process_goes_on_with_what_two_began(runs, tmp_path, how):
+def test_one_process_can_resume_a_run_of_two(runs, tmp_path, how):
     run = unfinished(runs[how], tmp_path / "run")
     assert_same(runs["one"], execute(tiny_config(*MIXED, f"run.dir={run}")))
 
 
 @pytest.mark.parametrize(("before", "after"), [("one", "ddp"), ("ddp", "fsdp")])
-def test_two_processes_go_on_with_what_others_began(runs, tmp_path, before, after):
+def test_two_processes_can_resume_a_run_of_one_or_of_another_parallelism(runs, tmp_path, before, after):
     run = unfinished(runs[before], tmp_path / "run")
     assert_same(runs["one"], trained_by_two(run, *MIXED, f"parallel={after}"))
 
@@ -117,7 +117,7 @@ def test_a_patched_twin_in_shards_follows_the_curve_of_one_process(tmp_path):
 
 
 def running(tmp_path, *arguments):
-    """A long run by two processes, some checkpoints in; the process ids of the two, main first."""
+    """Start a long run by two processes and wait for two checkpoints. The two process ids are last, the main first."""
     run = tmp_path / "run"
     process = torchrun(*TINY, "training.steps=5000", "checkpoints.interval=20", f"run.dir={run}", *arguments)
     deadline = time.monotonic() + 120
@@ -161,7 +161,7 @@ def test_a_lost_process_ends_the_other_with_one_line(tmp_path):
     ],
     ids=["indivisible batch", "divergence"],
 )
-def test_an_error_is_said_once(tmp_path, arguments, expected):
+def test_an_error_of_all_processes_is_reported_once(tmp_path, arguments, expected):
     process = torchrun(*TINY, *arguments, f"run.dir={tmp_path}/run")
     _, errors = process.communicate(timeout=60)
     assert process.returncode != 0

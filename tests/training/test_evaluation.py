@@ -12,7 +12,7 @@ def model(batcher):
     from tests.conftest import tiny_config
 
     model = build_model(tiny_config().model, batcher.tokenizer.vocab_size, seed=0)
-    with torch.no_grad():  # sharpen, so that some answers are right and confidences vary
+    with torch.no_grad():  # makes the model more confident, so that some answers are right and confidences vary
         model.embedding.weight.mul_(3)
     return model
 

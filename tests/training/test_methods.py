@@ -1,4 +1,4 @@
-"""The weights change exactly as a method's ``learns`` and ``penalty`` say."""
+"""Weights change only where a method's ``learns`` lets them, and its ``penalty`` acts on them."""
 
 import torch
 
@@ -16,7 +16,7 @@ class FreezeBottom(Method):
 
 
 class StayNear(Method):
-    """L2-SP (Li et al. 2018), so strong that it outweighs the loss."""
+    """L2-SP (Li et al. 2018) with a weight that outweighs the loss."""
 
     def __init__(self, config, model):
         super().__init__(config, model)
@@ -41,7 +41,7 @@ def test_every_method_that_can_be_configured_exists():
     assert tuple(METHODS) == sections.METHODS
 
 
-def test_what_does_not_learn_stays_bit_for_bit_whatever_the_weight_decay(monkeypatch):
+def test_parameters_that_do_not_learn_stay_bit_for_bit_whatever_the_weight_decay(monkeypatch):
     before, after, _ = trained(monkeypatch, FreezeBottom)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert moved == {name for name in before if not name.startswith(("embedding.", "layers.0."))}

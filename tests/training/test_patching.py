@@ -1,4 +1,4 @@
-"""Attention patching: a twin with the attention of another checkpoint of its run."""
+"""A patched twin is the run itself except that it uses the attention of one of the run's checkpoints."""
 
 import re
 
@@ -29,7 +29,7 @@ TWO_LAYERS = ["model.num_layers=2", "training.log_interval=1"]
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
-    """A folder with the reference run; twins may be trained beside it, nobody changes the reference."""
+    """A folder with the reference run. Tests may train twins beside it, but must not change it."""
     folder = tmp_path_factory.mktemp("patching")
     execute(config_in(folder))
     return folder
@@ -49,7 +49,7 @@ def attention_of(model, token_BT, packing):
 
 
 @pytest.mark.parametrize("is_packed", [False, True])
-def test_a_model_patched_with_its_own_attention_is_itself(batcher, is_packed):
+def test_patching_a_model_with_its_own_attention_changes_nothing(batcher, is_packed):
     model = prepare(tiny_config(*TWO_LAYERS)).model
     batch = batcher.training_batch(0, 6)
     packing = pack(batch) if is_packed else None
@@ -82,7 +82,7 @@ def test_the_reference_is_the_run_without_patching(root):
     assert load_patch(config_in(root), prepare(config).model) is None
 
 
-def test_until_patching_starts_the_twin_is_the_run_and_then_it_is_not(root):
+def test_the_twin_equals_the_run_until_patching_starts_and_differs_afterwards(root):
     reference, twin = run_directory(config_in(root)), execute(patched(root, 12, 8))
     for before, after in zip(records(reference), records(twin), strict=True):
         assert before["step"] == after["step"]
@@ -91,7 +91,7 @@ def test_until_patching_starts_the_twin_is_the_run_and_then_it_is_not(root):
         ]
 
 
-def test_patched_from_the_start_the_twin_has_the_same_first_weights_and_other_losses(root):
+def test_a_twin_patched_from_the_start_has_the_same_initial_weights_and_other_losses(root):
     reference, twin = run_directory(config_in(root)), execute(patched(root, 12))
     first = [load_file(layout.checkpoint_folder(run, 0) / "model.safetensors") for run in (reference, twin)]
     assert same(*first)
@@ -99,13 +99,13 @@ def test_patched_from_the_start_the_twin_has_the_same_first_weights_and_other_lo
 
 
 def test_evaluations_use_the_reference_s_attention(root):
-    """Patched with the attention of step 0 at step 0, the untrained twin is the untrained run."""
+    """At step 0, a twin patched with the attention of step 0 has the same losses as the run."""
     reference, twin = run_directory(config_in(root)), execute(patched(root, 0))
     first = [records(run)[0] for run in (reference, twin)]
     assert first[0] == pytest.approx(first[1], rel=1e-4)
 
 
-def test_the_optimizer_begins_anew_where_patching_starts(root, monkeypatch, tmp_path):
+def test_the_optimizer_starts_afresh_where_patching_starts(root, monkeypatch, tmp_path):
     config = patched(root, 12, 4, f"run.dir={tmp_path}/twin")
     step_counts = {}
     step = Trainer._step
@@ -122,7 +122,7 @@ def test_the_optimizer_begins_anew_where_patching_starts(root, monkeypatch, tmp_
 
 
 @pytest.mark.parametrize("stop_step", [3, 4, 9])
-def test_a_twin_that_was_stopped_goes_on_as_if_it_had_not_been(root, tmp_path, monkeypatch, stop_step):
+def test_a_resumed_twin_equals_an_uninterrupted_one(root, tmp_path, monkeypatch, stop_step):
     whole = execute(patched(root, 12, 4, f"run.dir={tmp_path}/whole"))
     stopped = patched(root, 12, 4, f"run.dir={tmp_path}/stopped")
     train = Trainer.train
@@ -159,7 +159,7 @@ def test_a_mixture_can_be_patched(tmp_path):
         (("patching.reference_step=4", "model.mixer=rg_lru"), "needs attention to patch"),
     ],
 )
-def test_what_cannot_be_patched_is_refused_in_one_line_and_leaves_nothing(root, overrides, answer):
+def test_impossible_patching_is_refused_in_one_line_and_leaves_nothing_behind(root, overrides, answer):
     before = sorted(root.rglob("*"))
     with pytest.raises(UserError, match=re.escape(answer)) as raised:
         execute(config_in(root, *overrides))
@@ -167,7 +167,7 @@ def test_what_cannot_be_patched_is_refused_in_one_line_and_leaves_nothing(root, 
     assert sorted(root.rglob("*")) == before
 
 
-def test_weights_of_a_twin_are_not_asked_without_its_reference(root, tmp_path):
+def test_a_twin_is_not_loaded_without_its_reference(root, tmp_path):
     twin = execute(patched(root, 8, 0, f"run.dir={tmp_path}/twin"))
     with pytest.raises(UserError, match="is patched"):
         load_run(twin)
@@ -175,7 +175,7 @@ def test_weights_of_a_twin_are_not_asked_without_its_reference(root, tmp_path):
     assert CliRunner().invoke(cli.app, ["analyze", str(twin)]).exit_code == 0
 
 
-def test_configurations_without_patching_keep_their_names_and_are_still_read(tmp_path):
+def test_configurations_without_patching_keep_their_identity_and_are_still_read(tmp_path):
     config = tiny_config()
     assert "patching" not in identity(config)
     assert identity(config) != identity(tiny_config("patching.reference_step=0"))

@@ -1,4 +1,4 @@
-"""Helpers for studies that compare arms (ways of training) at equal population size, seed and steps, hence tokens."""
+"""Helpers for studies that compare arms: ways of training with equal population size, seed, steps and thus tokens."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ EVALUATION = {
     "laptop": ("evaluation.interval=50", "evaluation.interval_after_plateau=100", UNSEEN_RARELY),
     "paper": (UNSEEN_RARELY,),
 }
-# The training settings of all arms of a scale.
+# The training settings that all arms of a scale share.
 _TRAINING = {"laptop": laptop.SETTINGS, "paper": ()}
 Arm = str | tuple[str, ...]
 
@@ -85,7 +85,7 @@ class Arms:
         return [run for run in self.runs if run.labels["arm"] == arm and size in (None, run.labels["size"])]
 
     def values(self, measure: str, arm: Arm, size: int | None = None) -> dict[tuple[int, int], float | None]:
-        """(size, seed) -> a measure. With several arms, the one with the lowest mean final loss at each size counts."""
+        """(size, seed) -> a measure. Of several arms, the one with the lowest mean final loss counts at each size."""
         names = [arm] * len(self.sizes) if isinstance(arm, str) else [self.best(arm, one) for one in self.sizes]
         return {
             (run.labels["size"], run.seed): value_of(run, measure)
@@ -95,13 +95,13 @@ class Arms:
         }
 
     def best(self, arms: Sequence[str], size: int) -> str | None:
-        """The one of ``arms`` with the lowest mean final loss at ``size``; None if none of them has a run."""
+        """The arm with the lowest mean final loss at ``size``; None if none of ``arms`` has a run there."""
         means = {arm: estimate(list(self.values(LOSS, arm, size).values())) for arm in arms}
         known = {arm: mean.mean for arm, mean in means.items() if mean is not None}
         return min(known, key=lambda arm: known[arm]) if known else None
 
     def difference(self, measure: str, ours: Arm, theirs: Arm, size: int | None = None) -> Paired | None:
-        """The mean paired difference, ours less theirs; for plateau ends, the mean log ratio."""
+        """The mean paired difference, ours minus theirs; for plateau ends, the mean log ratio of ours to theirs."""
         pair = (self.values(measure, ours, size), self.values(measure, theirs, size))
         return paired_difference(*pair, log_ratio) if measure == END else paired_difference(*pair)
 
@@ -109,7 +109,7 @@ class Arms:
 def arm_findings(
     runs: Sequence[FinishedRun], reference: str, title: str, note: str = "", values: dict[str, Any] | None = None
 ) -> Findings:
-    """The means of every arm, paired differences from ``reference``, curves at each size, and a figure of all sizes."""
+    """The means of every arm, its paired difference from ``reference``, and figures of each size and of all sizes."""
     arms = Arms(runs)
     rows, differences, found = [], [], []
     for size in arms.sizes:
@@ -124,18 +124,19 @@ def arm_findings(
                 differences.append([f"{size:,}", arm, *(_paired_text(pair) for pair in paired.values())])
     tables = [Table(title, ["people", "arm", "runs", *MEASURES.values()], rows, note)]
     about = (
-        "Pairs of equal size and seed; 95% intervals. The plateau's end as mean log ratio: −0.1 is about 10% earlier."
+        "Means over pairs of runs of equal size and seed, with 95% intervals. Plateau ends are compared by their log "
+        "ratio: −0.1 is about 10% earlier."
     )
-    tables.append(Table(f"Less “{reference}”", ["people", "arm", *MEASURES.values()], differences, about))
+    tables.append(Table(f"Difference from “{reference}”", ["people", "arm", *MEASURES.values()], differences, about))
     figures = {}
     for size in arms.sizes:
         groups = [
             Group(arm, [run.record for run in members]) for arm in arms.names if (members := arms.members(arm, size))
         ]
-        caption = f"{title}: attribute loss of everybody in held-out templates, {size:,} people."
+        caption = f"{title}: attribute loss over all {size:,} people in held-out templates."
         figures[f"loss_{size}"] = (caption, partial(attribute_loss, groups))
     if len(arms.sizes) > 1:
-        caption = f"{title}, over population sizes. Dots are single seeds, bars 95% intervals."
+        caption = f"{title}, by population size. Dots are single seeds; bars are 95% intervals."
         figures["over_sizes"] = (caption, partial(_over_sizes, arms))
     return Findings({"reference": reference, "arms": found} | (values or {}), tables, figures, arms)
 
@@ -153,16 +154,19 @@ def _paired_text(pair: Paired | None) -> str:
     if pair is None:
         return "–"
     half = "" if pair.interval is None else f" ± {format_number((pair.interval[1] - pair.interval[0]) / 2)}"
-    return f"{format_number(pair.mean)}{half}" + (f" ({pair.missing} pairs lack it)" if pair.missing else "")
+    return f"{format_number(pair.mean)}{half}" + (f" (missing in {pair.missing} more)" if pair.missing else "")
 
 
 def difference_claim(text: str, published: str, measure: str, ours: Arm, theirs: Arm, sign: int = -1) -> Claim:
-    """The claim, with its rule, that a measure of ``ours`` is lower (``sign`` −1) or higher (1) than of ``theirs``."""
-    what = "log ratio of plateau ends" if measure == END else f"difference of {MEASURES[measure]}"
+    """The claim, with its rule, that a measure of ``ours`` is lower (``sign`` −1) or higher (1) than for ``theirs``."""
+    if measure == END:
+        what = f"Log ratio of plateau ends, {_name(ours)} to {_name(theirs)}"
+    else:
+        what = f"Difference in {MEASURES[measure]}, {_name(ours)} minus {_name(theirs)}"
     side, other = ("below", "above") if sign < 0 else ("above", "below")
     rule = (
-        f"{what}, {_name(ours)} less {_name(theirs)}, the mean over pairs of equal size and seed: holds if its 95% "
-        f"interval lies {side} 0, does not hold if it lies {other}, cannot tell otherwise"
+        f"{what}, averaged over pairs of equal size and seed. Holds if its 95% interval lies {side} 0; does not hold "
+        f"if it lies {other}; cannot tell otherwise."
     )
     return Claim(text, published, rule, partial(decide_difference, measure, ours, theirs, sign))
 

@@ -10,14 +10,14 @@ from moefacts.runs.reader import Run
 
 
 def max_violation(run: Run) -> float | None:
-    """Largest load over mean load, minus 1, averaged over layers at the last evaluation; None for a dense model."""
+    """The largest load over the mean load, minus 1, at the last evaluation; the mean over layers. None if dense."""
     last = run.evaluations.iloc[-1]
     values = [float(last[keys.routing_key(layer, keys.MAX_VIOLATION)]) for layer in run.routed_layers]
     return sum(values) / len(values) if values else None
 
 
 def idle_experts(run: Run) -> int | None:
-    """Number of experts in all layers that received no token at the last evaluation; None for a dense model."""
+    """The number of experts, in all layers, that received no token at the last evaluation. None if dense."""
     loads = [run.load_fraction(layer, e).iloc[-1] for layer in run.routed_layers for e in range(run.num_experts)]
     return sum(bool(load == 0) for load in loads) if loads else None
 
@@ -37,12 +37,12 @@ def value_of(run: FinishedRun, measure: str) -> float | None:
 def decide_paired(pair: Paired | None, decide) -> Verdict:
     """Apply ``decide`` to a paired difference; the verdict's text says how many pairs there are."""
     if pair is None:
-        return cannot_tell("no pair of runs has it")
+        return cannot_tell("no pair of runs has both values")
     verdict = decide(pair.mean, pair.interval)
-    note = f" over {pair.count} pairs" + (f", {pair.missing} more lack it" if pair.missing else "")
+    note = f" over {pair.count} pairs" + (f", missing in {pair.missing} more" if pair.missing else "")
     return Verdict(verdict.answer, verdict.here + note, verdict.value, verdict.interval)
 
 
 def log_ratio(ours: float, theirs: float) -> float:
-    """Natural logarithm of ours over theirs."""
+    """The natural logarithm of ours over theirs."""
     return math.log(ours / theirs)

@@ -1,7 +1,7 @@
 """How often studies evaluate unseen people when no claim needs them: at the first step and at the last.
 
-Any multiple of ``evaluation.interval`` that lies beyond the last step does that. The number is part of the identity of
-runs that exist, so every study keeps the one that it began with.
+Any multiple of ``evaluation.interval`` beyond the last step has this effect. The number is part of a run's identity,
+so every study keeps the number of its existing runs.
 """
 
 # Beyond the last step of every laptop run; a longer run at paper scale also evaluates them every 10,000 steps.

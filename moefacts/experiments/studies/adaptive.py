@@ -1,7 +1,7 @@
 """An adaptive curriculum: train on some people until their plateau is over, then on more. Future work in the paper.
 
 It is compared with uniform sampling, the best power law and the best fixed warm-up at equal steps, hence equal tokens.
-These are tuned (the best at each size counts); the adaptive curriculum is not.
+The power law and the warm-up are tuned: the best at each size counts. The adaptive curriculum is not tuned.
 """
 
 from collections.abc import Sequence
@@ -23,8 +23,8 @@ from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.warmup import SHARE, warmup
 
 AT_ONCE, STAGED = "adaptive, at once", "adaptive, in stages"
-SIZES_NEEDED = SEEDS_NEEDED = 2  # at least, to say whether it matters whatever the size
-MATTERS = 0.1  # nats of final loss that the curriculum must save, in every seed, to matter at a size
+SIZES_NEEDED = SEEDS_NEEDED = 2  # fewer cannot show whether the curriculum matters at every size
+MATTERS = 0.1  # the curriculum matters at a size if it saves more nats of final loss than this in every seed
 _STEPS = {"laptop": {1024: 700, 2048: 1200, 4096: 2100}, "paper": dict.fromkeys((16000, 64000, 128000), 16000)}
 _SEEDS = 3
 _EPOCHS = {"laptop": (8,), "paper": (2, 4, 8)}  # 16 was also tried at laptop scale and is far worse (LOG.md)
@@ -66,18 +66,18 @@ def _grid(scale: str) -> list[GridRun]:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Compare every arm with uniform sampling, and find the loss that the curriculum saves at each size."""
+    """Compare every arm with uniform sampling, and find how much loss the curriculum saves at each size."""
     arms = Arms(runs)
     values: dict[str, Any] = {
         "tokens_of_largest_over_smallest": {size: _tokens_apart(arms, size) for size in arms.sizes},
         "loss_saved_over_uniform": {arm: {n: _saved(arms, arm, n) for n in arms.sizes} for arm in (AT_ONCE, STAGED)},
     }
     note = (
-        "Loss and accuracy are those of everybody, equally often. All arms of a size have the same steps and batches; "
-        f"the curricula and the warm-ups begin with one in {SHARE} people. Evaluations are not counted as training: "
-        "the adaptive ones evaluate their active people as well."
+        "Loss and accuracy weigh everybody equally. All arms of a size have the same steps and batches. "
+        f"The curricula and the warm-ups begin with one in {SHARE} people. Evaluations do not count as training, "
+        "although the adaptive arms also evaluate their active people."
     )
-    return arm_findings(runs, UNIFORM, "An adaptive curriculum against what is tuned", note, values)
+    return arm_findings(runs, UNIFORM, "An adaptive curriculum against tuned alternatives", note, values)
 
 
 def _tokens_apart(arms: Arms, size: int) -> float | None:
@@ -95,32 +95,34 @@ def _saved(arms: Arms, arm: str, size: int) -> list[float]:
 def _matters_everywhere(arms: Arms) -> Verdict:
     saved = {size: one for size in arms.sizes if (one := _saved(arms, AT_ONCE, size))}
     if len(saved) < SIZES_NEEDED or min(map(len, saved.values())) < SEEDS_NEEDED:
-        return cannot_tell(f"needs {SIZES_NEEDED} sizes with {SEEDS_NEEDED} seeds each")
+        return cannot_tell(f"there are fewer than {SIZES_NEEDED} sizes, or fewer than {SEEDS_NEEDED} seeds at a size")
     text = "saves " + "; ".join(f"{n:,}: " + ", ".join(f"{x:.2f}" for x in xs) for n, xs in saved.items()) + " nats"
     matters = [size for size, xs in saved.items() if min(xs) > MATTERS]
     if len(matters) == len(saved):
         return Verdict(HOLDS, text)
     not_at = [size for size, xs in saved.items() if max(xs) <= MATTERS]
     if not not_at:
-        return cannot_tell(f"{text}; seeds disagree at some size")
+        return cannot_tell(f"{text}; the seeds disagree at some size")
     return Verdict(DOES_NOT_HOLD, f"{text}; does not matter at {', '.join(f'{size:,}' for size in not_at)}")
 
 
 def _claims(scale: str) -> tuple[Claim, ...]:
     laws = tuple(_law(exponent) for exponent in _EXPONENTS[scale])
     warmups = tuple(_warmup(epochs) for epochs in _EPOCHS[scale])
-    none, ends = "none published", "at equal steps the adaptive curriculum ends with a lower loss than"
+    none, ends = "none published", "At equal steps the untuned adaptive curriculum ends with a lower loss than"
     return (
-        difference_claim(f"Untuned, {ends} uniform sampling", none, LOSS, AT_ONCE, UNIFORM),
-        difference_claim(f"Untuned, {ends} the best power law", none, LOSS, AT_ONCE, laws),
-        difference_claim(f"Untuned, {ends} the best fixed warm-up", none, LOSS, AT_ONCE, warmups),
-        difference_claim("Widening in stages ends with a lower loss than at once", none, LOSS, STAGED, AT_ONCE),
+        difference_claim(f"{ends} uniform sampling", none, LOSS, AT_ONCE, UNIFORM),
+        difference_claim(f"{ends} the best power law", none, LOSS, AT_ONCE, laws),
+        difference_claim(f"{ends} the best fixed warm-up", none, LOSS, AT_ONCE, warmups),
+        difference_claim(
+            "Adding people in stages ends with a lower loss than adding them all at once", none, LOSS, STAGED, AT_ONCE
+        ),
         Claim(
             "The adaptive curriculum matters whatever the number of people",
             none,
-            f"final attribute loss of uniform sampling less “{AT_ONCE}”: holds if above {MATTERS} nats in every seed "
-            "at every size, does not hold if in no seed of some size, cannot tell otherwise or with fewer than "
-            f"{SIZES_NEEDED} sizes of {SEEDS_NEEDED} seeds each",
+            f"Difference in final attribute loss, uniform sampling minus “{AT_ONCE}”. Holds if it is above {MATTERS} "
+            "nats in every seed at every size; does not hold if it is so in no seed of some size; cannot tell "
+            f"otherwise or with fewer than {SIZES_NEEDED} sizes of {SEEDS_NEEDED} seeds each.",
             _matters_everywhere,
         ),
     )
@@ -128,7 +130,7 @@ def _claims(scale: str) -> tuple[Claim, ...]:
 
 STUDY = Study(
     name="adaptive",
-    title="Does a curriculum that needs no tuning beat those that are tuned, and where does it stop mattering?",
+    title="Does a curriculum that needs no tuning beat tuned ones, and where does it stop mattering?",
     figure="not in the paper",
     grids={scale: _grid(scale) for scale in _STEPS},
     claims={scale: _claims(scale) for scale in _STEPS},

@@ -1,4 +1,4 @@
-"""Figure 3, right, and F: the attention that recalls facts forms while the loss stands still."""
+"""Figures 3, right, and F: the attention that recalls facts forms while the loss stands still."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Signatures:
     """The attention signatures of one run at moments of its training.
 
     Attributes:
-        at: moment -> signature -> one value per layer; moments that the run did not reach are left out.
+        at: moment -> signature -> one value per layer. Moments that the run did not reach are left out.
         reference: signature -> its value for attention without preference.
     """
 
@@ -43,7 +43,7 @@ class Signatures:
 
 
 def signatures_of(run: FinishedRun) -> Signatures | None:
-    """The signatures of a run, interpolated between checkpoints; None if the attention probe has not been run."""
+    """The signatures of a run, interpolated between checkpoints; None before the attention probe has run."""
     table = run.record.attention
     if table is None:
         return None
@@ -66,7 +66,7 @@ def signatures_of(run: FinishedRun) -> Signatures | None:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Average the signatures over seeds at the moments of training."""
+    """Average the signatures over seeds, at each moment of training."""
     probed = [(run, found) for run in runs if (found := signatures_of(run)) is not None]
     signatures = [found for _, found in probed]
     num_layers = max((len(found.at[UNTRAINED]["name_to_name"]) for found in signatures), default=0)
@@ -82,9 +82,11 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
             rows.append([title, str(layer + 1), format_number(reference), *texts])
             values[f"{name}/layer_{layer + 1}"] = [None if mean is None else vars(mean) for mean in means]
     columns = ["attention", "layer", "without preference", UNTRAINED, START, END, LAST]
-    note = "Mean over seeds, in a 95% interval; interpolated between checkpoints."
+    note = "Means over seeds with 95% intervals, interpolated between checkpoints."
     if left_out := [str(run.seed) for run in runs if run.record.attention is None]:
-        note += f" Seeds {', '.join(left_out)} have not been probed and are left out; start the study again to do so."
+        note += (
+            f" Seeds {', '.join(left_out)} have not been probed and are left out; run the study again to probe them."
+        )
     group = Group("", [run.record for run, _ in probed])
     figures = {"attention": (ATTENTION_CAPTION, partial(attention_signatures, group))} if probed else {}
     return Findings({"signatures": values}, [Table("Attention signatures", columns, rows, note)], figures, signatures)
@@ -106,7 +108,7 @@ REFERENCE = "attention without preference"
 
 
 def _change(decide, signature: str, layers, before: str, after: str, runs: Sequence[Signatures]) -> Verdict:
-    """Decide from a signature's change between two moments (or from its reference to one), averaged over seeds."""
+    """Decide from a signature's mean change over seeds from ``before``, a moment or ``REFERENCE``, to ``after``."""
     changes = [
         layers(run.at[after][signature])
         - (run.reference[signature] if before == REFERENCE else layers(run.at[before][signature]))
@@ -115,7 +117,7 @@ def _change(decide, signature: str, layers, before: str, after: str, runs: Seque
     ]
     mean = estimate([change for change in changes if np.isfinite(change)])
     if mean is None:
-        return cannot_tell("no seed has it")
+        return cannot_tell("no seed has this change")
     interval = None if mean.low is None or mean.high is None else (mean.low, mean.high)
     return decide(mean.mean, interval, 0.0)
 
@@ -123,8 +125,8 @@ def _change(decide, signature: str, layers, before: str, after: str, runs: Seque
 def _claim(text: str, published: str, what: str, decide, *change) -> Claim:
     where, otherwise = ("above", "below") if decide is above else ("below", "above")
     rule = (
-        f"holds if the 95% interval over seeds of {what} lies {where} 0, does not hold if it lies {otherwise}, "
-        "cannot tell otherwise"
+        f"{what}, averaged over seeds. Holds if its 95% interval lies {where} 0; does not hold if it lies "
+        f"{otherwise}; cannot tell otherwise."
     )
     return Claim(text, published, rule, partial(_change, decide, *change))
 
@@ -133,28 +135,31 @@ _CLAIMS = (
     _claim(
         "Names are joined first: before the plateau the first layer learns to attend from a name's end to its rest",
         "within a few hundred steps",
-        "the first layer's share at the plateau's start, less that of the untrained model,",
+        "Change in the first layer's attention from a name's end to its rest, from untrained to the plateau's start",
         above,
         *("name_to_name", _first_layer, UNTRAINED, START),
     ),
     _claim(
-        "In the first phase little attention goes from before a value to names",
+        "In the first phase, the token before a value pays little attention to names",
         "low",
-        "the share at the plateau's start (mean of the layers after the first), less that without preference,",
+        "Attention from before a value to names at the plateau's start, minus that of attention without preference, "
+        "mean of the layers after the first",
         below,
         *("attribute_to_name", _later_layers, REFERENCE, START),
     ),
     _claim(
-        "Through the plateau that attention rises: the circuit that recalls facts forms while the loss stands still",
+        "On the plateau attention to names rises: the circuit that recalls facts forms while the loss stands still",
         "rises",
-        "the share at the plateau's end, less that at its start (mean of the layers after the first),",
+        "Change in attention from before a value to names, from the plateau's start to its end, mean of the layers "
+        "after the first",
         above,
         *("attribute_to_name", _later_layers, START, END),
     ),
     _claim(
-        "Attention before a value becomes sharper through the plateau",
+        "On the plateau the attention of the token before a value becomes sharper",
         "entropy falls",
-        "the entropy over ln t at the plateau's end, less that at its start (mean of all layers),",
+        "Change in the entropy over ln t of attention before a value, from the plateau's start to its end, mean of all "
+        "layers",
         below,
         *("attribute_entropy", _all_layers, START, END),
     ),
@@ -163,7 +168,7 @@ _CLAIMS = (
 STUDY = Study(
     name="attention",
     title="Attention circuits form on the plateau",
-    figure="Figure 3, right, and F",
+    figure="Figures 3, right, and F",
     grids={
         "laptop": [GridRun((*_LAPTOP, f"seed={seed}")) for seed in _SEEDS],
         "paper": PHASES.grids["paper"],

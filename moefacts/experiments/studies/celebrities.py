@@ -33,7 +33,7 @@ def arm_name(share: int, weight: int) -> str:
     return f"1/{share} of the people, ×{weight}"
 
 
-MAIN = arm_name(16, 8)  # the study's in figure P: 8k of 128k people
+MAIN = arm_name(16, 8)  # the study's choice in Figure P: 8k of 128k people
 
 
 def _grid(scale: str) -> list[GridRun]:
@@ -56,7 +56,7 @@ def final_in_bucket(run: FinishedRun, bucket: str, measure: str = keys.ATTRIBUTE
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
     """Compare every choice of celebrities with uniform sampling, and celebrities with the rest."""
-    findings = arm_findings(runs, UNIFORM, "Celebrities", "Loss and accuracy are those of everybody, equally often.")
+    findings = arm_findings(runs, UNIFORM, "Celebrities", "Loss and accuracy weigh everybody equally.")
     arms, rows = Arms(runs), []
     for size in arms.sizes:
         for arm in arms.names:
@@ -83,12 +83,12 @@ def _known_first(arms: Arms) -> Verdict:
 _NONE = "no number published"
 _CLAIMS = (
     difference_claim("A few celebrities end everybody's plateau earlier", _NONE, END, MAIN, UNIFORM),
-    difference_claim("With a few celebrities the loss of everybody ends lower", _NONE, LOSS, MAIN, UNIFORM),
+    difference_claim("With a few celebrities, the loss over all people ends lower", _NONE, LOSS, MAIN, UNIFORM),
     Claim(
         "More is known of celebrities than of the rest",
         _NONE,
-        "difference of final accuracy, celebrities less the rest of the same run, the mean over all runs with "
-        "celebrities: holds if its 95% interval lies above 0, does not hold if it lies below, cannot tell otherwise",
+        "Difference in final accuracy, celebrities minus the rest of the same run, averaged over all runs with "
+        "celebrities. Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell otherwise.",
         _known_first,
     ),
 )

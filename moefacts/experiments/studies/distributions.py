@@ -1,4 +1,4 @@
-"""Figure 4, right, and J: uniform, Zipf, celebrities, warm-up, and the warm-up's people alone, at equal steps."""
+"""Figures 4, right, and J: uniform, Zipf, celebrities, warm-up, and the warm-up's people alone, at equal steps."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ _STEPS = {"laptop": {512: 600, 1024: 1000}, "paper": dict.fromkeys((64000, 12800
 _SEEDS = 4
 _SUBSET_SIZE = {"laptop": 1024, "paper": 128000}  # the population size at which the control is trained
 _PAPER_SUBSET = 83_000  # the number of people in the study's control and in the warm-up that it is compared with
-_WHOLE_RUN = 10**6  # epochs: a warm-up that never ends
+_WHOLE_RUN = 10**6  # so many epochs that the warm-up never ends
 _PUBLISHED_LOSS = "uniform/Zipf/warm-up: 64k .0111/.0134/.0051; 128k 4.37/2.14/.42; 256k 6.59/5.69/5.68"
 
 
@@ -47,16 +47,16 @@ def _grid(scale: str) -> list[GridRun]:
 def examine(runs: Sequence[FinishedRun]) -> Findings:
     """Compare every distribution with uniform sampling."""
     note = (
-        "Loss and accuracy are those of everybody, equally often, whoever training showed. The study does not publish "
-        f"the settings of its warm-up and celebrities; here one in {SHARE} people for {EPOCHS} epochs, and one in "
-        f"{CELEBRITY_SHARE} people {CELEBRITY_WEIGHT} times likelier."
+        "Loss and accuracy weigh everybody equally, however often training showed them. The study does not publish the "
+        f"settings of its warm-up and celebrities. Here the warm-up shows one in {SHARE} people for {EPOCHS} epochs, "
+        f"and one in {CELEBRITY_SHARE} people is a celebrity, shown {CELEBRITY_WEIGHT} times as often as the rest."
     )
     return arm_findings(runs, UNIFORM, "Who is shown how often", note)
 
 
 _CLAIMS = (
     difference_claim(
-        "Of all distributions warm-up ends with the lowest loss",
+        "Of all distributions, warm-up ends with the lowest loss",
         _PUBLISHED_LOSS,
         LOSS,
         WARMUP,
@@ -65,7 +65,7 @@ _CLAIMS = (
     difference_claim("Warm-up ends with a lower loss than uniform sampling", _PUBLISHED_LOSS, LOSS, WARMUP, UNIFORM),
     difference_claim("Zipf ends with a lower loss than uniform sampling", _PUBLISHED_LOSS, LOSS, ZIPF, UNIFORM),
     difference_claim(
-        "Warm-up knows more of everybody than training on its people alone, at equal steps",
+        "At equal steps, warm-up leaves more known of everybody than training on the warm-up's people alone",
         "128k: 94.92% against 63.26% for 83k people only",
         ACCURACY,
         WARMUP,
@@ -77,7 +77,7 @@ _CLAIMS = (
 STUDY = Study(
     name="distributions",
     title="Does it pay to show some people more often, or first?",
-    figure="Figure 4, right; J",
+    figure="Figures 4, right, and J",
     grids={scale: _grid(scale) for scale in _STEPS},
     claims=dict.fromkeys(_STEPS, _CLAIMS),
     examine=examine,

@@ -1,4 +1,4 @@
-"""Figure 2, left and middle: three phases, and no knowledge until the second has ended (study, section 4)."""
+"""Figure 2, left and middle: three phases, and no knowledge before the second has ended (study, section 4)."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,7 +7,7 @@ import numpy as np
 
 from moefacts.analysis.figures import attribute_accuracy, attribute_loss, seen_and_unseen_loss
 from moefacts.analysis.groups import Group
-from moefacts.analysis.plateau_end import CANNOT_TELL as END_CANNOT_BE_TOLD
+from moefacts.analysis.plateau_end import CANNOT_TELL as END_UNDETERMINED
 from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
@@ -63,11 +63,11 @@ def accuracy_at(run: Run, step: int) -> float:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Find the phases of every seed, and draw the curves of all seeds."""
+    """Find the phases of every seed, and prepare the curves of all seeds."""
     group = Group("", [run.record for run in runs])
     figures = {
         "attribute_loss": ("Attribute loss in held-out templates, and the baseline.", partial(attribute_loss, [group])),
-        "attribute_accuracy": ("Share of attribute values known.", partial(attribute_accuracy, [group])),
+        "attribute_accuracy": ("Share of attribute values that are known.", partial(attribute_accuracy, [group])),
         "seen_and_unseen_loss": ("Loss on seen and unseen people.", partial(seen_and_unseen_loss, [group])),
     }
     keys = ("plateau_start", "plateau_end_interpolated", "plateau_end_low", "plateau_end_high", "steps_to_50_accuracy")
@@ -86,7 +86,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         "50% known",
         "final accuracy",
     ]
-    note = "Low and high: 95% interval from the noise of the evaluations."
+    note = "Low and high are the ends of the 95% interval of the plateau's end, from the noise of the evaluations."
     values = {
         "accuracy_on_plateau": [accuracy_on_plateau(run) for run in runs],
         "accuracy_at": {step: [accuracy_at(run.record, step) for run in runs] for step in PUBLISHED_ACCURACY},
@@ -95,12 +95,12 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 
 def three_phases(run: FinishedRun) -> bool | None:
-    """Whether a run falls to the baseline, stays for ``PLATEAU_SHARE`` of the steps, and leaves it.
+    """Whether the loss falls to the baseline, stays there for ``PLATEAU_SHARE`` of the steps, and leaves it.
 
     None when the plateau's end cannot be determined.
     """
     start, end = run.measures["plateau_start"], run.measures["plateau_end_interpolated"]
-    if run.measures["plateau_end_status"] == END_CANNOT_BE_TOLD:
+    if run.measures["plateau_end_status"] == END_UNDETERMINED:
         return None
     reached = run.measures["plateau_end_status"] == REACHED and start is not None
     return bool(reached and end - start >= PLATEAU_SHARE * end)
@@ -109,7 +109,7 @@ def three_phases(run: FinishedRun) -> bool | None:
 def _three_phases(runs: Evidence) -> Verdict:
     answers = [three_phases(run) for run in runs]
     shown, unknown = answers.count(True), answers.count(None)
-    text = f"in {shown} of {len(runs)} seeds" + (f", {unknown} cannot be told" if unknown else "")
+    text = f"in {shown} of {len(runs)} seeds" + (f"; cannot tell in {unknown}" if unknown else "")
     if shown == len(runs):
         return Verdict(HOLDS, text)
     return Verdict(CANNOT_TELL if unknown else DOES_NOT_HOLD, text)
@@ -119,9 +119,9 @@ def _mean_accuracy(runs: Evidence, of, decide) -> Verdict:
     """Decide from the mean of an accuracy over seeds and its interval, clipped to [0, 1]."""
     mean = estimate([of(run) for run in runs])
     if mean is None:
-        return cannot_tell("no seed has it")
+        return cannot_tell("no seed has this accuracy")
     if mean.low is None or mean.high is None:
-        return cannot_tell(f"{mean.mean:.3g} in the only seed that has it: no interval")
+        return cannot_tell(f"{mean.mean:.3g} (no interval: only one seed)")
     return decide(mean.mean, (max(0.0, mean.low), min(1.0, mean.high)))
 
 
@@ -146,33 +146,33 @@ def _published_accuracy(step: int, published: float, runs: Evidence) -> Verdict:
 
 
 _PHASES = Claim(
-    "Learning has three phases: a fall to the no-knowledge baseline, a plateau at it, and its end",
+    "Learning has three phases: the loss falls to the no-knowledge baseline, stays on a plateau, and falls again",
     "three phases in every seed",
-    f"holds if in every seed the loss comes within {PLATEAU_CEILING - 1:.0%} of the baseline, ends the plateau below "
-    f"{PLATEAU_FLOOR} of it, and the plateau lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end; cannot "
-    "tell if some seed's end cannot be told",
+    f"Holds if, in every seed, the loss comes within {PLATEAU_CEILING - 1:.0%} of the baseline and later falls below "
+    f"{PLATEAU_FLOOR} of it, and the plateau in between lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end. "
+    "If not: cannot tell if the plateau's end cannot be determined in some seed; does not hold otherwise.",
     _three_phases,
 )
 _ON_PLATEAU = Claim(
     "On the plateau the model knows next to nothing",
     "0.7% at 3,000 steps",
-    f"holds if the 95% interval of the mean accuracy over the plateau's evaluations lies below {NO_KNOWLEDGE:.0%}, "
-    "does not hold if it lies above, cannot tell otherwise",
+    f"Holds if the 95% interval of the mean accuracy over the plateau's evaluations lies below {NO_KNOWLEDGE:.0%}; "
+    "does not hold if it lies above; cannot tell otherwise.",
     _no_knowledge,
 )
 _EMERGENCE = Claim(
     "After the plateau knowledge emerges",
     "99.9% by 14,000 steps",
-    f"holds if the 95% interval of the final accuracy lies above {KNOWLEDGE:.0%}, does not hold if it lies below, "
-    "cannot tell otherwise",
+    f"Holds if the 95% interval of the final accuracy lies above {KNOWLEDGE:.0%}; does not hold if it lies below; "
+    "cannot tell otherwise.",
     _emergence,
 )
 _ACCURACIES = tuple(
     Claim(
-        f"Accuracy after {step:,} steps is the study's",
+        f"After {step:,} steps the accuracy is that of the study",
         f"{accuracy:.1%}",
-        f"holds if the 95% interval lies within {ACCURACY_TOLERANCE:.0%} points of the published accuracy, does not "
-        "hold if it lies outside, cannot tell otherwise",
+        f"Holds if the 95% interval of the accuracy lies within {100 * ACCURACY_TOLERANCE:.0f} percentage points of "
+        "the published one; does not hold if it lies outside; cannot tell otherwise.",
         partial(_published_accuracy, step, accuracy),
     )
     for step, accuracy in PUBLISHED_ACCURACY.items()

@@ -1,4 +1,4 @@
-"""Figure 4, left and middle, and G: which α in P(i) ∝ i^(−α) gives the shortest plateau, and which the lowest loss."""
+"""Figures 4, left and middle, and G: which α in P(i) ∝ i^(−α) gives the shortest plateau, and which the lowest loss."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,11 +16,11 @@ from moefacts.experiments.studies._arms import END, EVALUATION, Arms, arm_runs, 
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
 from moefacts.runs import keys
 
-MILD = (0.6, 0.8)  # where the study has the shortest plateaus
-SIZES_NEEDED = 2  # to say that something holds whatever the size
-MARGIN = 0.05  # plateau ends whose means over seeds differ by less count as equal
+MILD = (0.6, 0.8)  # the exponents with the shortest plateaus in the study
+SIZES_NEEDED = 2  # fewer sizes cannot show that something holds at every size
+MARGIN = 0.05  # mean plateau ends that differ by less than this count as equal
 _EXPONENTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
-# Size -> budgets in steps. With a constant learning rate a run contains every shorter one.
+# Size -> budgets in steps. With a constant learning rate, a long run contains the shorter ones.
 _LAPTOP_BUDGETS = {1024: (500, 1000), 2048: (1000, 1500)}
 _PAPER_SIZES, _PAPER_BUDGETS, _PAPER_PLATEAU = (64000, 128000, 256000), (8000, 16000, 32000), 16000
 
@@ -50,7 +50,7 @@ class Evidence:
 
     def __init__(self, runs: Sequence[FinishedRun]):
         self.runs = runs
-        self.ends = Arms([run for run in runs if run.labels["ends"]])  # one length of run
+        self.ends = Arms([run for run in runs if run.labels["ends"]])  # runs of one length only
         self.sizes = Arms(runs).sizes
         self.exponents = sorted({run.labels["exponent"] for run in runs})
         self.budgets = sorted({budget for run in runs for budget in run.labels["budgets"]})
@@ -82,7 +82,7 @@ def loss_at(run: FinishedRun, step: int) -> float:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Find plateau ends and losses of every exponent, and the best exponents."""
+    """Find the plateau ends and losses of every exponent, and the best exponent at every size and budget."""
     evidence = Evidence(runs)
     rows = []
     for size in evidence.sizes:
@@ -92,7 +92,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
             shown = ["–" if loss is None else loss.text() for loss in losses]
             rows.append([f"{size:,}", f"{exponent:g}", ", ".join(map(format_number, ends)), *shown])
     columns = ["people", "α", "plateau end, each seed (steps)", *(f"loss after {b:,} steps" for b in evidence.budgets)]
-    note = "Attribute loss of everybody, in nats. On a laptop shorter budgets are read off the longer runs."
+    note = "Attribute loss over all people, in nats. At laptop scale, losses at shorter budgets come from longer runs."
     values = {
         "best_exponent": [
             {"size": size, "steps": budget, "exponent": evidence.best_by_loss(size, budget)}
@@ -100,7 +100,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
             for budget in evidence.budgets
         ]
     }
-    figures = {"exponents": ("When the plateau ends, and the loss, against α.", partial(_figure, evidence))}
+    figures = {"exponents": ("The plateau's end and the loss against α.", partial(_figure, evidence))}
     return Findings(values, [Table("Uneven distributions", columns, rows, note)], figures, evidence)
 
 
@@ -125,7 +125,10 @@ def _shortens(evidence: Evidence) -> Verdict:
 
 
 def _shortest_when_mild(evidence: Evidence) -> Verdict:
-    """Decide from the log ratio of the best mild exponent to the best other; an end not reached counts as latest."""
+    """Decide from the plateau end of the best mild exponent over that of the best other one.
+
+    An end that was not reached counts as later than all others.
+    """
     ratios = {}
     for size in evidence.sizes:
         means = {a: _mean_or_never(evidence.plateau_ends(size, a)) for a in evidence.exponents}
@@ -135,7 +138,7 @@ def _shortest_when_mild(evidence: Evidence) -> Verdict:
             ratios[size] = float(np.divide(mild, other))
     text = ", ".join(f"{size:,}: ×{ratio:.2f}" for size, ratio in ratios.items())
     if len(ratios) < SIZES_NEEDED:
-        return cannot_tell(f"fewer than {SIZES_NEEDED} sizes have it: {text or 'none'}")
+        return cannot_tell(f"fewer than {SIZES_NEEDED} sizes have these ends: {text or 'none'}")
     if all(ratio < 1 - MARGIN for ratio in ratios.values()):
         return Verdict(HOLDS, text)
     return Verdict(DOES_NOT_HOLD, text) if any(r > 1 + MARGIN for r in ratios.values()) else cannot_tell(text)
@@ -166,7 +169,7 @@ def _monotone(chains: dict[str, list[tuple[int, float | None]]], sign: int) -> V
     known = {name: [(at, best) for at, best in chain if best is not None] for name, chain in chains.items()}
     known = {name: chain for name, chain in known.items() if len(chain) > 1}
     if not known:
-        return cannot_tell("no two budgets or sizes to compare")
+        return cannot_tell("there are no two budgets or sizes to compare")
     text = "; ".join(f"{name}: " + ", ".join(f"{at:,} → {b:g}" for at, b in chain) for name, chain in known.items())
     steps = [sign * (b - a) for chain in known.values() for (_, a), (_, b) in pairwise(chain)]
     if any(step < 0 for step in steps):
@@ -175,8 +178,8 @@ def _monotone(chains: dict[str, list[tuple[int, float | None]]], sign: int) -> V
 
 
 _DIRECTION = (
-    "the α of the lowest mean loss over seeds, of those in the grid: holds if it never {wrong} {along} and {right} at "
-    "least once, does not hold if it {wrong} anywhere, cannot tell if it is always the same"
+    "The α in the grid with the lowest mean loss over seeds. Holds if it never {wrong} {along} and {right} at least "
+    "once; does not hold if it {wrong} anywhere; cannot tell if it is always the same."
 )
 _MILD = " and ".join(f"{exponent}" for exponent in MILD)
 _BEST = "64k .6/.4/.2, 128k .8/.6/.4, 256k .8/.8/.6 after 8k/16k/32k steps"
@@ -184,16 +187,17 @@ _CLAIMS = (
     Claim(
         "A mild unevenness shortens the plateau",
         "×0.65 at 64k (1,987 and 2,049 steps against 3,078)",
-        f"log ratio of plateau ends, geometric mean of α = {_MILD} less α = 0, the mean over pairs of equal size and "
-        "seed: holds if its 95% interval lies below 0, does not hold if it lies above, cannot tell otherwise",
+        f"Log ratio of plateau ends, geometric mean of α = {_MILD} to α = 0, averaged over pairs of equal size and "
+        "seed. Holds if its 95% interval lies below 0; does not hold if it lies above; cannot tell otherwise.",
         _shortens,
     ),
     Claim(
         f"The plateau is shortest at α {MILD[0]}–{MILD[-1]}, whatever the number of people",
         "α 0.6–0.8 at every size; 64k, α = 0…1: 3078, 3078, 2483, 1987, 2049, 3078",
-        f"mean plateau end over seeds, the best of α {_MILD} over the best of the others: holds if it is more than "
-        f"{MARGIN:.0%} earlier at every size, does not hold if it is so much later at some size, cannot tell otherwise "
-        f"or with fewer than {SIZES_NEEDED} sizes; not reached counts as later than all",
+        f"The earliest mean plateau end over seeds, of α {_MILD} against the other α. Holds if it is more than "
+        f"{MARGIN:.0%} earlier at every size; does not hold if it is more than {MARGIN:.0%} later at some size; cannot "
+        f"tell otherwise or with fewer than {SIZES_NEEDED} sizes. An end that was not reached counts as later than all "
+        "others.",
         _shortest_when_mild,
     ),
     Claim(
@@ -212,8 +216,8 @@ _CLAIMS = (
 
 STUDY = Study(
     name="power-law",
-    title="How uneven must people be shown for the plateau to be shortest, and for the loss to end lowest?",
-    figure="Figure 4, left and middle; G",
+    title="How unevenly must people be shown for the shortest plateau, and for the lowest final loss?",
+    figure="Figures 4, left and middle, and G",
     grids=_GRIDS,
     claims=dict.fromkeys(_GRIDS, _CLAIMS),
     examine=examine,

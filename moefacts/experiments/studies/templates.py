@@ -18,7 +18,7 @@ _SETTINGS = {"laptop": (512, 600, 3), "paper": (64000, 16000, 1)}  # people, ste
 
 
 def arm_name(order: str, count: int) -> str:
-    """The name of the arm with ``count`` templates per person and attribute, and sentences in that order."""
+    """The name of the arm with ``count`` templates per person and attribute, and sentences in order ``order``."""
     return f"{order}, {count} template{'s' * (count > 1)}"
 
 
@@ -39,7 +39,7 @@ def _grid(scale: str) -> list[GridRun]:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Compare held-out and training loss over the number of templates and the order of sentences."""
+    """Compare held-out and training loss by the number of templates and the order of sentences."""
     arms = Arms(runs)
     rows, series = [], {}
     for order in (SHUFFLED, FIXED):
@@ -51,10 +51,10 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
                 means = [estimate(values) for values in of.values()]
                 rows.append([order, str(count), *(mean.text() if mean else "–" for mean in means)])
         series[order] = {count: members for count, members in counts.items() if members}
-    columns = ["sentences", "templates", MEASURES[LOSS], MEASURES[ACCURACY], "final training loss (nats a token)"]
+    columns = ["sentences", "templates", MEASURES[LOSS], MEASURES[ACCURACY], "final training loss (nats per token)"]
     note = (
-        "Templates: for each person and attribute. Held-out loss is in templates never seen for that person, in "
-        "shuffled order. A fixed order is a person's own, and differs from person to person."
+        "Templates are counted per person and attribute. Attribute loss and accuracy are measured in templates never "
+        "seen for that person, in shuffled order. A fixed order is fixed for each person, but differs between people."
     )
     figures = {"templates": ("Held-out loss and training loss against templates per person.", partial(_figure, series))}
     return Findings({}, [Table("Variety of biographies", columns, rows, note)], figures, arms)
@@ -69,7 +69,7 @@ def _figure(series: dict[str, dict[int, list[FinishedRun]]]):
     panels = {
         MEASURES[LOSS]: lines(lambda run: run.measures[LOSS]),
         MEASURES[ACCURACY]: lines(lambda run: run.measures[ACCURACY]),
-        "training loss (nats a token)": lines(lambda run: run.record.final_training_loss),
+        "training loss (nats per token)": lines(lambda run: run.record.final_training_loss),
     }
     return compare_over({"": panels}, "templates per person and attribute")
 
@@ -79,7 +79,7 @@ def _over_baseline(arm: str, stays: bool, arms: Arms) -> Verdict:
     ratios: list[float | None] = [run.measures[LOSS] / run.record.baseline for run in arms.members(arm)]
     mean = estimate(ratios)
     if mean is None:
-        return cannot_tell(f"no run of “{arm}” is there")
+        return cannot_tell(f"“{arm}” has no runs")
     interval = None if mean.low is None or mean.high is None else (mean.low, mean.high)
     return above(mean.mean, interval, PLATEAU_FLOOR) if stays else below(mean.mean, interval, PLATEAU_FLOOR)
 
@@ -87,18 +87,18 @@ def _over_baseline(arm: str, stays: bool, arms: Arms) -> Verdict:
 def _level_claim(text: str, arm: str, stays: bool) -> Claim:
     side, other = ("above", "below") if stays else ("below", "above")
     rule = (
-        f"final held-out attribute loss over the baseline, “{arm}”: holds if its 95% interval over seeds lies {side} "
-        f"{PLATEAU_FLOOR}, does not hold if it lies {other}, cannot tell otherwise"
+        f"Final held-out attribute loss of “{arm}” over the baseline. Holds if its 95% interval over seeds lies {side} "
+        f"{PLATEAU_FLOOR}; does not hold if it lies {other}; cannot tell otherwise."
     )
     return Claim(text, "no number published", rule, partial(_over_baseline, arm, stays))
 
 
 _CLAIMS = (
-    _level_claim("With many templates and shuffled sentences the model learns facts", MANY, False),
-    _level_claim("With one template it does not: held-out loss stays bad", ONE, True),
-    _level_claim("Without shuffling it does not, even with many templates", MANY_FIXED, True),
-    difference_claim("With one template held-out loss ends higher", "no number published", LOSS, ONE, MANY, 1),
-    difference_claim("Without shuffling held-out loss ends higher", "no number published", LOSS, MANY_FIXED, MANY, 1),
+    _level_claim("With many templates and shuffled sentences, the model learns facts", MANY, False),
+    _level_claim("With one template, the model does not learn facts: held-out loss stays high", ONE, True),
+    _level_claim("Without shuffling, the model does not learn facts, even with many templates", MANY_FIXED, True),
+    difference_claim("With one template, held-out loss ends higher", "no number published", LOSS, ONE, MANY, 1),
+    difference_claim("Without shuffling, held-out loss ends higher", "no number published", LOSS, MANY_FIXED, MANY, 1),
 )
 
 STUDY = Study(

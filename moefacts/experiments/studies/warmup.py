@@ -48,27 +48,27 @@ def _grid(scale: str) -> list[GridRun]:
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
     """Compare every warm-up with uniform sampling."""
-    note = "Warm-up counts as training: every arm has the same steps. An epoch is as many biographies as people."
+    note = "Warm-up counts as training: every arm has the same steps. An epoch has as many biographies as people."
     return arm_findings(runs, UNIFORM, "Warm-up on some people, then everybody", note)
 
 
 _PUBLISHED = "uniform/warm-up, final loss: 64k .0111/.0051; 128k 4.37/.42"
 _CLAIMS = (
-    difference_claim("A warm-up ends with a lower loss at equal steps", _PUBLISHED, LOSS, MAIN, UNIFORM),
-    difference_claim("A warm-up ends with more known", "no number published", ACCURACY, MAIN, UNIFORM, 1),
-    difference_claim("With a warm-up everybody's plateau ends earlier", "no number published", END, MAIN, UNIFORM),
+    difference_claim("At equal steps, a warm-up ends with a lower loss", _PUBLISHED, LOSS, MAIN, UNIFORM),
+    difference_claim("With a warm-up, more is known at the end", "no number published", ACCURACY, MAIN, UNIFORM, 1),
+    difference_claim("With a warm-up, everybody's plateau ends earlier", "no number published", END, MAIN, UNIFORM),
 )
 _CHOICE = (
-    difference_claim("Half as long a warm-up is worse", "no number published", LOSS, MAIN, SHORTER),
-    difference_claim("Half as many people are worse", "no number published", LOSS, MAIN, FEWER),
-    difference_claim("Twice as many people are worse", "no number published", LOSS, MAIN, MORE),
+    difference_claim("A warm-up half as long is worse", "no number published", LOSS, MAIN, SHORTER),
+    difference_claim("A warm-up on half as many people is worse", "no number published", LOSS, MAIN, FEWER),
+    difference_claim("A warm-up on twice as many people is worse", "no number published", LOSS, MAIN, MORE),
 )
-_LAPTOP_CHOICE = difference_claim("Twice as long a warm-up is worse", "no number published", LOSS, MAIN, LONGER)
+_LAPTOP_CHOICE = difference_claim("A warm-up twice as long is worse", "no number published", LOSS, MAIN, LONGER)
 
 STUDY = Study(
     name="warmup",
     title="On how many people, and for how long, should training begin?",
-    figure="I, K, L",
+    figure="Figures I, K and L",
     grids={scale: _grid(scale) for scale in _STEPS},
     claims={"laptop": (*_CLAIMS, *_CHOICE, _LAPTOP_CHOICE), "paper": (*_CLAIMS, *_CHOICE)},
     examine=examine,

@@ -1,4 +1,4 @@
-"""What makes an operation fast on one kind of device. Every file has the operation and, beside it, a plain reference.
+"""Operations that are fast on some kind of device. Every file has an operation and its plain reference.
 
-The operation itself decides which way to go; whoever calls it need not know on what device it runs.
+The operation itself chooses how to compute, so its caller need not know the device.
 """

@@ -1,9 +1,9 @@
 """Causal softmax attention with rotary positions (Vaswani et al. 2017, eq. 1; Su et al. 2021).
 
-On a CPU, packed sequences are projected and attend bucket by bucket, so that queries, keys, values and scores stay in
-cache and little is padding. PyTorch's own CPU kernel works on padded sequences and is slow for narrow heads. Queries
-and keys are rotated in the copy that is made anyway, as complex numbers; for that, the two numbers of a pair must be
-neighbours, so the rows of the projection are taken in an order in which they are.
+On a CPU, packed sequences are projected and attend bucket by bucket. So queries, keys, values and scores stay in cache,
+and little of them is padding. PyTorch's own CPU kernel works on padded sequences and is slow for narrow heads. Queries
+and keys are rotated as complex numbers, in a copy that is needed anyway. The two numbers of a pair must be neighbours
+for this, so the rows of the projection are reordered.
 
 Shape legend: B sequences, T positions, N real tokens, D model width, X = H K columns of all heads, Y = 3 X those of
 queries, keys and values, H heads, K head width, P = K / 2 pairs, S parts of Y, Q positions asked about, R rows of a
@@ -26,7 +26,7 @@ from moefacts.models.rotary import Angles, rotate
 def causal_attention(
     x: Tensor, qkv_YD: Tensor, angles: Angles, num_heads: int, packing: Packing | None = None
 ) -> Tensor:
-    """What every token gathers from itself and the earlier tokens of its sequence, all heads side by side.
+    """The values that every token gathers from itself and earlier tokens of its sequence, with the heads side by side.
 
     Args:
         x: shape (B, T, D), or (N, D) with ``packing``.
@@ -48,7 +48,7 @@ def causal_attention(
 def causal_attention_reference(
     x: Tensor, qkv_YD: Tensor, angles: Angles, num_heads: int, packing: Packing | None = None
 ) -> Tensor:
-    """The same by the formula: every weight is computed, and then the values are mixed by them."""
+    """The formula of ``causal_attention``: compute every weight, then mix the values by the weights."""
     weight_BHTT = attention_weights(x, qkv_YD, angles, num_heads, packing)
     return mixed_values(weight_BHTT, x, qkv_YD, packing)
 
@@ -64,7 +64,7 @@ def attention_weights(
     """The weights that ``causal_attention`` mixes by, from the positions ``ask_BQ`` (all when None).
 
     Returns:
-        Shape (B, H, Q, T). With ``packing``, rows that belong to padding mean nothing.
+        Shape (B, H, Q, T). With ``packing``, rows of padding have no meaning.
     """
     q_BHTK, k_BHTK, _ = _queries_keys_values(x, qkv_YD, angles, num_heads, packing)
     place_T = torch.arange(q_BHTK.shape[2], device=x.device)
@@ -99,9 +99,9 @@ def _joined(mixed_BHTK: Tensor, packing: Packing | None) -> Tensor:
 
 @cache
 def _pairs_together(num_heads: int, d_head: int) -> Tensor:
-    """The order of the columns of queries, keys and values in which ``_turn_in_place`` finds its pairs.
+    """The order of the columns of queries, keys and values in which the pairs of ``_turn_in_place`` are neighbours.
 
-    In every head of queries and keys k + K/2 follows on k; products of queries and keys are the same in any order.
+    In every head of queries and keys, k + K/2 comes next after k. Their products are the same in any order.
     """
     column_PHK = torch.arange(3 * num_heads * d_head).view(3, num_heads, d_head)
     paired_QHK = column_PHK[:2].unflatten(-1, (2, -1)).transpose(-1, -2).flatten(-2)
@@ -109,13 +109,13 @@ def _pairs_together(num_heads: int, d_head: int) -> Tensor:
 
 
 def _turns(angles: Angles) -> Tensor:
-    """Every position's rotation as complex numbers, shape (T, P); the conjugate turns back."""
+    """Every position's rotation as complex numbers, shape (T, P). Their conjugates undo it."""
     half = angles.cos_TK.shape[-1] // 2
     return torch.complex(angles.cos_TK[:, :half], angles.sin_TK[:, :half])
 
 
 def _turn_in_place(x_GTK: Tensor, turn_TP: Tensor) -> None:
-    """What ``rotate`` computes, of heads whose pairs stand together: a complex product, many times faster on a CPU."""
+    """Do what ``rotate`` does, with pairs as neighbours. On a CPU this complex product is many times faster."""
     torch.view_as_complex(x_GTK.unflatten(-1, (-1, 2))).mul_(turn_TP[: x_GTK.shape[-2]])
 
 
@@ -157,8 +157,8 @@ class _PackedAttention(torch.autograd.Function):
             torch.bmm(grad_score_GTT, k_GTK, out=grads_3GTK[0])
             torch.bmm(grad_score_GTT.transpose(1, 2), q_GTK, out=grads_3GTK[1])
             grads_3GTK[:2].mul_(q_GTK.shape[-1] ** -0.5)
-            _turn_in_place(grads_3GTK[:2], turn_back_TP)  # a rotation's transpose turns back
-            grads_CY = _join_heads(grads_3GTK, ctx.num_heads)  # zero where there is padding: nobody looks at it
+            _turn_in_place(grads_3GTK[:2], turn_back_TP)  # the transpose of a rotation undoes it
+            grads_CY = _join_heads(grads_3GTK, ctx.num_heads)  # zero at padding, to which no token attends
             grad_qkv_YD.addmm_(grads_CY.T, x_ND[bucket.start : bucket.stop].index_select(0, bucket.token_C))
             grad_x_CD = torch.mm(grads_CY, qkv_YD)
             torch.index_select(grad_x_CD, 0, bucket.cell_N, out=grad_x_ND[bucket.start : bucket.stop])
@@ -166,7 +166,7 @@ class _PackedAttention(torch.autograd.Function):
 
 
 def _split_heads(x_CY: Tensor, num_rows: int, parts: int, num_heads: int) -> Tensor:
-    """From one row for each cell to shape (parts, G, T, K), contiguous."""
+    """Turn one row per cell into a contiguous tensor of shape (parts, G, T, K)."""
     x_RTSHK = x_CY.view(num_rows, len(x_CY) // num_rows, parts, num_heads, -1)
     return x_RTSHK.permute(2, 0, 3, 1, 4).reshape(parts, num_rows * num_heads, x_RTSHK.shape[1], -1)
 

@@ -1,4 +1,4 @@
-"""Every question that the models ask about devices and precision."""
+"""All that the models ask about devices and precision."""
 
 from contextlib import AbstractContextManager
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def is_plain_cpu(x: Tensor) -> bool:
-    """True for fp32 on a CPU, neither autocast nor compiled: there some of PyTorch's own operators are slower."""
+    """Whether ``x`` is fp32 on a CPU, without autocast or compiler. There some operators of PyTorch are slow."""
     return (
         x.device.type == "cpu"
         and x.dtype == torch.float32
@@ -23,7 +23,7 @@ def product_dtype(x: Tensor) -> torch.dtype:
 
 
 def without_autocast(x: Tensor) -> AbstractContextManager:
-    """A context in which what is computed from ``x`` keeps the precision of its inputs."""
+    """A context without autocast, in which results computed from ``x`` have the precision of their inputs."""
     return torch.autocast(x.device.type, enabled=False)
 
 

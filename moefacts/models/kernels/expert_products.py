@@ -1,4 +1,4 @@
-"""Many feed-forward networks, each on its own rows: one grouped product for all experts, or expert by expert.
+"""Many feed-forward networks, each on its own rows, by one grouped product for all experts or expert by expert.
 
 Shape legend: A assignments of a token to an expert, E experts, D model width, F expert width.
 """
@@ -12,17 +12,17 @@ from torch import Tensor
 from moefacts.models.kernels.device import is_plain_cpu, product_dtype
 from moefacts.models.kernels.mlp import activate, mlp, mlp_reference
 
-# Assignments per expert: on a CPU, grouped products win in a whole training step while experts get few tokens (LOG.md).
+# On a CPU, grouped products make a training step faster up to about this many assignments per expert (LOG.md).
 _GROUPED_UP_TO = 1024
 
 
 def expert_products(
     x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
 ) -> list[Tensor]:
-    """Apply expert e to its rows; rows stand in the order of experts, ``count_E`` of them each.
+    """Apply each expert to its rows. Rows are in the order of experts, and ``count_E`` says how many each has.
 
     Returns:
-        The results in the order of the rows, in one part or in several: keeping experts apart spares a copy.
+        The results in the order of the rows, in one or several parts; several save a copy.
     """
     if _use_grouped(x_AD, up_EFD):
         return [_grouped(x_AD, count_E, up_EFD, gate_EFD, down_EDF, activation)]
@@ -32,7 +32,7 @@ def expert_products(
 def expert_products_reference(
     x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
 ) -> list[Tensor]:
-    """The same, one row at a time."""
+    """The formula of ``expert_products``, one row at a time."""
     rows = []
     for x_1D, expert in zip(x_AD.split(1), torch.arange(len(count_E)).repeat_interleave(count_E), strict=True):
         gate_FD = None if gate_EFD is None else gate_EFD[expert]
@@ -46,7 +46,7 @@ def _use_grouped(x_AD: Tensor, up_EFD: Tensor) -> bool:
     if not hasattr(F, "grouped_mm") or up_EFD.shape[1] % multiple or up_EFD.shape[2] % multiple:
         return False
     is_small = len(x_AD) <= _GROUPED_UP_TO * len(up_EFD)
-    return is_bf16 or (is_plain_cpu(x_AD) and is_small)  # CUDA and the compiler take no fp32
+    return is_bf16 or (is_plain_cpu(x_AD) and is_small)  # on CUDA and in the compiler there is none for fp32
 
 
 def _grouped(
@@ -62,11 +62,11 @@ def _grouped(
     return multiply(activate(multiply(x_AD, up_EFD), gate, activation), down_EDF)
 
 
-@torch.compiler.disable  # reads the counts, which no graph can hold
+@torch.compiler.disable  # a graph cannot read the counts
 def _split(
     x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
 ) -> list[Tensor]:
-    # Unbound once: the gradients of experts are then stacked, instead of each being added to zeros for all.
+    # Unbinding once makes the backward pass stack the experts' gradients. Indexing would add each to zeros for all.
     up_E, down_E = up_EFD.unbind(), down_EDF.unbind()
     gate_E = repeat(None) if gate_EFD is None else gate_EFD.unbind()
     parts = x_AD.split(count_E.tolist())

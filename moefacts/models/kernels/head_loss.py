@@ -1,7 +1,7 @@
-"""Unembedding and cross entropy in one, a chunk of tokens at a time: the logits of all tokens never exist at once.
+"""Unembedding and cross entropy in one, a chunk of tokens at a time, so that the logits never all exist at once.
 
-The gradients are exact. They are made in the forward pass, while a chunk's probabilities are at hand, so nothing is
-computed twice; for that, the scale of the objective must be known beforehand.
+The gradients are exact. They are computed in the forward pass, when a chunk's probabilities are known, so nothing is
+computed twice. Therefore the scale of the objective must be given.
 
 Shape legend: N tokens, D model width, V vocabulary.
 """
@@ -13,17 +13,18 @@ from torch.autograd.function import once_differentiable
 
 from moefacts.models.kernels.device import product_dtype, without_autocast
 
-_ELEMENTS_PER_CHUNK = {"cpu": 1 << 18, "cuda": 1 << 27}  # of logits: a core's cache; few launches (benchmarks/floor.py)
+# Logits per chunk: they fit a CPU core's cache, or need few launches on CUDA (benchmarks/floor.py).
+_ELEMENTS_PER_CHUNK = {"cpu": 1 << 18, "cuda": 1 << 27}
 
 
 def head_loss(hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """``scale`` times the summed cross entropy, to differentiate, and the unreduced cross entropy, to read.
 
     Args:
-        hidden_ND: what the unembedding is applied to.
+        hidden_ND: the hidden states that are unembedded.
         weight_VD: the unembedding.
         target_N: the tokens to predict.
-        scale: of the objective, such as one over the number of tokens.
+        scale: the factor of the objective, such as one over the number of tokens.
 
     Returns:
         The objective, a scalar, and the losses in nats, shape (N,), which carry no gradient; both in fp32.
@@ -34,13 +35,13 @@ def head_loss(hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor, scale: flo
 
 
 def head_loss_reference(hidden_ND: Tensor, weight_VD: Tensor, target_N: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """The same from the logits of all tokens."""
+    """The formula of ``head_loss``, from the logits of all tokens."""
     loss_N = token_losses(F.linear(hidden_ND, weight_VD), target_N)
     return loss_N.sum() * scale, loss_N.detach()
 
 
 def token_losses(logits: Tensor, targets: Tensor) -> Tensor:
-    """Unreduced cross entropy in nats, of the shape of ``targets``; computed in fp32."""
+    """Unreduced cross entropy in nats, in the shape of ``targets``, computed in fp32."""
     return F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), reduction="none").view_as(targets)
 
 

@@ -1,7 +1,7 @@
-"""A linear recurrence with its gradient written out: the same recurrence, from the end.
+"""A linear recurrence with an explicit gradient, which is the same recurrence from the end.
 
-It goes step by step on every device. No product of many ``a`` is ever formed, so none can under- or overflow, and on a
-CPU this is faster than scans of fewer steps (benchmarks/recurrence.py).
+It goes step by step on every device. It never multiplies many ``a``, so nothing can under- or overflow. On a CPU this
+is faster than scans of fewer steps (benchmarks/recurrence.py).
 
 Shape legend: B batch, T position, R recurrence width.
 """
@@ -19,16 +19,16 @@ def linear_recurrence(a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
 
 
 def linear_recurrence_reference(a_BTR: Tensor, b_BTR: Tensor) -> Tensor:
-    """The same with the gradient left to autograd."""
+    """The formula of ``linear_recurrence``, with its gradient left to autograd."""
     states = [b_BTR[:, 0]]
     for a_BR, b_BR in zip(a_BTR.unbind(1)[1:], b_BTR.unbind(1)[1:], strict=True):
         states.append(a_BR * states[-1] + b_BR)
     return torch.stack(states, dim=1)
 
 
-@torch.library.custom_op("moefacts::scan", mutates_args=())  # one node to the compiler, which would unroll the loop
+@torch.library.custom_op("moefacts::scan", mutates_args=())  # else the compiler would unroll the loop
 def _scan(a_BTR: Tensor, b_BTR: Tensor, reverse: bool) -> Tensor:
-    """The recurrence; or its transpose, ``h[t] = a[t + 1] * h[t + 1] + b[t]``, from the end."""
+    """The recurrence or, with ``reverse``, its transpose ``h[t] = a[t + 1] * h[t + 1] + b[t]``, from the end."""
     h_BTR = torch.empty_like(b_BTR)
     a, b, h = a_BTR.unbind(1), b_BTR.unbind(1), h_BTR.unbind(1)
     if reverse:
@@ -46,7 +46,7 @@ def _(a_BTR: Tensor, b_BTR: Tensor, reverse: bool) -> Tensor:
 
 def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, bool], output: Tensor) -> None:
     a_BTR, _, reverse = inputs
-    assert not reverse  # that is the backward pass, which has no gradient of its own
+    assert not reverse  # the backward pass, which has no gradient of its own
     ctx.save_for_backward(a_BTR, output)
 
 

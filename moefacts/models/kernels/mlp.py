@@ -12,14 +12,14 @@ from torch.autograd.function import once_differentiable
 
 from moefacts.models.kernels.device import is_plain_cpu
 
-_NUMBERS_IN_CACHE = 1 << 18  # of the hidden state of a chunk: 1 MiB in fp32
+_NUMBERS_IN_CACHE = 1 << 18  # the size of a chunk's hidden state, 1 MiB in fp32
 
 
 def mlp(x_ND: Tensor, up_FD: Tensor, gate_FD: Tensor | None, down_DF: Tensor, activation: str) -> Tensor:
-    """Two projections with a nonlinearity in between, shape (N, D); ``gate_FD`` is there for ``swiglu`` only.
+    """Two projections with a nonlinearity in between, shape (N, D). ``gate_FD`` is given for ``swiglu`` only.
 
-    On a CPU a chunk of tokens goes all the way through before the next, so that its wide hidden state stays in the
-    core's cache. The backward pass computes the activations again instead of keeping them; gradients are exact.
+    On a CPU, both projections of a chunk of tokens are done before the next chunk, so that its wide hidden state stays
+    in the core's cache. The backward pass recomputes the activations instead of keeping them. Gradients are exact.
     """
     if is_plain_cpu(x_ND):
         return _ChunkedMLP.apply(x_ND, up_FD, gate_FD, down_DF, activation)
@@ -33,7 +33,7 @@ def mlp_reference(x_ND: Tensor, up_FD: Tensor, gate_FD: Tensor | None, down_DF: 
 
 
 def activate(up: Tensor, gate: Tensor | None, activation: str) -> Tensor:
-    """The nonlinearity between the two projections; ``gate`` is there for ``swiglu`` only."""
+    """The nonlinearity between the two projections. ``gate`` is given for ``swiglu`` only."""
     if gate is not None:
         return F.silu(gate) * up
     return F.gelu(up) if activation == "gelu" else F.relu(up)

@@ -12,10 +12,10 @@ from moefacts.models.kernels.device import is_plain_cpu
 
 
 def rms_norm(x: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
-    """Normalise the last axis; same shape out as in."""
+    """Normalise the last axis."""
     if is_plain_cpu(x):
         return _RMSNorm.apply(x.reshape(-1, x.shape[-1]), weight_D, epsilon).view_as(x)
-    return F.rms_norm(x, (x.shape[-1],), weight_D, epsilon)  # one kernel on CUDA, and when compiled
+    return F.rms_norm(x, (x.shape[-1],), weight_D, epsilon)  # one kernel on CUDA and when compiled
 
 
 def rms_norm_reference(x: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
@@ -24,7 +24,7 @@ def rms_norm_reference(x: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:
 
 
 class _RMSNorm(torch.autograd.Function):
-    """On a CPU, PyTorch needs many passes over the data for this; here are few."""
+    """A norm with few passes over the data. On a CPU, PyTorch needs many."""
 
     @staticmethod
     def forward(ctx, x_ND: Tensor, weight_D: Tensor, epsilon: float) -> Tensor:

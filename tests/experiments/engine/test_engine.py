@@ -1,4 +1,4 @@
-"""The engine on grids of tiny real runs: what is done is kept, what failed is listed, a kill changes nothing."""
+"""On grids of tiny real runs, the engine keeps finished runs, lists failed ones, and survives being killed."""
 
 import json
 import os
@@ -44,7 +44,7 @@ def results(out):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The tiny study, reproduced once; read only."""
+    """The tiny study, reproduced once. Read only."""
     out = tmp_path_factory.mktemp("study") / "tiny"
     catalog.STUDIES["tiny"] = tiny_study.STUDY
     result = reproduce("tiny", "--launcher", "basic", "--out", out)
@@ -58,13 +58,13 @@ def test_a_study_ends_in_verdicts_and_files(finished):
     assert found["complete"] is True
     assert found["missing"] == []
     assert [claim["verdict"] for claim in found["claims"]] == ["holds"]
-    assert found["claims"][0]["rule"] == "holds if all are above 0"
+    assert found["claims"][0]["rule"] == "Holds if all are above 0."
     assert [run["seed"] for run in found["runs"]] == [0, 1]
     assert found["versions"]["moefacts"]
     commits = {read_manifest(finished / run["run"]).get("git_commit") for run in found["runs"]}
     assert found["git_commits"] == sorted(commits - {None})
     page = (finished / "report.html").read_text()
-    assert "losses are positive" in page
+    assert "Losses are positive" in page
     assert "<script" not in page
     assert len((finished / "runs.csv").read_text().splitlines()) == 3
 
@@ -95,7 +95,9 @@ def test_a_run_that_another_study_has_finished_is_taken_over_and_nothing_else_is
     shutil.copytree(finished, other)
     first, second = sorted(other.glob("*-seed*"))
     config = second / layout.CONFIG
-    config.write_text(config.read_text().replace("learning_rate: ", "learning_rate: 1"))  # a name is no proof
+    config.write_text(
+        config.read_text().replace("learning_rate: ", "learning_rate: 1")
+    )  # the same name does not make it the same run
     before = {path.name: (path / layout.METRICS).stat().st_mtime_ns for path in (first, second)}
     out = tmp_path / "mine"
     assert reproduce("tiny", "--launcher", "basic", "--out", out).exit_code == 0
@@ -246,7 +248,7 @@ def test_a_grid_that_would_take_days_is_refused_before_it_starts(fails, monkeypa
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """What the longer study ends in when nothing stops it."""
+    """The results of the longer study when nothing stops it."""
     out = tmp_path_factory.mktemp("undisturbed") / "out"
     catalog.STUDIES[tiny_study.LONGER.name] = tiny_study.LONGER
     assert reproduce(tiny_study.LONGER.name, "--launcher", "basic", "--out", out).exit_code == 0
@@ -280,7 +282,7 @@ def test_all_ends_in_one_page_and_a_study_without_a_run_does_not_hide_the_others
     assert "no run of tiny-diverges is finished" in result.output
     assert results(tmp_path / "tiny")["complete"] is True
     assert not (tmp_path / "tiny-diverges" / "results.json").exists()
-    assert "losses are positive" in (tmp_path / "all.html").read_text()
+    assert "Losses are positive" in (tmp_path / "all.html").read_text()
 
 
 def test_a_dry_run_of_all_names_every_study_and_the_time_of_all_together(monkeypatch):

@@ -1,4 +1,4 @@
-"""Estimates of a grid's time, and a trial that is interrupted."""
+"""Estimates of a grid's time, from finished runs or from trials."""
 
 import copy
 import json
@@ -43,10 +43,10 @@ EVALUATION = ["evaluation.interval=10", "evaluation.interval_early=40", "evaluat
 @pytest.mark.parametrize(
     ("overrides", "evaluations"),
     [
-        # 400 steps, all of them plateau: 200 / 40 + 200 / 10 of seen people, as many of unseen ones, and three at first and last
+        # 400 steps, all on the plateau: 200 / 40 + 200 / 10 evaluations of seen and of unseen people, and 3 at both ends
         (["training.stop_after_plateau=20"], 2 * (5 + 20) + 3),
         (["training.stop_after_plateau=20", "evaluation.interval_unseen=1000000"], 5 + 20 + 3),
-        # a plateau of 100 steps, then every 20
+        # a plateau of 100 steps, then an evaluation every 20 steps
         (["evaluation.interval_unseen=200"], 50 / 40 + 5 + 15 + 400 / 200 + 3),
     ],
 )
@@ -58,7 +58,7 @@ def test_evaluations_are_counted_as_a_run_spaces_them(overrides, evaluations):
     assert speed.seconds(run) == pytest.approx(expected, rel=1e-3)
 
 
-def test_only_the_runs_that_are_left_count():
+def test_an_estimate_of_some_runs_counts_only_these():
     runs = [planned("seed=1"), planned("seed=2")]
     whole = estimates.Estimate([(run, 5.0) for run in runs], [(run, 7.0) for run in runs], 1, [])
     left = whole.of_runs([runs[1].path])
@@ -82,8 +82,8 @@ def finished(tmp_path, name, manifest, *overrides):
     return run
 
 
-def test_what_finished_runs_of_the_same_model_took_is_the_speed_of_those_to_come(tmp_path):
-    """All the time over all the tokens, 8 biographies a step; another model's runs are of no account."""
+def test_the_speed_is_that_of_finished_runs_of_the_same_model(tmp_path):
+    """It is their total time over their total tokens, with 8 biographies per step. Other models' runs do not count."""
     runs = [
         finished(tmp_path, "a", {"tokens": 30_000, "wall_seconds": 10.0, "last_step": 50}),
         finished(tmp_path, "b", {"tokens": 10_000, "wall_seconds": 10.0, "last_step": 50}, "seed=1"),
@@ -92,7 +92,7 @@ def test_what_finished_runs_of_the_same_model_took_is_the_speed_of_those_to_come
     to_do = planned("seed=2")
     plan = Plan(STUDY, "laptop", (), tmp_path, (*runs, to_do))
     found = estimates.estimate(plan, [to_do], 3, {})
-    tokens = 6 * 8 * 40_000 / (100 * 8)  # six steps of eight biographies, of fifty tokens each
+    tokens = 6 * 8 * 40_000 / (100 * 8)  # six steps of eight biographies of fifty tokens each
     assert found.tokens == [(to_do, pytest.approx(tokens))]
     assert found.seconds == [(to_do, pytest.approx(tokens * 20 / 40_000 + estimates._SECONDS_TO_START))]
     model = "dense_laptop (attention, 1 layers of width 32)"
@@ -101,7 +101,7 @@ def test_what_finished_runs_of_the_same_model_took_is_the_speed_of_those_to_come
 
 
 @pytest.mark.parametrize("manifest", [{}, {"tokens": 10}, {"wall_seconds": 10.0}, {"tokens": 0, "wall_seconds": 0.0}])
-def test_finished_runs_that_do_not_say_what_they_took_are_tried_instead(tmp_path, monkeypatch, manifest):
+def test_a_model_is_tried_if_its_finished_runs_lack_their_tokens_or_time(tmp_path, monkeypatch, manifest):
     slow = estimates.Speed(50, 1.0, 0.0, "tried")
     monkeypatch.setattr(estimates, "_measured_speed", lambda config: slow)
     to_do = planned("seed=2")
@@ -109,7 +109,7 @@ def test_finished_runs_that_do_not_say_what_they_took_are_tried_instead(tmp_path
     assert estimates.estimate(plan, [to_do], 1, {}).sources[0].endswith(": tried")
 
 
-def test_what_was_tried_for_one_study_is_kept_for_the_next(monkeypatch):
+def test_a_trial_for_one_study_serves_the_next(monkeypatch):
     monkeypatch.setattr(estimates, "_measured_speed", lambda config: estimates.Speed(50, 1.0, 0.0, "tried"))
     run, tried = planned("model=moe_laptop"), {}
     plan = Plan(STUDY, "laptop", (), Path("nowhere"), (run,))
@@ -132,7 +132,7 @@ def test_time_is_shared_between_jobs_but_never_less_than_the_longest_run():
 
 @pytest.fixture
 def trials(monkeypatch):
-    """Stands in for training: trials take as long as told, at the speeds told; what they were asked for is kept."""
+    """A function that replaces training: trials report the given time and speeds, and their configs are recorded."""
     asked = []
 
     def pretend(wall, speeds):
@@ -178,8 +178,8 @@ def test_a_slow_model_is_tried_for_two_steps_that_change_nothing_and_leave_nothi
     assert (evaluation.interval_early, evaluation.interval_unseen) == (None, None)
     assert trial.patching.is_on is False
     assert trial.wandb.mode == "disabled"
-    # The first step, which warms up, is left out: 30 tokens a second, so 320 tokens take 10.7 of the 30 seconds; the
-    # rest goes to 8 biographies of two cohorts, before and after.
+    # The first step warms up and is left out. At the other steps' 30 tokens per second, 320 tokens take 10.7 of the 30
+    # seconds. The rest is for evaluating 8 biographies of two cohorts, before and after training.
     assert (speed.tokens_per_biography, speed.seconds_per_token) == (40, pytest.approx(1 / 30))
     assert speed.seconds_per_evaluation == pytest.approx((30 - 320 / 30) / 32)
     assert speed.source == "30 tokens/s in a trial of 2 steps of 4 biographies"
@@ -195,6 +195,6 @@ def test_a_quick_model_is_tried_again_as_it_will_be_trained(trials):
     assert speed.seconds_per_evaluation == pytest.approx((1.9 - 2560 / 5000) / (4 * 24))
 
 
-def test_a_trial_that_spent_its_time_on_tokens_has_evaluations_for_nothing(trials):
+def test_evaluations_cost_nothing_if_training_took_all_the_time_of_a_trial(trials):
     trials(wall=2.0, speeds=[10.0])
     assert estimates._measured_speed(compose(list(TINY_RUN))).seconds_per_evaluation == 0.0

@@ -1,4 +1,4 @@
-"""A run of a grid can need other runs: they are trained before it, and without them it is not started."""
+"""Runs that another run of a grid needs are trained before it. Without them it is not started."""
 
 import json
 
@@ -34,7 +34,7 @@ REFERENCE = GridRun(TINY_RUN)
 TWIN = GridRun((*TINY_RUN, "patching.reference_step=4"), needs=(REFERENCE,))
 
 
-def test_what_is_needed_is_trained_and_not_examined(monkeypatch, tmp_path):
+def test_needed_runs_are_trained_and_not_examined(monkeypatch, tmp_path):
     study_of(monkeypatch, TWIN)
     result, found = reproduce(tmp_path / "out")
     assert result.exit_code == 0, (result.output, result.exception)

@@ -30,7 +30,7 @@ def test_above_and_below_mirror_each_other():
     assert above(-1.5, (-2.0, -1.0), 0.0).answer == DOES_NOT_HOLD
 
 
-def test_the_number_and_its_interval_stand_in_the_text():
+def test_the_number_and_its_interval_are_in_the_text():
     verdict = within(0.8123, (0.71, 0.9), 0.7, 0.91)
     assert (verdict.here, verdict.value, verdict.interval) == ("0.812 [0.71, 0.9]", 0.8123, (0.71, 0.9))
 
@@ -68,13 +68,13 @@ def test_an_interval_that_touches_the_bound_is_on_neither_side(interval, is_abov
 @pytest.mark.parametrize(
     "decide", [lambda v, i: within(v, i, 0, 1), lambda v, i: above(v, i, 0), lambda v, i: below(v, i, 0)]
 )
-def test_without_an_interval_the_number_is_told_and_nothing_decided(decide):
+def test_without_an_interval_the_number_is_shown_and_nothing_decided(decide):
     verdict = decide(0.25, None)
     assert (verdict.answer, verdict.value, verdict.interval) == (CANNOT_TELL, 0.25, None)
     assert verdict.here == "0.25 (no interval: too few seeds)"
 
 
-def test_thousands_stand_without_a_fraction_and_the_rest_with_three_digits():
+def test_thousands_have_no_fraction_and_other_numbers_three_digits():
     assert above(1000.4, (-1000, 12345.6), 0.0).here == "1,000 [-1,000, 12,346]"
     assert above(1000, (1000, 1000), 0.0).here == "1,000 [1,000, 1,000]"
     assert above(999.6, (0.012345, 2.0), 0.0).here == "1e+03 [0.0123, 2]"

@@ -1,4 +1,4 @@
-"""A study of tiny real runs, and the command with it among the studies: python -m tests.experiments.engine.tiny_study reproduce tiny …"""
+"""A study of tiny real runs, and a command that knows it: python -m tests.experiments.engine.tiny_study reproduce tiny …"""
 
 from moefacts.analysis.study_report import Table
 from moefacts.experiments.engine.study import Findings, GridRun, Study
@@ -22,7 +22,7 @@ def decide(losses):
 
 def tiny_study(name="tiny", seeds=(0, 1), extra=()):
     grid = [GridRun((*TINY_RUN, f"seed={seed}", *extra), labels={"seed_label": seed}) for seed in seeds]
-    claim = Claim("losses are positive", "always", "holds if all are above 0", decide)
+    claim = Claim("Losses are positive", "always", "Holds if all are above 0.", decide)
     return Study(
         name,
         "tiny runs",

@@ -1,4 +1,4 @@
-"""Made-up runs of a study's grid: real configurations, curves of known phases. No training."""
+"""Made-up runs of a study's grid. Their configurations are real, and their curves have known phases."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -22,8 +22,8 @@ def replicate(grid_run):
 def made_up_run(grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0, extra=None):
     """A finished run whose loss comes near the baseline at ``start`` and leaves its plateau at ``leaves``.
 
-    ``collapse`` from 0 (even) to 1 (one expert takes everything) is where a mixture's load ends.
-    ``extra``: step -> more metrics of its evaluation.
+    ``collapse`` says how a mixture's load ends, from 0 (even) to 1 (one expert takes everything). ``extra`` is a
+    function: step -> more metrics of the evaluation at that step.
     """
     settings = fast_compose(["scale=laptop", *grid_run.overrides])
     config = asdict(settings)

@@ -29,7 +29,7 @@ def drawn(findings, folder):
 
 
 def power_law_runs(best, slope=0.01):
-    """Each size's plateau is shorter the nearer α is to ``best[size]``; later, a smaller α learns faster."""
+    """At each size, the plateau is shorter the nearer α is to ``best[size]``. After it, a smaller α learns faster."""
     runs = []
     for grid_run in power_law.STUDY.grids["laptop"]:
         size, exponent = grid_run.labels["size"], grid_run.labels["exponent"]
@@ -43,16 +43,16 @@ def test_mild_unevenness_that_shortens_every_plateau_is_found_with_its_best_expo
     assert verdicts(power_law.STUDY, findings) == [HOLDS, HOLDS, HOLDS, HOLDS]
     best = {(one["size"], one["steps"]): one["exponent"] for one in findings.values["best_exponent"]}
     assert best[1024, 500] > best[1024, 1000]
-    assert best[2048, 500] is None  # not asked at that size
+    assert best[2048, 500] is None  # not a budget of that size
     assert drawn(findings, tmp_path) == ["exponents"]
 
 
-def test_a_uniform_distribution_that_is_best_is_said_to_be():
+def test_claims_about_mild_unevenness_do_not_hold_if_uniform_sampling_is_best():
     findings = power_law.examine(power_law_runs({1024: 0.0, 2048: 0.0}))
     assert verdicts(power_law.STUDY, findings)[:2] == [DOES_NOT_HOLD, DOES_NOT_HOLD]
 
 
-def test_a_plateau_that_did_not_end_is_later_than_all(tmp_path):
+def test_a_plateau_that_did_not_end_counts_as_later_than_all_others(tmp_path):
     runs = power_law_runs({1024: 0.6, 2048: 0.6})
     for index, run in enumerate(runs):
         if run.labels["exponent"] in power_law.MILD:
@@ -85,7 +85,7 @@ def answers(study, findings):
     return dict(zip((claim.text for claim in study.claims["laptop"]), verdicts(study, findings), strict=True))
 
 
-def test_a_warmup_that_helps_and_is_rightly_chosen_is_said_to_be(tmp_path):
+def test_the_claims_hold_for_a_warmup_that_helps_and_not_for_one_that_harms(tmp_path):
     gains = {"uniform": 0, warmup.MAIN: 60}
     findings = warmup.examine(arm_study_runs(warmup.STUDY, lambda arm, _: gains.get(arm, 30)))
     assert set(verdicts(warmup.STUDY, findings)) == {HOLDS}
@@ -112,7 +112,7 @@ def test_the_control_never_sees_anybody_outside_the_warmup():
     assert shown.support(config.training.steps - 1, config.training.batch_size, None) == range(256)
 
 
-def test_an_adaptive_curriculum_is_measured_against_what_is_tuned():
+def test_an_adaptive_curriculum_is_compared_with_each_tuned_alternative():
     study = adaptive.STUDY
     gains = {adaptive.AT_ONCE: 40, adaptive.STAGED: 50, "power law α = 0.6": 10, "warm-up for 8 epochs": 80}
     runs = arm_study_runs(study, lambda arm, _: gains.get(arm, 0), slope=0.005)
@@ -170,8 +170,8 @@ def test_one_run_without_three_phases_is_named(tmp_path):
     assert drawn(findings, tmp_path) == ["robustness"]
     recurrent = answers(study, robustness.examine(runs("recurrence")))
     assert [text for text, answer in recurrent.items() if answer == DOES_NOT_HOLD] == [
-        "Three phases, whatever is varied",
-        "Three phases: mixer",
+        "There are three phases, whatever is varied",
+        "There are three phases, whatever the mixer",
     ]
     assert "not with mixer recurrence" in study.claims["laptop"][0].decide(runs("recurrence")).here
     assert set(verdicts(study, robustness.examine(runs(None)[:1]))) == {CANNOT_TELL}
@@ -188,11 +188,11 @@ def test_batch_sizes_see_the_same_biographies_between_the_same_evaluations():
 
 
 def buckets(**accuracy):
-    """``extra`` of a made-up run: bucket -> accuracy at a step."""
+    """``extra`` of a made-up run, from bucket -> function: step -> accuracy."""
     return lambda step: {f"eval/seen/bucket/{name}/attribute_accuracy": of(step) for name, of in accuracy.items()}
 
 
-def test_celebrities_that_help_and_are_known_first_are_said_to(tmp_path):
+def test_the_claims_hold_for_celebrities_that_help_and_are_known_best(tmp_path):
     study, runs = celebrities.STUDY, []
     for run in study.grids["laptop"]:
         is_uniform = run.labels["arm"] == "uniform"
@@ -210,7 +210,7 @@ def test_celebrities_that_help_and_are_known_first_are_said_to(tmp_path):
 
 
 def turns(num_groups, steps, learning, forgetting, reached):
-    """Each group rises to ``reached(group)`` within ``2 * learning`` steps of its turn and, after it, falls as slowly as told."""
+    """Each group rises to ``reached(group)`` in ``2 * learning`` steps of its turn, then falls in ``2 * forgetting`` steps."""
 
     def one(group):
         begin, end = steps * group / num_groups, steps * (group + 1) / num_groups
@@ -234,7 +234,7 @@ def sequential_runs(learning, forgetting, rises):
     return runs
 
 
-def test_groups_that_get_easier_and_are_forgotten_fast(tmp_path):
+def test_the_claims_hold_for_groups_that_get_easier_and_are_forgotten_fast(tmp_path):
     findings = sequential.examine(sequential_runs(learning=50, forgetting=25, rises=0.03))
     assert verdicts(sequential.STUDY, findings) == [HOLDS, HOLDS]
     (first, *_) = sequential.visits(findings.evidence[0])
@@ -242,7 +242,7 @@ def test_groups_that_get_easier_and_are_forgotten_fast(tmp_path):
     assert drawn(findings, tmp_path) == ["groups"]
 
 
-def test_groups_that_get_harder_and_are_forgotten_slowly():
+def test_the_claims_do_not_hold_for_groups_that_get_harder_and_are_forgotten_slowly():
     findings = sequential.examine(sequential_runs(learning=20, forgetting=50, rises=-0.01))
     assert verdicts(sequential.STUDY, findings) == [DOES_NOT_HOLD, DOES_NOT_HOLD]
 
@@ -254,7 +254,7 @@ def test_groups_that_are_never_forgotten_speak_against_fast_forgetting():
     assert [visit.forgetting for visit in sequential.visits(four)] == pytest.approx([1200, 800, 400, None])
 
 
-def test_groups_that_are_never_learned_tell_nothing_about_forgetting():
+def test_groups_that_are_never_learned_say_nothing_about_forgetting():
     findings = sequential.examine(sequential_runs(learning=3000, forgetting=25, rises=0.0))
     assert verdicts(sequential.STUDY, findings) == [CANNOT_TELL, CANNOT_TELL]
     assert all(visit["forgetting"] is None for run in findings.values["visits"] for visit in run)

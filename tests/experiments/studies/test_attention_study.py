@@ -11,7 +11,7 @@ from moefacts.experiments.studies.attention import END, LAST, START, STUDY, UNTR
 from tests.experiments.studies.made_up import made_up_run
 
 STARTS, LEAVES = 80, 400
-SHOWN = {  # signature -> layer -> (step, value), linear in between: what the study describes
+SHOWN = {  # signature -> layer -> (step, value), linear in between, as the study describes
     "name_to_name": {0: [(0, 0.3), (80, 0.7), (600, 0.7)], 1: [(0, 0.3), (600, 0.3)]},
     "attribute_to_name": {0: [(0, 0.3), (600, 0.3)], 1: [(0, 0.3), (80, 0.2), (400, 0.5), (600, 0.6)]},
     "attribute_to_text": {0: [(0, 0.5), (600, 0.5)], 1: [(0, 0.5), (600, 0.5)]},

@@ -1,4 +1,4 @@
-"""What the verdicts of phases, power law and plateau law are decided from, and what they say, on a few numbers a run."""
+"""The evidence and the verdict texts of phases, power-law and plateau-law, for runs that are a few numbers each."""
 
 import math
 from types import SimpleNamespace
@@ -36,7 +36,7 @@ def test_accuracy_on_the_plateau_is_averaged_from_its_start_to_its_end_both_incl
     assert phases.accuracy_on_plateau(finished(RISES, plateau_start=110, plateau_end_interpolated=120.0)) is None
 
 
-def test_accuracy_at_a_step_is_interpolated_and_unknown_outside_of_the_run():
+def test_accuracy_at_a_step_is_interpolated_and_unknown_outside_the_run():
     run = finished(RISES).record
     assert phases.accuracy_at(run, 350) == pytest.approx(0.475)
     assert [phases.accuracy_at(run, step) for step in (0, 400)] == [0.0, 0.9]
@@ -61,7 +61,7 @@ def test_seeds_with_three_phases_are_counted():
     melted = finished(RISES, plateau_start=290)
     assert decide(phases.STUDY, 0, [shown, shown]) == (HOLDS, "in 2 of 2 seeds")
     assert decide(phases.STUDY, 0, [shown, melted]) == (DOES_NOT_HOLD, "in 1 of 2 seeds")
-    assert decide(phases.STUDY, 0, [shown, melted, unclear]) == (CANNOT_TELL, "in 1 of 3 seeds, 1 cannot be told")
+    assert decide(phases.STUDY, 0, [shown, melted, unclear]) == (CANNOT_TELL, "in 1 of 3 seeds; cannot tell in 1")
 
 
 def test_accuracies_on_the_plateau_at_the_end_and_at_a_step_are_those_that_decide():
@@ -73,7 +73,7 @@ def test_accuracies_on_the_plateau_at_the_end_and_at_a_step_are_those_that_decid
     assert (verdict.answer, verdict.value) == (HOLDS, pytest.approx(0.9005))
     at = phases._published_accuracy(250, 0.1, runs)
     assert (at.answer, at.value) == (HOLDS, pytest.approx(np.mean([0.015, 0.016])))
-    assert phases._published_accuracy(401, 0.1, runs).here == "no seed has it"
+    assert phases._published_accuracy(401, 0.1, runs).here == "no seed has this accuracy"
 
 
 def test_intervals_of_accuracies_end_at_0_and_1():
@@ -86,9 +86,9 @@ def test_intervals_of_accuracies_end_at_0_and_1():
 def test_one_seed_has_no_interval_and_none_no_accuracy():
     assert decide(phases.STUDY, 2, [finished(final_attribute_accuracy=0.875)]) == (
         CANNOT_TELL,
-        "0.875 in the only seed that has it: no interval",
+        "0.875 (no interval: only one seed)",
     )
-    assert decide(phases.STUDY, 1, [finished(RISES, plateau_start=None)]) == (CANNOT_TELL, "no seed has it")
+    assert decide(phases.STUDY, 1, [finished(RISES, plateau_start=None)]) == (CANNOT_TELL, "no seed has this accuracy")
 
 
 def power_run(exponent, end, size=10, seed=0, losses=(9.0, 5.0, 4.0, 3.0, 1.0), budgets=(200, 400), ends=True):
@@ -131,7 +131,7 @@ def test_mild_unevenness_counts_by_the_geometric_mean_of_both_exponents_in_pairs
     verdict = power_law._shortens(power_law.Evidence(runs))
     assert verdict.answer == HOLDS
     assert verdict.value == pytest.approx(np.mean([math.log(100 / 400), math.log(100 / 401)]))
-    assert verdict.here.endswith("over 2 pairs, 2 more lack it")
+    assert verdict.here.endswith("over 2 pairs, missing in 2 more")
 
 
 def ends_of(*ratios, exponents=(0.0, *power_law.MILD)):
@@ -142,20 +142,20 @@ def ends_of(*ratios, exponents=(0.0, *power_law.MILD)):
     return power_law.Evidence(runs)
 
 
-def test_what_is_said_of_the_shortest_plateau():
+def test_the_verdict_on_the_shortest_plateau_names_the_ratio_at_each_size():
     said = {ratios: power_law._shortest_when_mild(ends_of(*ratios)).here for ratios in ((0.8, 0.5), (0.8, 1.2), (1, 1))}
     assert list(said.values()) == [
         "1,000: ×0.80, 2,000: ×0.50",
         "1,000: ×0.80, 2,000: ×1.20",
         "1,000: ×1.00, 2,000: ×1.00",
     ]
-    assert power_law._shortest_when_mild(ends_of(0.8)).here == "fewer than 2 sizes have it: 1,000: ×0.80"
+    assert power_law._shortest_when_mild(ends_of(0.8)).here == "fewer than 2 sizes have these ends: 1,000: ×0.80"
     for some in ((0.0,), power_law.MILD, (0.0, power_law.MILD[0])):
         lacks = power_law._shortest_when_mild(ends_of(0.8, 0.8, exponents=some))
-        assert (lacks.answer, lacks.here) == (CANNOT_TELL, "fewer than 2 sizes have it: none")
+        assert (lacks.answer, lacks.here) == (CANNOT_TELL, "fewer than 2 sizes have these ends: none")
 
 
-def test_what_is_said_of_the_best_exponents():
+def test_the_verdicts_on_the_best_exponents_list_them():
     chains = {"1,000 people": [(500, 0.8), (1000, 0.6)], "2,000 people": [(500, None), (1000, 0.6)]}
     falls, rises = power_law._monotone(chains, -1), power_law._monotone(chains, 1)
     assert (falls.answer, falls.here) == (HOLDS, "1,000 people: 500 → 0.8, 1,000 → 0.6")
@@ -167,7 +167,7 @@ def test_what_is_said_of_the_best_exponents():
         "a: 1 → 0.2, 2 → 0.2; b: 1 → 0.4, 2 → 0.4 (the grid is too coarse)",
     )
     nothing = power_law._monotone({"a": [(1, 0.2), (2, None)]}, 1)
-    assert (nothing.answer, nothing.here) == (CANNOT_TELL, "no two budgets or sizes to compare")
+    assert (nothing.answer, nothing.here) == (CANNOT_TELL, "there are no two budgets or sizes to compare")
 
 
 def law_evidence(r_squared, *sizes):
@@ -175,14 +175,14 @@ def law_evidence(r_squared, *sizes):
     return SimpleNamespace(law=law, inside=[SimpleNamespace(size=size) for size in sizes], points=[])
 
 
-def test_what_is_said_of_the_law():
+def test_the_verdict_on_the_law_gives_r_squared_or_why_there_are_too_few_sizes():
     sizes = (1000, 2000, 4000, 8000, 16000)
     verdict = plateau_law._is_power_law(law_evidence(0.995, *sizes))
     assert (verdict.answer, verdict.here) == (HOLDS, "R² 0.9950 [0.9000, 1.0000]")
     assert (verdict.value, verdict.interval) == (0.995, (0.9, 1.0))
     few = plateau_law._is_power_law(law_evidence(0.995, *sizes[:4])).here
     assert few == "R² 0.9950, but only 4 sizes inside the law, 1,000 to 8,000"
-    wide = plateau_law._is_power_law(law_evidence(0.995, 1000, 8000, 32000))  # wide enough, and still too few
+    wide = plateau_law._is_power_law(law_evidence(0.995, 1000, 8000, 32000))  # a wide enough range, but too few sizes
     assert (wide.answer, wide.here) == (CANNOT_TELL, "R² 0.9950, but only 3 sizes inside the law, 1,000 to 32,000")
     assert (
         plateau_law._is_power_law(law_evidence(None, *sizes[:2])).here == "only 2 sizes inside the law, 1,000 to 2,000"
@@ -193,7 +193,7 @@ def test_what_is_said_of_the_law():
         assert (without.answer, without.here) == (CANNOT_TELL, "no fit")
 
 
-def test_what_is_said_of_the_published_ends():
+def test_the_verdict_on_the_published_ends_names_the_ratio_at_each_size():
     def said(*ratios):
         points = [
             SimpleNamespace(size=size, mean=ratio * end, ends=(1,))
@@ -205,4 +205,4 @@ def test_what_is_said_of_the_published_ends():
     assert said(1.0, 1.0, 1.05, 0.95) == "4k ×1.00, 8k ×1.00, 16k ×1.05, 32k ×0.95"
     assert said(1.5, 1.0, 1.0, 1.0) == "4k ×1.50, 8k ×1.00, 16k ×1.00, 32k ×1.00"
     assert said(1.5, 1.5, 1.5, 1.0) == "4k ×1.50, 8k ×1.50, 16k ×1.50, 32k ×1.00"
-    assert said(1.0, 1.0, 1.0) == "only 3 of the sizes are there: 4k ×1.00, 8k ×1.00, 16k ×1.00"
+    assert said(1.0, 1.0, 1.0) == "only 3 of the published sizes have runs: 4k ×1.00, 8k ×1.00, 16k ×1.00"

@@ -30,7 +30,7 @@ LOADS = {
 
 
 def routed(loads=LOADS):
-    """A run of three evaluations, at the first two of which its experts had other loads."""
+    """A run with three evaluations. At the first two, its experts had other loads."""
     layers = {layer: [pd.Series([0.25, 0.125, one]) for one in shares] for layer, shares in loads.items()}
     violation = {
         f"routing/layer_{layer}/max_violation": [0.0, 3.0, 4 * max(shares) - 1] for layer, shares in loads.items()
@@ -58,7 +58,7 @@ def test_a_dense_run_has_neither():
     assert idle_experts(routed({})) is None
 
 
-def test_values_come_from_the_measures_or_the_routing_and_an_end_only_when_it_can_be_told():
+def test_values_come_from_the_measures_or_the_routing_and_undetermined_ends_are_none():
     run = finished("a", 1, 0, loss=1.5, end=120.0, record=routed())
     assert (value_of(run, LOSS), value_of(run, END)) == (1.5, 120.0)
     assert (value_of(run, "max_violation"), value_of(run, "idle_experts")) == (pytest.approx(1.5), 4)
@@ -79,9 +79,9 @@ def test_a_verdict_on_pairs_says_how_many_there_were():
         2.0,
         (1.0, 3.0),
     )
-    assert decide_paired(Paired(2.0, (1.0, 3.0), 4, 2), decide).here == "2 [1, 3] over 4 pairs, 2 more lack it"
+    assert decide_paired(Paired(2.0, (1.0, 3.0), 4, 2), decide).here == "2 [1, 3] over 4 pairs, missing in 2 more"
     nothing = decide_paired(None, decide)
-    assert (nothing.answer, nothing.here) == (CANNOT_TELL, "no pair of runs has it")
+    assert (nothing.answer, nothing.here) == (CANNOT_TELL, "no pair of runs has both values")
 
 
 def test_the_log_ratio_is_that_of_ours_to_theirs():
@@ -89,7 +89,7 @@ def test_the_log_ratio_is_that_of_ours_to_theirs():
     assert log_ratio(1.0, 10.0) == pytest.approx(-math.log(10))
 
 
-def test_an_uneven_distribution_as_overrides():
+def test_sampling_returns_the_overrides_of_a_distribution():
     assert sampling("power_law", exponent=1, more=0.5) == (
         "sampling.kind=power_law",
         "sampling.exponent=1",
@@ -97,7 +97,7 @@ def test_an_uneven_distribution_as_overrides():
     )
 
 
-def test_every_arm_is_run_with_every_seed_and_after_the_run_that_it_needs():
+def test_every_arm_runs_with_every_seed_and_after_the_run_that_it_needs():
     arms = {"own": (), "twin": ("patching.reference_step=4",)}
     runs = arm_runs("laptop", arms, 64, 2, "training.steps=9", needs={"twin": "own"})
     assert [(run.labels, run.overrides[-1]) for run in runs] == [
@@ -146,7 +146,7 @@ def test_of_several_arms_the_best_at_each_size_counts():
     assert arms.values(LOSS, ("c",)) == {}
 
 
-def test_differences_are_ours_less_theirs_and_of_ends_the_log_ratio():
+def test_differences_are_ours_minus_theirs_or_for_plateau_ends_the_log_ratio():
     arms = Arms(RUNS)
     assert arms.difference(LOSS, "a", "b").mean == pytest.approx((1.0 + 0.8 - 1.0 - 0.8) / 4)
     assert arms.difference(LOSS, "a", "b", 20).mean == pytest.approx(0.9)
@@ -167,17 +167,17 @@ def test_findings_show_every_arm_and_its_difference_from_the_reference():
         ["20", "b", "2", "1.2 ± 2.541"], ["20", "a", "2", "2.1 ± 1.271"],
     ]  # fmt: skip
     assert means.rows[1][5] == "70 (1 of 2 not reached)"
-    assert differences.title == "Less “a”"
+    assert differences.title == "Difference from “a”"
     assert differences.columns == ["people", "arm", *_arms.MEASURES.values()]
     assert [row[:3] for row in differences.rows] == [["10", "b", "0.9 ± 1.271"], ["20", "b", "-0.9 ± 1.271"]]
-    assert differences.rows[0][4] == "-0.3365 (1 pairs lack it)"
+    assert differences.rows[0][4] == "-0.3365 (missing in 1 more)"
     found = {(one["size"], one["arm"]): one["against_reference"] for one in findings.values["arms"]}
     assert found[20, "b"][LOSS]["mean"] == pytest.approx(-0.9)
     assert found[20, "a"][LOSS]["interval"] == (0.0, 0.0)
     assert (findings.values["reference"], findings.values["more"]) == ("a", 7)
     assert list(findings.figures) == ["loss_10", "loss_20", "over_sizes"]
-    assert findings.figures["loss_20"][0] == "Some arms: attribute loss of everybody in held-out templates, 20 people."
-    assert differences.note.startswith("Pairs of equal size and seed; 95% intervals.")
+    assert findings.figures["loss_20"][0] == "Some arms: attribute loss over all 20 people in held-out templates."
+    assert differences.note.startswith("Means over pairs of runs of equal size and seed, with 95% intervals.")
     assert isinstance(findings.evidence, Arms)
 
 
@@ -189,7 +189,7 @@ def test_figures_are_given_the_runs_of_every_arm_by_size(monkeypatch):
         ("a", [run.record for run in RUNS[6:]]),
     ]
     caption, draw = findings.figures["over_sizes"]
-    assert caption == "Some arms, over population sizes. Dots are single seeds, bars 95% intervals."
+    assert caption == "Some arms, by population size. Dots are single seeds; bars are 95% intervals."
     monkeypatch.setattr(_arms, "compare_over", lambda panels: panels)
     ((title, panels),) = draw().items()
     assert title == ""
@@ -212,8 +212,8 @@ def test_an_arm_without_runs_at_a_size_has_no_row_there_and_one_size_no_figure_o
 @pytest.mark.parametrize(
     ("measure", "ours", "theirs", "sign", "rule"),
     [
-        (LOSS, "b", "a", -1, "difference of final attribute loss (nats), “b” less “a”, the mean over pairs of equal size and seed: holds if its 95% interval lies below 0, does not hold if it lies above, cannot tell otherwise"),
-        (END, "b", ("a", "c"), 1, "log ratio of plateau ends, “b” less the best of “a”, “c” at each size, the mean over pairs of equal size and seed: holds if its 95% interval lies above 0, does not hold if it lies below, cannot tell otherwise"),
+        (LOSS, "b", "a", -1, "Difference in final attribute loss (nats), “b” minus “a”, averaged over pairs of equal size and seed. Holds if its 95% interval lies below 0; does not hold if it lies above; cannot tell otherwise."),
+        (END, "b", ("a", "c"), 1, "Log ratio of plateau ends, “b” to the best of “a”, “c” at each size, averaged over pairs of equal size and seed. Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell otherwise."),
     ],
 )  # fmt: skip
 def test_the_rule_of_a_difference_says_what_is_compared(measure, ours, theirs, sign, rule):

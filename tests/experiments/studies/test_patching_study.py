@@ -1,4 +1,4 @@
-"""What the patching study concludes from runs of known curves, and that references are trained before their twins."""
+"""What the patching study concludes from runs with known curves. References are trained before their twins."""
 
 import pytest
 from typer.testing import CliRunner
@@ -13,7 +13,7 @@ from tests.experiments.engine.tiny_study import TINY_RUN
 from tests.experiments.studies.made_up import made_up_run, replicate
 
 LAST = 1000
-# Arm -> (plateau start, plateau end) as the study describes it; the later the end, the higher the last loss.
+# Arm -> (plateau start, plateau end), as the study describes. The later the end, the higher the last loss.
 SHOWN = {OWN: (200, 400), "untrained attention": (200, 600), from_step(1000): (120, 145)}
 SHOWN |= {from_step(step): (200, leaves) for step, leaves in ((60, 800), (120, 900), (240, 300), (500, 150))}
 SHOWN |= {frozen_at(step): (200, 380) for step in (120, 240, 500)}

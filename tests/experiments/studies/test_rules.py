@@ -1,7 +1,7 @@
-"""The rule of every claim, in words, and what decides it, in code, are of one mind: numbers are read from the words.
+"""The rule of every claim in words agrees with its rule in code. The tests read the numbers from the words.
 
-Where a rule is about an interval and a bound, intervals just on this and just on that side of it are given to the code.
-All other rules are looked at one by one below.
+If a rule compares an interval with a bound, the code must give the right answer for intervals just on either side of
+it. Every other rule has its own test below.
 """
 
 import re
@@ -37,12 +37,15 @@ def number(text):
 
 
 def bounds(claim):
-    """(low, high) between which the words say that the interval must lie, None where there is no bound; or None."""
+    """(low, high), between which the interval must lie according to the words. Either may be None, for no bound.
+
+    None if the rule is not about an interval.
+    """
     rule = claim.rule
     if found := re.search(rf"interval[^:;]*? lies (above|below) {NUMBER}", rule):
         bound = number(found[2])
         other = "below" if found[1] == "above" else "above"
-        assert re.search(rf"does not hold if it lies ({other}|on the other side), cannot tell otherwise$", rule)
+        assert rule.endswith(f"; does not hold if it lies {other}; cannot tell otherwise.")
         return (bound, None) if found[1] == "above" else (None, bound)
     if found := re.search(rf"lies inside \[{NUMBER}, {NUMBER}\]", rule):
         limits = number(found[1]), number(found[2])
@@ -52,18 +55,18 @@ def bounds(claim):
         limits = -number(found[1]), number(found[1])
     elif found := re.search(rf"lies within a factor of {NUMBER} of {NUMBER}", rule):
         limits = number(found[2]) / number(found[1]), number(found[2]) * number(found[1])
-    elif found := re.search(rf"lies within {NUMBER} points of the published accuracy", rule):
-        middle = number(claim.published)
-        limits = middle - number(found[1]), middle + number(found[1])
+    elif found := re.search(rf"lies within {NUMBER} percentage points of the published one", rule):
+        middle, margin = number(claim.published), number(found[1]) / 100
+        limits = middle - margin, middle + margin
     else:
         return None
-    assert rule.endswith("does not hold if it lies outside, cannot tell otherwise")
+    assert rule.endswith("; does not hold if it lies outside; cannot tell otherwise.")
     return limits
 
 
 @pytest.fixture
 def answer(monkeypatch):
-    """What the code of a claim answers to an interval, whatever it is that the study measures it by."""
+    """A function that gives the answer of a claim's code to an interval, whatever the study measures."""
 
     def decide(study, claim, low, high):
         middle = (low + high) / 2
@@ -82,9 +85,9 @@ def answer(monkeypatch):
 
 
 @pytest.mark.parametrize(("study", "claim"), [one for one in CLAIMS if bounds(one.values[1])])
-def test_intervals_beside_the_bound_in_the_words_get_the_answer_of_the_words(answer, study, claim):
+def test_the_code_answers_as_the_words_say_for_intervals_on_either_side_of_the_bound(answer, study, claim):
     low, high = bounds(claim)
-    is_accuracy = study is phases.STUDY  # which lie between 0 and 1, intervals as well
+    is_accuracy = study is phases.STUDY  # accuracies and their intervals lie between 0 and 1
     step = EPSILON
     if low is not None and not (is_accuracy and low < 0):
         assert answer(study, claim, low + step, low + 2 * step) == HOLDS
@@ -145,7 +148,9 @@ def test_the_rule_of_the_published_ends():
     near, high, low = 1 + margin - EPSILON, 1 + margin + EPSILON, 1 - margin - EPSILON
     assert decide(*[near] * int(needed)) == decide(*[2 - near] * int(needed)) == HOLDS
     assert decide(*[near] * (int(needed) - 1)) == CANNOT_TELL
-    assert decide(high, near, near, near, near) == decide(high, low, near, near) == CANNOT_TELL  # half is not more
+    assert (
+        decide(high, near, near, near, near) == decide(high, low, near, near) == CANNOT_TELL
+    )  # half is not more than half
     assert decide(high, low, high, near) == decide(low, low, low, low) == DOES_NOT_HOLD
 
 
@@ -172,7 +177,7 @@ def test_the_rule_of_three_phases():
     assert claim.decide([just, phased(None, 100)]).answer == DOES_NOT_HOLD
     assert claim.decide([just, UNCLEAR]).answer == claim.decide([melted, UNCLEAR]).answer == CANNOT_TELL
     ceiling, floor = re.search(
-        rf"within {NUMBER} of the baseline, ends the plateau below {NUMBER} of it", claim.rule
+        rf"within {NUMBER} of the baseline and later falls below {NUMBER} of it", claim.rule
     ).groups()
     assert number(ceiling) == pytest.approx(PLATEAU_CEILING - 1)
     assert number(floor) == PLATEAU_FLOOR
@@ -186,7 +191,7 @@ def test_the_rule_of_three_phases_whatever_is_varied(claim):
     assert claim.decide([just, *others]).answer == HOLDS
     assert claim.decide([melted, *others]).answer == DOES_NOT_HOLD
     assert claim.decide([UNCLEAR, *others]).answer == CANNOT_TELL
-    assert claim.decide([UNCLEAR, STAYS, *others]).answer == DOES_NOT_HOLD  # some run does not, whatever the other
+    assert claim.decide([UNCLEAR, STAYS, *others]).answer == DOES_NOT_HOLD  # one run without three phases decides
     assert claim.decide(others).answer == CANNOT_TELL
 
 
@@ -205,7 +210,7 @@ def test_the_rule_of_a_plateau_that_is_gone():
 
 
 def adaptive_arms(saved):
-    """``saved``: size -> nats that every seed saves."""
+    """``saved``: size -> the nats that each seed saves."""
     runs = []
     for size, nats in saved.items():
         for seed, one in enumerate(nats):
@@ -260,7 +265,7 @@ def test_the_rule_of_the_shortest_plateau():
     assert decide(earlier, 1 - margin + EPSILON) == decide(1.0, 1 + margin - EPSILON) == CANNOT_TELL
     assert decide(earlier, later) == DOES_NOT_HOLD
     assert decide(earlier) == CANNOT_TELL  # one size
-    never = [50.0, None]  # not reached, in one seed, counts as later than all
+    never = [50.0, None]  # an end not reached in one seed counts as later than all others
     assert decide(1.0, 1.0, also={0.0: never, 0.2: never}) == HOLDS
     assert decide(earlier, earlier, also={mild[1]: never}) == DOES_NOT_HOLD
     assert decide(1.0, 1.0, also=dict.fromkeys((0.0, 0.2, *mild), never)) == CANNOT_TELL
@@ -275,7 +280,7 @@ def test_the_rules_of_the_best_exponent(function, at, falls):
     assert f"and {'falls' if falls else 'rises'} at least once" in claim.rule
 
     def decide(*best, other=()):
-        """Along the chain at one size (or budget), and at another."""
+        """The answer for the best exponents at one size or budget, and those at another."""
         keys = [(1, n) if at else (n, 1) for n in range(1, len(best) + 1)]
         more = [(2, n) if at else (n, 2) for n in range(1, len(other) + 1)]
         return claim.decide(Exponents(best=dict(zip([*keys, *more], [*best, *other], strict=True)))).answer

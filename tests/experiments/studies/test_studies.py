@@ -1,4 +1,4 @@
-"""What the studies conclude from runs of known phases."""
+"""What the studies conclude from runs with known phases."""
 
 from functools import reduce
 
@@ -24,7 +24,7 @@ def verdicts(study, findings, scale="laptop"):
 
 
 def law_runs(b=0.8, scatter=0.03, melted=(256, 512), study=plateau_law.STUDY, sizes=None, off=None):
-    """``off``: size -> by what factor its plateaus end off the law."""
+    """``off``: size -> the factor by which its plateau ends deviate from the law."""
     random = np.random.default_rng(0)
     runs = []
     for grid_run in study.grids["laptop"]:
@@ -37,15 +37,15 @@ def law_runs(b=0.8, scatter=0.03, melted=(256, 512), study=plateau_law.STUDY, si
 
 @pytest.mark.parametrize("name", STUDIES)
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
-def test_every_run_of_a_grid_composes_and_none_is_planned_twice_by_mistake(name, scale):
+def test_every_run_of_a_grid_composes_to_what_it_says_and_none_is_planned_twice_by_mistake(name, scale):
     grid = STUDIES[name].grids[scale]
-    seen = {(run.overrides, run.labels.get("part")) for run in grid}  # one run may have two parts to play
+    seen = {(run.overrides, run.labels.get("part")) for run in grid}  # one run may belong to two parts
     assert len(seen) == len(grid)
     for run in grid:
         for one in (run, *run.needs):
             config = fast_compose([f"scale={scale}", *one.overrides])
             assert config.scale == scale
-            for override in one.overrides:  # and means what it says
+            for override in one.overrides:  # each override has its effect
                 key, value = parsed(override)
                 found = reduce(getattr, key.split("."), config)
                 assert (found.preset if key == "model" else found) == value, override
@@ -65,10 +65,10 @@ def test_the_laptop_law_spans_a_factor_of_16_up_to_at_least_4096():
     assert max(sizes) >= 4096
     assert max(sizes) // 16 in sizes
     seeds = {size: sum(run.labels["size"] == size for run in grid) for size in sizes}
-    assert [size for size, count in seeds.items() if count != 3] == [16384]  # which takes a third of the time as it is
+    assert [size for size, count in seeds.items() if count != 3] == [16384]  # its one run takes a third of the time
 
 
-def test_a_known_law_is_found_and_melted_sizes_stay_out_of_it(tmp_path):
+def test_a_known_law_is_found_and_sizes_without_a_plateau_of_their_own_stay_out_of_it(tmp_path):
     findings = plateau_law.examine(law_runs())
     assert [point.size for point in findings.evidence.inside] == [1024, 2048, 4096, 8192, 16384]
     low, high = findings.values["b_interval"]
@@ -77,7 +77,7 @@ def test_a_known_law_is_found_and_melted_sizes_stay_out_of_it(tmp_path):
     assert findings.values["a"] == pytest.approx(1.6, rel=0.3)
     assert findings.values["r_squared"] > 0.99
     assert verdicts(plateau_law.STUDY, findings) == [HOLDS, HOLDS, HOLDS]
-    assert "melts" in findings.evidence.points[0].why
+    assert "merges" in findings.evidence.points[0].why
     load = {one["size"]: one["bits_per_parameter"] for one in findings.values["sizes"]}
     assert load[1024] == pytest.approx(
         1024 * 6 * np.log2(np.exp(4.914)) / 194_496
@@ -87,7 +87,7 @@ def test_a_known_law_is_found_and_melted_sizes_stay_out_of_it(tmp_path):
     assert len(drawings) == len(findings.figures) == 4
 
 
-def test_the_law_of_the_length_takes_in_melted_sizes_and_is_used_by_no_claim():
+def test_the_law_of_the_length_includes_these_sizes_and_is_used_by_no_claim():
     runs = []
     for grid_run in plateau_law.STUDY.grids["laptop"]:
         size = grid_run.labels["size"]
@@ -107,7 +107,7 @@ def test_a_law_of_another_exponent_does_not_hold():
 
 
 def test_sizes_off_any_law_do_not_hold():
-    """All five are inside, so that their scatter decides: an answer, and not that it cannot be told."""
+    """All five sizes are inside, so their scatter decides."""
     findings = plateau_law.examine(law_runs(off={2048: 1.6, 4096: 0.75, 8192: 1.4}))
     assert [point.size for point in findings.evidence.inside] == [1024, 2048, 4096, 8192, 16384]
     assert findings.values["r_squared"] < plateau_law.R_SQUARED_NEEDED - 0.01
@@ -121,7 +121,7 @@ def test_plateaus_that_end_at_random_and_far_from_any_law_are_not_judged_where_t
 
 
 @pytest.mark.parametrize("sizes", [(1024,), (1024, 2048, 4096)])
-def test_too_few_sizes_cannot_tell(sizes):
+def test_too_few_sizes_do_not_decide(sizes):
     findings = plateau_law.examine(law_runs(sizes=sizes))
     assert verdicts(plateau_law.STUDY, findings)[0] == CANNOT_TELL
     assert (findings.values["a"] is None) == (len(sizes) < 3)
@@ -150,7 +150,7 @@ def test_the_best_learning_rate_is_the_one_of_the_lowest_final_training_loss():
     assert findings.values["b"] == pytest.approx(0.8, abs=0.02)
 
 
-def test_three_phases_hold_in_runs_that_have_them_and_not_in_runs_that_stay():
+def test_the_claim_of_three_phases_holds_for_runs_that_have_them_and_not_for_runs_that_stay():
     grid = phases.STUDY.grids["laptop"]
     shown = phases.examine([made_up_run(run, 250 + 5 * i, last=900) for i, run in enumerate(grid)])
     assert verdicts(phases.STUDY, shown) == [HOLDS, HOLDS, HOLDS]
@@ -160,12 +160,14 @@ def test_three_phases_hold_in_runs_that_have_them_and_not_in_runs_that_stay():
 
 def test_digitised_accuracies_decide_at_paper_scale():
     grid = phases.STUDY.grids["laptop"]
-    findings = phases.examine([made_up_run(run, 250, last=900) for run in grid])  # known long before step 3,000
+    findings = phases.examine(
+        [made_up_run(run, 250, last=900) for run in grid]
+    )  # everything is known long before step 3,000
     assert set(verdicts(phases.STUDY, findings, "paper")[3:]) == {CANNOT_TELL}  # no run is that long
 
 
 def moe_runs(kinds, seeds=(0, 1, 2)):
-    """``kinds``: kind -> (how much earlier it leaves, how much its router collapses without balancing)."""
+    """``kinds``: kind -> (how much earlier its plateau ends, how much its router collapses without balancing)."""
     runs = []
     for grid_run in dense_vs_moe.STUDY.grids["laptop"]:
         labels, seed = grid_run.labels, replicate(grid_run)
@@ -177,22 +179,23 @@ def moe_runs(kinds, seeds=(0, 1, 2)):
     return runs
 
 
-def test_mixtures_that_are_earlier_and_collapse_are_said_to(tmp_path):
+def test_the_claims_hold_for_mixtures_that_are_earlier_and_collapse_without_balancing(tmp_path):
     kinds = {"moe": (20, 0.9), "moe_switch": (0, 0.9), "moe_total": (0, 0.9), "moe_switch_total": (0, 0.9)}
     findings = dense_vs_moe.examine(moe_runs(kinds))
     answers = dict(
         zip((c.text for c in dense_vs_moe.STUDY.claims["laptop"]), verdicts(dense_vs_moe.STUDY, findings), strict=True)
     )
     assert (
-        answers["At equal active parameters a mixture of 8 experts top-2 ends its plateau earlier than dense"] == HOLDS
+        answers["At equal active parameters a mixture of 8 experts top-2 ends its plateau earlier than a dense model"]
+        == HOLDS
     )
     assert (
-        answers["At equal active parameters a mixture of 32 experts top-1 ends its plateau earlier than dense"]
+        answers["At equal active parameters a mixture of 32 experts top-1 ends its plateau earlier than a dense model"]
         == CANNOT_TELL
     )
     assert (
         answers[
-            "Memorisation follows total parameters: at equal total parameters 8 experts top-2 know as much as dense"
+            "Memorisation follows total parameters: if these are equal, 8 experts top-2 know as much as a dense model"
         ]
         == HOLDS
     )

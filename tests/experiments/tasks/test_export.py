@@ -1,4 +1,4 @@
-"""Exported folders are loaded by transformers itself, and must compute what the trained model does."""
+"""Exported folders are loaded by transformers and compute what the trained model computes."""
 
 import pytest
 import torch

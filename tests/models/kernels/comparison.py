@@ -1,11 +1,11 @@
-"""How a fast path is compared with its reference."""
+"""Helpers that compare a fast path with its reference."""
 
 import torch
 from torch import Tensor
 
 
 def values_and_gradients(function, *tensors: Tensor | None) -> list[Tensor]:
-    """The result of ``function`` and the gradients of a random projection of it, one for each tensor given."""
+    """The result of ``function``, and the gradient of a random projection of it for each tensor given."""
     leaves = [None if tensor is None else tensor.detach().clone().requires_grad_() for tensor in tensors]
     result = function(*leaves)
     direction = torch.randn(result.shape, generator=torch.Generator().manual_seed(9)).to(result.dtype)
@@ -14,7 +14,7 @@ def values_and_gradients(function, *tensors: Tensor | None) -> list[Tensor]:
 
 
 def assert_equal(found: list[Tensor], expected: list[Tensor], tolerance: float = 2e-5) -> None:
-    """Each differs by at most ``tolerance`` of the largest number in what was expected."""
+    """Assert that each found tensor differs by at most ``tolerance`` of the largest number in the expected one."""
     for one, other in zip(found, expected, strict=True):
         assert one.shape == other.shape
         if other.numel():

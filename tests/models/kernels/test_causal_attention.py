@@ -69,7 +69,7 @@ def test_the_packed_gradient_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(lambda x, w: kernel._PackedAttention.apply(x, w, turns, packing, 1), given)
 
 
-def test_only_packed_tokens_on_a_plain_cpu_take_the_fast_way():
+def test_only_packed_tokens_on_a_plain_cpu_take_the_fast_path():
     x, weight, angles, packing = case([4, 1, 7])
     weight.requires_grad_()
     assert made_by(causal_attention(x, weight, angles, 2, packing)) == "_PackedAttentionBackward"
@@ -78,7 +78,7 @@ def test_only_packed_tokens_on_a_plain_cpu_take_the_fast_way():
         assert made_by(causal_attention(x, weight, angles, 2, packing)) != "_PackedAttentionBackward"
 
 
-def test_weights_are_asked_for_from_some_positions_and_are_what_values_are_mixed_by():
+def test_attention_weights_of_asked_positions_are_those_of_all_and_are_what_mixes_the_values():
     _, weight, angles, _ = case([9])
     x = normal(3, 9, 5)
     everywhere = attention_weights(x, weight, angles, 2)

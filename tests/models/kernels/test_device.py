@@ -1,4 +1,4 @@
-"""Devices are asked about in ``kernels/`` alone."""
+"""Only ``kernels/`` asks which device or precision is in use."""
 
 from pathlib import Path
 

@@ -41,7 +41,7 @@ def test_widths_that_grouped_products_cannot_take_are_split():
     assert len(expert_products(normal(32, 16), torch.tensor(COUNTS[0]), up, gate, down, "gelu")) == 4
 
 
-def test_split_experts_take_the_fast_way_of_the_block():
+def test_split_experts_take_the_fast_path_of_the_block():
     up, gate, down = (None if one is None else one.requires_grad_() for one in weights("gelu", d_expert=6))
     parts = expert_products(normal(32, 16), torch.tensor(COUNTS[0]), up, gate, down, "gelu")
     assert {made_by(part) for part in parts} == {"_ChunkedMLPBackward"}

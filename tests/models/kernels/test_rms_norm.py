@@ -21,7 +21,7 @@ def test_the_gradient_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(lambda x, w: kernel._RMSNorm.apply(x, w, 1e-3), (x, weight))
 
 
-def test_a_plain_cpu_takes_the_short_way_and_other_precisions_the_library_s():
+def test_a_plain_cpu_takes_the_fast_path_and_other_precisions_that_of_the_library():
     weight = normal(8).requires_grad_()
     assert made_by(rms_norm(normal(3, 8), weight, 1e-6)._base) == "_RMSNormBackward"
     assert "RMSNormBackward" not in made_by(rms_norm(normal(3, 8).double(), weight.double(), 1e-6))

@@ -1,8 +1,8 @@
-"""How a mixture of experts changes the learning of facts. No answer is published; the hypotheses are decided here.
+"""How a mixture of experts changes the learning of facts. No answers are published, so the claims are hypotheses.
 
 Dense models are compared with mixtures of equal active and of equal total parameters. The mixtures have 8 experts, two
-per token, or 32 experts, one per token, with the presets' balancing and without any. One mixture is also trained under
-each balancing alone.
+per token, or 32 experts, one per token. They are trained with the presets' balancing and without any. One mixture is
+also trained with each kind of balancing alone.
 """
 
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ _COLLAPSE_SIZE = {"laptop": 1024, "paper": 16000}
 _SIZES_WITHOUT_BALANCING = {"laptop": (512, 1024, 2048), "paper": (16000,)}
 _LOSSES = ("importance", "load", "token_balance", "z_loss", "bias_rate")
 _NO_BALANCING = tuple(f"model.moe.balance.{name}=0" for name in _LOSSES)
-# Each balancing alone, at the weight in its own paper. The smooth load is defined for noisy KeepTopK only.
+# Each kind of balancing alone, at the weight in its own paper. The smooth load is defined for noisy KeepTopK only.
 _ALONE = {
     "none": (),
     "importance": ("model.moe.balance.importance=0.1",),
@@ -115,14 +115,14 @@ _FIGURE_MEASURES = {
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Find means with intervals for every group and paired differences from dense, and draw figures."""
+    """Compute means with intervals and paired differences from dense for every group, and prepare the figures."""
     comparison = Comparison(runs)
     figures = {}
     if comparison.runs:
         figures["dense_vs_moe"] = (
-            "Dense and mixtures over population sizes. Dots are single seeds, bars 95% Student t intervals over three; "
-            "the panels are as high as the dots ask, so some bars end outside. Seeds that never reach 50% are left out "
-            "there.",
+            "Dense models and mixtures by population size. Dots are single seeds; bars are 95% Student t intervals "
+            "over three seeds. The panels are scaled to the dots, so some bars end outside. Seeds that never reach 50% "
+            "are missing from that panel.",
             partial(_comparison_figure, comparison),
         )
     if comparison.collapse:
@@ -148,8 +148,8 @@ def _means(comparison: Comparison) -> Table:
         rows.append([*row, "–" if speed is None else f"{speed.mean:,.0f}"])
     columns = ["model", "balancing", "people", "total parameters", "active", *_COLUMNS.values(), "tokens/s"]
     note = (
-        "Mean ± half of the 95% Student t interval over seeds. Tokens/s are of training as it went, beside "
-        "whatever else the machine did; python -m benchmarks moe measures every preset side by side."
+        "Mean ± half of the 95% Student t interval over seeds. Tokens/s were recorded during training and depend on "
+        "what else the machine was doing; python -m benchmarks moe measures all presets side by side."
     )
     return Table("Dense and mixtures", columns, rows, note)
 
@@ -181,7 +181,7 @@ def _differences(comparison: Comparison) -> Table:
         for (kind, balancing, size), found in cells.items()
     ]
     columns = ["model", "balancing", "people", *(_COLUMNS[measure] for measure in _DIFFERENCES)]
-    note = "Mixture less dense at the same size and seed (the same data), with the 95% Student t interval over pairs."
+    note = "Mixture minus dense at the same size and seed (the same data), with the 95% Student t interval over pairs."
     return Table("Differences from dense", columns, rows, note)
 
 
@@ -192,7 +192,7 @@ def _collapse(comparison: Comparison) -> Table:
         accuracy = run.curve(keys.ATTRIBUTE_ACCURACY).iloc[-1]
         rows.append([name, "–" if violation is None else f"{violation:.2f}", f"{idle}", f"{accuracy:.3f}"])
     columns = ["balancing", _COLUMNS["max_violation"], _COLUMNS["idle_experts"], "final accuracy"]
-    return Table("One mixture under every balancing alone", columns, rows, "8 experts, two per token; one seed.")
+    return Table("One mixture with each kind of balancing alone", columns, rows, "8 experts, two per token; one seed.")
 
 
 def _comparison_figure(comparison: Comparison):
@@ -210,23 +210,22 @@ def _comparison_figure(comparison: Comparison):
 
 
 def _claims() -> list[Claim]:
-    pairs = "the mean over pairs of equal size and seed, all sizes together"
+    pairs = "averaged over pairs of equal size and seed, all sizes together"
+    verdicts = "Holds if its 95% interval lies {0}; does not hold if it lies {1}; cannot tell otherwise."
     claims = []
     for kind in ("moe", "moe_switch"):
         name = NAMES[kind].split(",")[0]
         claims += [
             Claim(
-                f"At equal active parameters a mixture of {name} ends its plateau earlier than dense",
+                f"At equal active parameters a mixture of {name} ends its plateau earlier than a dense model",
                 "none published",
-                f"log ratio of plateau ends, mixture over dense, {pairs}: holds if its 95% interval lies below 0, "
-                "does not hold if it lies above, cannot tell otherwise",
+                f"Log ratio of plateau ends, mixture to dense, {pairs}. " + verdicts.format("below 0", "above"),
                 partial(against_dense, "plateau_end_interpolated", kind, partial(below, bound=0.0), True),
             ),
             Claim(
-                f"At equal active parameters a mixture of {name} knows more at the end",
+                f"At equal active parameters a mixture of {name} knows more at the end than a dense model",
                 "none published",
-                f"difference of final accuracy, mixture less dense, {pairs}: holds if its 95% interval lies above 0, "
-                "does not hold if it lies below, cannot tell otherwise",
+                f"Difference in final accuracy, mixture minus dense, {pairs}. " + verdicts.format("above 0", "below"),
                 partial(against_dense, "final_attribute_accuracy", kind, partial(above, bound=0.0), False),
             ),
         ]
@@ -234,10 +233,10 @@ def _claims() -> list[Claim]:
         name = NAMES[kind].split(",")[0]
         claims.append(
             Claim(
-                f"Memorisation follows total parameters: at equal total parameters {name} know as much as dense",
+                f"Memorisation follows total parameters: if these are equal, {name} know as much as a dense model",
                 "arXiv 2410.19034",
-                f"difference of final accuracy, mixture less dense, {pairs}: holds if its 95% interval lies inside "
-                f"±{ACCURACY_MARGIN}, does not hold if it lies outside, cannot tell otherwise",
+                f"Difference in final accuracy, mixture minus dense, {pairs}. "
+                + verdicts.format(f"inside ±{ACCURACY_MARGIN}", "outside"),
                 partial(
                     against_dense,
                     "final_attribute_accuracy",
@@ -251,22 +250,22 @@ def _claims() -> list[Claim]:
         Claim(
             "Without balancing the router leans towards collapse: its busiest expert is busier",
             "no number published",
-            "difference of max violation at the end, without less with balancing, over all mixtures, sizes and "
-            "seeds: holds if its 95% interval lies above 0, does not hold if it lies below, cannot tell otherwise",
+            "Difference in max violation at the end, without balancing minus with it, averaged over all mixtures, "
+            "sizes and seeds. " + verdicts.format("above 0", "below"),
             partial(against_unbalanced, "max_violation", partial(above, bound=0.0)),
         ),
         Claim(
             "Balancing costs no knowledge",
             "none published",
-            "difference of final accuracy, without less with balancing, over all mixtures, sizes and seeds: holds if "
-            f"its 95% interval lies below {ACCURACY_MARGIN}, does not hold if it lies above, cannot tell otherwise",
+            "Difference in final accuracy, without balancing minus with it, averaged over all mixtures, sizes and "
+            "seeds. " + verdicts.format(f"below {ACCURACY_MARGIN}", "above"),
             partial(against_unbalanced, "final_attribute_accuracy", partial(below, bound=ACCURACY_MARGIN)),
         ),
         Claim(
-            "A mixture of equal active parameters hallucinates more: its loss on unseen people is higher",
+            "At equal active parameters a mixture hallucinates more: its loss on unseen people is higher",
             "none published",
-            f"difference of unseen loss over baseline, 8 experts top-2 less dense, {pairs}: holds if its 95% interval "
-            "lies above 0, does not hold if it lies below, cannot tell otherwise",
+            f"Difference in unseen loss over baseline, 8 experts top-2 minus dense, {pairs}. "
+            + verdicts.format("above 0", "below"),
             partial(against_dense, "unseen_final_loss_over_baseline", "moe", partial(above, bound=0.0), False),
         ),
     ]

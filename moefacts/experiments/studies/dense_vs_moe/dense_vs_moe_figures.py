@@ -1,4 +1,4 @@
-"""A figure of how the load of experts develops under each way of balancing."""
+"""A figure of how the load of experts develops with each kind of balancing."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from moefacts.runs.reader import Run
 
 
 def load_over_training_by_balancing(runs: Mapping[str, Run]) -> Figure:
-    """Draw every expert's share of assignments over training: one column per way of balancing, one row per layer."""
+    """Draw every expert's share of assignments over training: one column per kind of balancing, one row per layer."""
     layers = next(iter(runs.values())).routed_layers
     figure, panels = plt.subplots(
         len(layers), len(runs), figsize=(1.9 * len(runs), 1.9 * len(layers)), squeeze=False, sharex=True, sharey=True

@@ -1,4 +1,4 @@
-"""Figures 3, left, and D: attention of another moment."""
+"""Figures 3, left, and D: training with attention from another moment."""
 
 from moefacts.experiments.studies.patching.patching import STUDY
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from moefacts.analysis.figures import DrawFigure
 from moefacts.analysis.groups import Group
-from moefacts.analysis.plateau_end import CANNOT_TELL as END_CANNOT_BE_TOLD
+from moefacts.analysis.plateau_end import CANNOT_TELL as END_UNDETERMINED
 from moefacts.analysis.plateau_end import REACHED
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
@@ -18,7 +18,7 @@ from moefacts.experiments.studies.phases import PLATEAU_SHARE, three_phases
 OWN = "own attention"
 # The study's references are 0 and 0.16, 0.32, 0.65, 1.3, 2.6 and 5.2 times its plateau end (3,085 steps at 64,000
 # people). The laptop's are the same multiples of 385 steps, the plateau end of 1,024 people (LOG.md), rounded to its
-# checkpoints. Only the last is left out, because it would take twice the steps.
+# checkpoints. The last is left out, because it would take twice the steps.
 _REFERENCES = {"laptop": (0, 60, 120, 240, 500, 1000), "paper": (0, 500, 1000, 2000, 4000, 8000, 16000)}
 _FROZEN = {"laptop": (120, 240, 500), "paper": (500, 1000, 2000, 4000, 8000)}
 _SETTINGS = {"laptop": (1024, 1000, 3), "paper": (64000, 16000, 1)}  # people, steps, seeds
@@ -40,12 +40,12 @@ _COMMON = {
 
 
 def from_step(step: int) -> str:
-    """The name of the arm that uses the attention of ``step`` throughout."""
+    """The name of the arm that uses the attention of step ``step`` throughout."""
     return f"attention of step {step:,}" if step else "untrained attention"
 
 
 def frozen_at(step: int) -> str:
-    """The name of the arm whose own attention is frozen at ``step``."""
+    """The name of the arm whose own attention is frozen at step ``step``."""
     return f"attention frozen at step {step:,}"
 
 
@@ -61,15 +61,15 @@ def _grid(scale: str) -> list[GridRun]:
 def examine(runs: Sequence[FinishedRun]) -> Findings:
     """Compare every arm with the run that uses its own attention."""
     note = (
-        "Twins of the run with its own attention: the same first weights and samples, and from the first step on the "
-        "attention that this run had at one moment. Frozen: with their own attention until that step."
+        f"The other arms are twins of “{OWN}”, with the same initial weights and samples. From their first step on "
+        f"they use the attention that “{OWN}” had at one step. Frozen arms use their own attention until that step."
     )
     findings = arm_findings(runs, OWN, "Patched attention", note)
     return replace(findings, figures=_figures(findings.evidence))
 
 
 def _figures(arms: Arms) -> dict[str, tuple[str, DrawFigure]]:
-    """The figure of every arm's loss, ordered by the step of the attention; none without the unpatched run."""
+    """The figure of every arm's loss, ordered by the step of its attention. Empty without the unpatched run."""
     groups = {arm: Group(arm, [run.record for run in arms.members(arm)]) for arm in arms.names}
     is_frozen = {arm: any(arm == frozen_at(step) for steps in _FROZEN.values() for step in steps) for arm in groups}
     panels = {
@@ -84,14 +84,14 @@ def _figures(arms: Arms) -> dict[str, tuple[str, DrawFigure]]:
 
 
 def _no_plateau(arm: str, arms: Arms) -> Verdict:
-    """Decide whether the plateau of every seed of ``arm`` melts into the first phase."""
+    """Decide whether, in every seed of ``arm``, the plateau merges into the first phase."""
     members = arms.members(arm)
     if not members:
-        return cannot_tell(f"no run of “{arm}” is there")
+        return cannot_tell(f"“{arm}” has no runs")
     ends = [run.measures["plateau_end_status"] for run in members]
     gone = sum(end == REACHED and not three_phases(run) for run, end in zip(members, ends, strict=True))
-    unknown = ends.count(END_CANNOT_BE_TOLD)
-    text = f"in {gone} of {len(members)} seeds" + (f", {unknown} cannot be told" if unknown else "")
+    unknown = ends.count(END_UNDETERMINED)
+    text = f"in {gone} of {len(members)} seeds" + (f"; cannot tell in {unknown}" if unknown else "")
     if gone == len(members):
         return Verdict(HOLDS, text)
     return Verdict(CANNOT_TELL if unknown else DOES_NOT_HOLD, text)
@@ -101,12 +101,16 @@ def _claims(scale: str) -> tuple[Claim, ...]:
     after, early = from_step(_REFERENCES[scale][-1]), [from_step(step) for step in _REFERENCES[scale][1:3]]
     untrained = from_step(0)
     gone = (
-        f"“{after}”: holds if in every seed the plateau ends and lasts less than {PLATEAU_SHARE:.0%} of the steps up "
-        "to its end, cannot tell if some seed's end cannot be told"
+        f"Holds if, in every seed of “{after}”, the plateau ends and lasts less than {PLATEAU_SHARE:.0%} of the steps "
+        "up to its end. If not: cannot tell if its end cannot be determined in some seed; does not hold otherwise."
     )
     return (
-        difference_claim("With attention from after the plateau, it ends earlier", "none published", END, after, OWN),
-        Claim("… and is gone", "removed", gone, partial(_no_plateau, after)),
+        difference_claim(
+            "With attention from after the plateau, the plateau ends earlier", "none published", END, after, OWN
+        ),
+        Claim(
+            "With attention from after the plateau, no plateau is left", "removed", gone, partial(_no_plateau, after)
+        ),
         *(
             difference_claim(
                 f"{arm[0].upper()}{arm[1:]} is worse than untrained attention", "worse", LOSS, arm, untrained, 1
@@ -119,7 +123,7 @@ def _claims(scale: str) -> tuple[Claim, ...]:
 STUDY = Study(
     name="patching",
     title="What attention from another moment of training does to the plateau",
-    figure="Figure 3, left, and D",
+    figure="Figures 3, left, and D",
     grids={scale: _grid(scale) for scale in _SETTINGS},
     claims={scale: _claims(scale) for scale in _SETTINGS},
     examine=examine,

@@ -5,13 +5,13 @@ from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies._unseen import unseen_at_both_ends
 from moefacts.experiments.studies.plateau_law import published
 
-# Size -> (step limit, likely steps, steps between evaluations (about a tenth of the likely steps), seeds). The smallest
-# size shows where the law stops holding; the largest has only one seed because it takes long.
+# Size -> (step limit, likely steps, steps between evaluations, seeds). Evaluations are about a tenth of the likely
+# steps apart. The smallest size shows where the law stops holding; the largest takes so long that it has only one seed.
 _LAPTOP_STEPS = {
     256: (400, 150, 15, 3), 512: (700, 240, 25, 3), 1024: (1100, 410, 40, 3), 2048: (2000, 760, 80, 3),
     4096: (4000, 1570, 160, 3), 8192: (8000, 3500, 350, 3), 16384: (16000, 7500, 750, 1),
 }  # fmt: skip
-# From this size on, evaluations are four times as rare until the plateau's end is near, because its start is short.
+# From this size on, evaluations are four times as far apart until the plateau's end is near.
 _LONG = {"laptop": 2048, "paper": 32000}
 _EARLY_FACTOR = 4
 _PAPER_INTERVAL = 25
@@ -21,7 +21,7 @@ _PAPER_RATES = ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")
 
 
 def _evaluation(scale: str, size: int, interval: int) -> tuple[str, ...]:
-    """Evaluation settings. The law needs no unseen people, so these are evaluated only at the first and last step."""
+    """Evaluation settings. The law needs no unseen people, so they are evaluated only at the first and last step."""
     early = interval * (_EARLY_FACTOR if size >= _LONG[scale] else 1)
     return (
         f"evaluation.interval={interval}",

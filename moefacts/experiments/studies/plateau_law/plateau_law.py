@@ -29,13 +29,13 @@ from moefacts.experiments.studies.plateau_law.plateau_law_figures import (
 from moefacts.experiments.studies.plateau_law.points import Evidence, size_point
 
 SIZES_NEEDED, FACTOR_NEEDED, R_SQUARED_NEEDED = 5, 16, 0.99
-SUBLINEAR = (0, 1)  # exponents at which each person is met less often the more there are
-EXPONENT_MARGIN, PREFACTOR_FACTOR = 0.1, 2  # how near the published ones counts as equal
-ENDS_MARGIN, ENDS_NEEDED = 0.1, 4  # the same of the plateau's end at one size, and how many sizes it takes to judge
+SUBLINEAR = (0, 1)  # with an exponent in between, more people means fewer biographies per person
+EXPONENT_MARGIN, PREFACTOR_FACTOR = 0.1, 2  # values this near to the published ones count as equal
+ENDS_MARGIN, ENDS_NEEDED = 0.1, 4  # plateau ends this near count as equal; fewer sizes do not decide
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Fit the law. With several learning rates, each size counts at the rate with the lowest final training loss."""
+    """Fit the law. With several learning rates, each size uses the rate with the lowest final training loss."""
     losses = _losses_by_rate(runs)
     best = {size: min(by_rate, key=by_rate.__getitem__) for size, by_rate in losses.items()}
     chosen = [run for run in runs if not best or run.labels["learning_rate"] == best[run.labels["size"]]]
@@ -46,18 +46,19 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     figures = {}
     if any(point.ends for point in points):
         figures["plateau_law"] = (
-            "When the plateau ends against the number of people.",
+            "The plateau's end against the number of people.",
             partial(law_figure, points, law),
         )
         figures["encounters"] = (
-            "The same as how often each person was met until then.",
+            "The number of biographies per person until the plateau ends.",
             partial(encounters_figure, points, law),
         )
     if law is not None:
-        figures["residuals"] = ("Measured over the law, one dot a run.", partial(residuals_figure, points, law))
+        caption = "How far each run's plateau end is from the fitted law. Dots are single runs, lines their means."
+        figures["residuals"] = (caption, partial(residuals_figure, points, law))
     if length_law is not None:
         figures["plateau_length"] = (
-            "Steps between the plateau's start (loss within 10% of the baseline) and its end. No claim is about them.",
+            "Steps from the plateau's start (loss within 10% of the baseline) to its end. No claim is about them.",
             partial(lengths_figure, evidence.determined, length_law),
         )
     tables = [_table(evidence, best), *([_rates_table(losses)] if losses else [])]
@@ -66,7 +67,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 
 def _losses_by_rate(runs: Sequence[FinishedRun]) -> dict[int, dict[float, float]]:
-    """Size -> learning rate -> final training loss, by which the study chooses a rate; empty without a sweep."""
+    """Size -> learning rate -> final training loss, by which the study chooses a rate. Empty without a sweep."""
     losses: dict[int, dict[float, list[float]]] = {}
     for run in runs:
         if (rate := run.labels.get("learning_rate")) is not None:
@@ -84,7 +85,8 @@ def _rates_table(losses: dict[int, dict[float, float]]) -> Table:
         for size, by_rate in losses.items()
     ]
     columns = ["people", *(f"{rate:g}" for rate in rates)]
-    return Table("Final training loss by learning rate", columns, rows, "Nats a token; the lowest of a size is chosen.")
+    note = "In nats per token. At each size, the rate with the lowest loss is chosen."
+    return Table("Final training loss by learning rate", columns, rows, note)
 
 
 def _values(evidence: Evidence) -> dict[str, Any]:
@@ -144,22 +146,22 @@ def _table(evidence: Evidence, best: dict[int, float]) -> Table:
             ]
         )
     law = evidence.law
-    note = "Too few sizes inside the law for a fit."
+    note = "There are too few sizes inside the law for a fit."
     if law is not None:
         (a_low, a_high), (b_low, b_high) = law.a_interval, law.b_interval
         note = (
             f"Fit: {law.a:.3g}·N^{law.b:.3f}, R² {law.r_squared:.4f}; 95% intervals a [{a_low:.3g}, {a_high:.3g}], "
             f"b [{b_low:.3f}, {b_high:.3f}] (bootstrap over seeds and evaluation noise), in steps of "
             f"{evidence.points[0].batch_size} biographies. Published: {published.TEXT} steps of "
-            f"{published.BATCH_SIZE}, R² {published.R_SQUARED}. With every "
-            f"doubling of the people the exponent changes by {law.bend:+.3f} "
-            f"[{law.bend_interval[0]:+.3f}, {law.bend_interval[1]:+.3f}]: 0 for a power law. The study's sizes carry "
-            "0.005 to 0.34 bits per parameter; a model holds about 2 (arXiv 2404.05405)."
+            f"{published.BATCH_SIZE}, R² {published.R_SQUARED}. With every doubling of the people the exponent changes "
+            f"by {law.bend:+.3f} [{law.bend_interval[0]:+.3f}, {law.bend_interval[1]:+.3f}]; in a power law it does "
+            "not change. The study's sizes carry 0.005 to 0.34 bits per parameter; a model can hold about 2 (arXiv "
+            "2404.05405)."
         )
     if (length := evidence.length_law) is not None:
         (a_low, a_high), (b_low, b_high) = length.a_interval, length.b_interval
         note += (
-            f" The plateau's length, start to end, over all sizes that have one: {length.a:.3g}·N^{length.b:.3f}, R² "
+            f" Fit to the plateau's length, over all sizes that have one: {length.a:.3g}·N^{length.b:.3f}, R² "
             f"{length.r_squared:.4f}; a [{a_low:.3g}, {a_high:.3g}], b [{b_low:.3f}, {b_high:.3f}]."
         )
     columns = ["people", *(["best rate"] if best else []), "plateau end, each seed (steps)", "plateau length (steps)"]
@@ -196,7 +198,7 @@ def _near_published_ends(evidence: Evidence) -> Verdict:
     text = ", ".join(f"{size // 1000}k ×{ratio:.2f}" for size, ratio in ratios.items())
     off = [size for size, ratio in ratios.items() if abs(ratio - 1) > ENDS_MARGIN]
     if len(ratios) < ENDS_NEEDED:
-        return cannot_tell(f"only {len(ratios)} of the sizes are there: {text}")
+        return cannot_tell(f"only {len(ratios)} of the published sizes have runs: {text or 'none'}")
     if not off:
         return Verdict(HOLDS, text)
     return Verdict(DOES_NOT_HOLD, text) if 2 * len(off) > len(ratios) else cannot_tell(text)
@@ -205,39 +207,39 @@ def _near_published_ends(evidence: Evidence) -> Verdict:
 _LAW = Claim(
     "The plateau's end is a power law of the number of people",
     f"R² = {published.R_SQUARED}",
-    f"holds if R² in log-log is at least {R_SQUARED_NEEDED} over at least {SIZES_NEEDED} sizes inside the law that "
-    f"span a factor of {FACTOR_NEEDED}, does not hold if it is less, cannot tell with fewer sizes. A size is inside "
-    f"when in every seed the plateau's end can be told and the plateau lasts for at least {PLATEAU_SHARE:.0%} of the "
-    "steps up to its end",
+    f"Holds if R² in log-log is at least {R_SQUARED_NEEDED}; does not hold if it is less; cannot tell with fewer than "
+    f"{SIZES_NEEDED} sizes inside the law, or if these span less than a factor of {FACTOR_NEEDED}. A size is inside "
+    "the law when, in every seed, the plateau's end can be determined and the plateau lasts for at least "
+    f"{PLATEAU_SHARE:.0%} of the steps up to its end.",
     _is_power_law,
 )
 _SUBLINEAR = Claim(
-    "It grows more slowly than the number of people: each person is met less often until it ends",
+    "The plateau's end grows more slowly than the number of people: each person is met less often until then",
     f"b = {published.B}",
-    f"holds if the 95% interval of b lies inside {list(SUBLINEAR)}, does not hold if it lies outside, cannot tell "
-    "otherwise",
+    f"Holds if the 95% interval of b lies inside {list(SUBLINEAR)}; does not hold if it lies outside; cannot tell "
+    "otherwise.",
     partial(_exponent_within, *SUBLINEAR),
 )
 _EXPONENT = Claim(
     "The exponent is that of the study",
     f"b = {published.B}",
-    f"holds if the 95% interval of b lies inside {published.B} ± {EXPONENT_MARGIN}, does not hold if it lies "
-    "outside, cannot tell otherwise",
+    f"Holds if the 95% interval of b lies inside {published.B} ± {EXPONENT_MARGIN}; does not hold if it lies "
+    "outside; cannot tell otherwise.",
     partial(_exponent_within, published.B - EXPONENT_MARGIN, published.B + EXPONENT_MARGIN),
 )
 _PREFACTOR = Claim(
     "The prefactor is that of the study",
     f"a = {published.A}",
-    f"holds if the 95% interval of a lies within a factor of {PREFACTOR_FACTOR} of {published.A}, does not hold if it "
-    "lies outside, cannot tell otherwise",
+    f"Holds if the 95% interval of a lies within a factor of {PREFACTOR_FACTOR} of {published.A}; does not hold if it "
+    "lies outside; cannot tell otherwise.",
     _prefactor,
 )
 _ENDS = Claim(
-    "Every size's plateau ends when the study's does",
+    "At every size the plateau ends when it does in the study",
     ", ".join(f"{size // 1000}k {end:,}" for size, end in published.ENDS.items()),
-    f"holds if the geometric mean over seeds is within {ENDS_MARGIN:.0%} of the published point at every size that is "
-    "there, does not hold if it is not at more than half of them, cannot tell otherwise or with fewer than "
-    f"{ENDS_NEEDED} sizes",
+    f"Compares the geometric mean over seeds with the published point at every size that has runs. Holds if all are "
+    f"within {ENDS_MARGIN:.0%}; does not hold if more than half are not; cannot tell otherwise or with fewer than "
+    f"{ENDS_NEEDED} sizes.",
     _near_published_ends,
 )
 _LAPTOP_CLAIMS, _PAPER_CLAIMS = (_LAW, _SUBLINEAR, _EXPONENT), (_LAW, _SUBLINEAR, _EXPONENT, _PREFACTOR, _ENDS)
@@ -252,7 +254,7 @@ STUDY = Study(
 )
 RATES_STUDY = Study(
     name="plateau-law-lr",
-    title="The same law with the best of several learning rates at every size",
+    title="The plateau's end is a power law, also with the best of several learning rates at every size",
     figure="Figure 2, right",
     grids={"laptop": laptop_rate_grid(), "paper": paper_rate_grid()},
     claims={"laptop": _LAPTOP_CLAIMS, "paper": _PAPER_CLAIMS},

@@ -22,12 +22,12 @@ class SizePoint:
     Attributes:
         size: number of people.
         ends: plateau ends of the runs that have one, in steps.
-        errors: standard errors of the ends, from the noise of their evaluations.
+        errors: standard errors of the ends, from the noise of the evaluations.
         lengths: plateau lengths, in steps.
         batch_size: biographies per step.
         is_determined: whether the plateau's end is determined in every run.
         inside: whether the law is fitted to this size.
-        why: why the law is not fitted to it; empty when it is.
+        why: why the law is not fitted to this size; empty when it is.
         bits_per_parameter: information in the values of all people, per parameter of the model.
     """
 
@@ -58,7 +58,7 @@ def encounters_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figu
 
 
 def lengths_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
-    """Draw the steps from the plateau's start to its end; ``law`` is the fit of these to all ``points``."""
+    """Draw the steps from the plateau's start to its end, and ``law``, the fit to the lengths of all ``points``."""
     lengths = [replace(point, ends=point.lengths, inside=True) for point in points]
     return _figure(
         lengths, law, lambda steps, size, batch: steps, f"plateau length (steps of {points[0].batch_size})", False
@@ -66,7 +66,7 @@ def lengths_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
 
 
 def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
-    """Draw the deviation of every run's plateau end from the law, at sizes inside and outside the fit."""
+    """Draw how far every run's plateau end deviates from the law, at sizes inside and outside the fit."""
     figure, axes = plt.subplots()
     axes.axhline(0, color="black", linewidth=0.9)
     for point in points:
@@ -134,7 +134,7 @@ def _people_axis(axes: Axes, points: Sequence[SizePoint]) -> None:
 
 
 def _log_axis(axis, low: float, high: float) -> None:
-    """Label 1, 2 and 5 of each visible decade with plain numbers, or more if these are fewer than three."""
+    """Label 1, 2 and 5 of each visible decade with plain numbers, or more numbers if that gives fewer than three."""
     for multiples in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)):
         ticks = [m * 10.0**e for e in range(-3, 7) for m in multiples if low <= m * 10.0**e <= high]
         if len(ticks) >= 3:

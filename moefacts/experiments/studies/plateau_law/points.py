@@ -39,7 +39,7 @@ class Evidence:
 
     @cached_property
     def length_law(self) -> PowerLaw | None:
-        """The law of the steps from the plateau's start to its end. No claim is about it."""
+        """The law of the plateau's length, from its start to its end. No claim is about it."""
         return _fit([Point(point.size, point.lengths, point.errors) for point in self.determined])
 
 
@@ -62,23 +62,23 @@ def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
     if statuses:
         count = f"{len(runs) - len(reached)} of {len(runs)} runs"
         reasons = sorted({r.measures["plateau_end_reason"] for r in runs} - {"", None})
-        why = f"plateau end: {', '.join(statuses)} in {count} ({'; '.join(reasons)})"
+        why = f"plateau end {' or '.join(statuses)} in {count} ({'; '.join(reasons)})"
     elif (share := min(length / end for length, end in zip(lengths, ends, strict=True))) < PLATEAU_SHARE:
-        why = f"plateau melts into the first phase: {share:.0%} of the steps in one seed"
+        why = f"the plateau merges into the first phase: it lasts for only {share:.0%} of the steps in one seed"
     batch_size = runs[0].record.batch_size
     bits = bits_of_facts(size, runs[0].record.baseline) / runs[0].measures["parameters_total"]
     return SizePoint(size, tuple(ends), tuple(errors), tuple(lengths), batch_size, not statuses, not why, why, bits)
 
 
 def bits_of_facts(num_people: int, baseline: float) -> float:
-    """The information in all people's values, in bits: N times the sum of the baselines, as values are uniform."""
+    """The information in all people's values, in bits: N times the sum of the baselines, because values are uniform."""
     return num_people * len(ATTRIBUTES) * baseline / np.log(2)
 
 
 def _plateau_start(run: FinishedRun) -> float:
-    """The step at which the loss comes within 10% of the baseline, interpolated because evaluations are rare there."""
+    """The step at which the loss comes within 10% of the baseline. Interpolated, because evaluations are rare there."""
     curve = run.record.curve(keys.ATTRIBUTE_LOSS)
     step, loss, ceiling = curve.index.to_numpy(), curve.to_numpy(), PLATEAU_CEILING * run.record.baseline
     first = first_below(loss, ceiling)
-    assert first is not None  # the plateau's end lies lower and was reached
+    assert first is not None  # the plateau's end is at a lower loss, and it was reached
     return crossing(step, loss, ceiling, first)

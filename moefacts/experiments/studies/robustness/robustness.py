@@ -1,4 +1,4 @@
-"""Figure C: the three phases with other learning rates, weight decays, batch and model sizes, and another mixer."""
+"""Figure C: the three phases with other learning rates, populations, weight decays, batches, models and mixers."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -35,7 +35,7 @@ _PAPER: Settings = {
     "mixer": {"attention": (), "recurrence": ("model=dense_44m_recurrent",)},
 }
 _SETTINGS = {"laptop": _LAPTOP, "paper": _PAPER}
-_BIOGRAPHIES = {"laptop": 2000 * laptop.BATCH, "paper": 16000 * 128}  # the most that any run sees
+_BIOGRAPHIES = {"laptop": 2000 * laptop.BATCH, "paper": 16000 * 128}  # no run sees more
 _BATCH_SIZES = {"laptop": (8, 16, 32, 64, 128), "paper": (32, 64, 128, 256, 512)}  # 1/4 to 4 times the usual size
 _BASE_BATCH, _BASE_INTERVAL = {"laptop": laptop.BATCH, "paper": 128}, {"laptop": 60, "paper": 25}
 _PEOPLE = {"laptop": 1024, "paper": 64000}  # unless their number is varied
@@ -44,7 +44,7 @@ _EXPECTED_SHARE = 0.5  # the share of its steps that a run is likely to take, as
 
 
 def _run(scale: str, varied: str, value: str, overrides: tuple[str, ...], batch_size: int | None = None) -> GridRun:
-    """A run with the same number of biographies, in total and between evaluations, for every batch size."""
+    """A run. The number of biographies, in total and between evaluations, is the same for every batch size."""
     batch_size = batch_size or _BASE_BATCH[scale]
     steps = _BIOGRAPHIES[scale] // batch_size
     interval = max(1, _BASE_INTERVAL[scale] * _BASE_BATCH[scale] // batch_size)
@@ -73,7 +73,7 @@ def _grid(scale: str) -> list[GridRun]:
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Find the phases of every setting, and draw curves against biographies seen."""
+    """Find the phases with every setting, and prepare the curves against biographies seen."""
     rows = []
     for run in runs:
         measures, batch = run.measures, run.record.batch_size
@@ -90,26 +90,26 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
             ]
         )
     columns = ["varied", "value", "parameters", "plateau start (step)", "plateau end (step)", "biographies until then"]
-    note = "One seed. Everything that is not varied is the scale's default."
+    note = "One seed. Whatever is not varied has the scale's default."
     curves: dict[str, list[Curve]] = {}
     for run in runs:
         curves.setdefault(run.labels["part"], []).append(Curve(run.labels["value"], run.record))
-    caption = "Attribute loss over the baseline against biographies seen, one panel for each setting that is varied."
+    caption = "Attribute loss over the baseline against biographies seen. Each panel varies one setting."
     figures = {"robustness": (caption, partial(curves_by_biographies, curves))}
     return Findings({}, [Table("Three phases?", [*columns, "three phases"], rows, note)], figures, runs)
 
 
 def _phases_in_all(varied: str | None, runs: Sequence[FinishedRun]) -> Verdict:
-    """Decide whether all runs that vary one setting have three phases; None stands for every run."""
+    """Decide whether all runs that vary the setting ``varied`` have three phases; None stands for every run."""
     shown = {
         f"{run.labels['part']} {run.labels['value']}": three_phases(run)
         for run in runs
         if varied in (None, run.labels["part"])
     }
     if len(shown) < RUNS_NEEDED:
-        return cannot_tell(f"fewer than {RUNS_NEEDED} runs are there")
+        return cannot_tell(f"there are fewer than {RUNS_NEEDED} runs")
     text = f"in {sum(one is True for one in shown.values())} of {len(shown)} runs"
-    for answer, what in ((False, "not with"), (None, "cannot be told with")):
+    for answer, what in ((False, "not with"), (None, "cannot tell with")):
         if names := [name for name, one in shown.items() if one is answer]:
             text += f"; {what} {', '.join(names)}"
     if None in shown.values() and False not in shown.values():
@@ -118,15 +118,20 @@ def _phases_in_all(varied: str | None, runs: Sequence[FinishedRun]) -> Verdict:
 
 
 _RULE = (
-    f"holds if every run comes within {PLATEAU_CEILING - 1:.0%} of the baseline, ends its plateau below "
-    f"{PLATEAU_FLOOR} of it, and the plateau lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end; does not "
-    "hold if some run does not; cannot tell if some plateau's end cannot be told, or with fewer than "
-    f"{RUNS_NEEDED} runs"
+    f"Holds if, in every run, the loss comes within {PLATEAU_CEILING - 1:.0%} of the baseline and later falls below "
+    f"{PLATEAU_FLOOR} of it, and the plateau in between lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end; "
+    "does not hold if this is not so in some run; cannot tell if some plateau's end cannot be determined, or with "
+    f"fewer than {RUNS_NEEDED} runs."
 )
 _CLAIMS = (
-    Claim("Three phases, whatever is varied", "three phases in all", _RULE, partial(_phases_in_all, None)),
+    Claim("There are three phases, whatever is varied", "three phases in all", _RULE, partial(_phases_in_all, None)),
     *(
-        Claim(f"Three phases: {varied}", "three phases in all", _RULE, partial(_phases_in_all, varied))
+        Claim(
+            f"There are three phases, whatever the {'number of people' if varied == 'people' else varied}",
+            "three phases in all",
+            _RULE,
+            partial(_phases_in_all, varied),
+        )
         for varied in ("learning rate", "people", "weight decay", "batch size", "model size", "mixer")
     ),
 )

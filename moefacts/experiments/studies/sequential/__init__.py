@@ -1,4 +1,4 @@
-"""Figures S to V: groups of people, one after the other."""
+"""Figures S to V: training on groups of people, one after the other."""
 
 from moefacts.experiments.studies.sequential.sequential import STUDY
 

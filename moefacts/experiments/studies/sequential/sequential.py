@@ -19,8 +19,8 @@ from moefacts.experiments.studies.sequential.sequential_figures import groups_in
 from moefacts.runs import keys
 
 GROUPS = (4, 8, 16)
-LEARNED = 0.2  # a group counts as learned with at least this accuracy at the end of its visit
-FORGOTTEN = 0.5  # learning and forgetting are timed at this share of the accuracy at the end of the visit
+LEARNED = 0.2  # a group counts as learned with at least this accuracy at the end of its turn
+FORGOTTEN = 0.5  # learning and forgetting are timed at this share of the accuracy at the end of the turn
 _SEEDS = {"laptop": 3, "paper": 1}
 _SETTINGS = {
     # Evaluations stay frequent, because they time learning and forgetting.
@@ -42,10 +42,11 @@ class Visit:
 
     Attributes:
         reached: the group's accuracy at the end of its turn.
-        gained: ``reached`` minus the accuracy at the beginning of the turn, which is lucky guesses, not knowledge.
-        learning: steps from the beginning of the turn to ``FORGOTTEN`` of ``reached``; None unless ``LEARNED``.
-        forgetting: steps from the end of the turn down to the same level. If accuracy stays above it until training
-            ends, the steps until then, if more than ``learning``. None if not ``LEARNED``, or if undetermined.
+        gained: ``reached`` minus the accuracy at the beginning of the turn, which comes from lucky guesses.
+        learning: steps from the beginning of the turn to ``FORGOTTEN`` of ``reached``. None if ``reached`` is below
+            ``LEARNED``.
+        forgetting: steps from the end of the turn until accuracy has fallen to the same level. If it never falls so
+            far, the steps until training ends, provided they are more than ``learning``. Otherwise None.
         last: the group's accuracy at the end of training.
     """
 
@@ -87,7 +88,7 @@ def _part(step: np.ndarray, value: np.ndarray, begin: float, end: float) -> tupl
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Measure learning and forgetting of every group, and draw the curves of the first seed."""
+    """Measure learning and forgetting of every group, and prepare the curves of the first seed."""
     rows, panels = [], {}
     for groups in sorted({run.labels["groups"] for run in runs}):
         members = [run for run in runs if run.labels["groups"] == groups]
@@ -106,17 +107,17 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         "steps until half is forgotten",
     ]
     note = (
-        f"Steps only for groups of which at least {LEARNED:.0%} was known at the end of their turn; the last "
-        "group has no time to be forgotten in. One that was not forgotten counts with the steps until training ended."
+        f"Steps are given for groups of which at least {LEARNED:.0%} was known at the end of their turn. The last "
+        "group has no time to be forgotten. A group that was not forgotten counts with the steps until training ended."
     )
     table = Table("Groups in turn", [*columns, "known at the end of training"], rows, note)
-    caption = "Share of values known of every group; the band of its colour is when it is shown. First seed."
+    caption = "Share of values known of every group, first seed. A band of a group's colour marks its turn."
     figures = {"groups": (caption, partial(groups_in_turn, panels))}
     return Findings({"visits": [[vars(v) for v in visits(run)] for run in runs]}, [table], figures, runs)
 
 
 def _easier(runs: Sequence[FinishedRun]) -> Verdict:
-    """Decide from the accuracy gained per turn: second half of the groups minus first, in runs that learned some."""
+    """Decide from the accuracy gained per turn, second half of the groups minus first, in runs that learned a group."""
     first: dict[tuple[int, int], float | None] = {}
     second: dict[tuple[int, int], float | None] = {}
     for run in runs:
@@ -128,7 +129,7 @@ def _easier(runs: Sequence[FinishedRun]) -> Verdict:
 
 
 def _forgets_faster(runs: Sequence[FinishedRun]) -> Verdict:
-    """Decide from the log ratio of forgetting to learning steps, averaged over each run's groups that have both."""
+    """Decide from the log ratio of forgetting steps to learning steps, averaged over a run's groups that have both."""
     forgetting: dict[tuple[int, int], float | None] = {}
     learning: dict[tuple[int, int], float | None] = {}
     for run in runs:
@@ -138,22 +139,22 @@ def _forgets_faster(runs: Sequence[FinishedRun]) -> Verdict:
     return decide_paired(paired_difference(forgetting, learning, log_ratio), partial(below, bound=0.0))
 
 
-_PAIRS = "holds if its 95% interval lies {side} 0, does not hold if it lies on the other side, cannot tell otherwise"
+_VERDICTS = "Holds if its 95% interval lies {0} 0; does not hold if it lies {1}; cannot tell otherwise."
 _CLAIMS = (
     Claim(
-        "New groups get easier: more of them is learned in a turn of the same length",
+        "Later groups are easier: more of them is learned in a turn of the same length",
         "no number published",
-        "accuracy that each group gains in its turn, mean of the second half of the groups less the first half, the "
-        f"mean over runs in which some group gains {LEARNED:.0%}: " + _PAIRS.format(side="above"),
+        "Mean accuracy that a group gains in its turn, second half of the groups minus first half, averaged over runs "
+        f"in which some group gains at least {LEARNED:.0%}. " + _VERDICTS.format("above", "below"),
         _easier,
     ),
     Claim(
         "Forgetting is faster than learning",
         "no number published",
-        f"log ratio of the steps in which a group loses {FORGOTTEN:.0%} of what was known at the end of its turn, to "
-        f"the steps in which it gained as much, mean over the groups that knew at least {LEARNED:.0%}, then over runs; "
-        "one not forgotten when training ends counts with the steps until then if that is longer, else not at all: "
-        + _PAIRS.format(side="below"),
+        f"Log ratio of the steps in which a group loses {FORGOTTEN:.0%} of what was known at the end of its turn, to "
+        f"the steps in which it gained as much, averaged over the groups of which at least {LEARNED:.0%} was known, "
+        "then over runs. A group that is not forgotten when training ends counts with the steps until then if they are "
+        "more than its learning took, and not at all otherwise. " + _VERDICTS.format("below", "above"),
         _forgets_faster,
     ),
 )
