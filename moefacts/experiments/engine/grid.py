@@ -116,7 +116,7 @@ def default_name(study: Study, scale: str, overrides: Sequence[str]) -> str:
     parts = [study.name] if scale == "laptop" else [study.name, scale]
     for override in overrides:
         key, _, value = override.partition("=")
-        leaf = key.rsplit(".", 1)[-1]
+        leaf = key.rpartition(".")[2]
         parts.append((value if key == "model" else f"{leaf}={value}").replace("/", "_"))
     name = "-".join(parts)
     if len(name) <= _LONGEST_NAME:

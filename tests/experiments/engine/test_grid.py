@@ -159,8 +159,8 @@ def test_the_name_of_a_folder_says_study_scale_and_overrides():
     study = study_of()
     assert default_name(study, "laptop", []) == "made-up"
     assert default_name(study, "paper", []) == "made-up-paper"
-    overrides = ["model=moe/a", "model.moe.num_experts=4", "a.b=c/d", "x=y=z"]
-    assert default_name(study, "laptop", overrides) == "made-up-moe_a-num_experts=4-b=c_d-x=y=z"
+    overrides = ["model=moe/a", "model.moe.num_experts=4", "a.b=c/d", "x=y.x=z"]
+    assert default_name(study, "laptop", overrides) == "made-up-moe_a-num_experts=4-b=c_d-x=y.x=z"
 
 
 def test_long_names_are_cut_and_yet_differ():
