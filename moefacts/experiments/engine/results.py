@@ -79,7 +79,6 @@ def write_results(plan: Plan) -> StudyPage:
         raise UserError(f"no run of {plan.study.name} is finished in {plan.out}{first}")
     findings = plan.study.examine(finished)
     result = _result(plan, finished, missing, findings)
-    plan.out.mkdir(parents=True, exist_ok=True)
     drawings = draw_study_figures(findings.figures, plan.out / layout.FIGURES)
     page = StudyPage(result, findings.tables, drawings)
     text = json.dumps(_plain(result), indent=2) + "\n"

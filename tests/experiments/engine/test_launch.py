@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from moefacts.config.loader import read_config
 from moefacts.experiments.engine import launch
 from moefacts.experiments.engine.estimates import Estimate
 from moefacts.experiments.engine.grid import HALF_DONE, TO_DO
@@ -124,9 +125,18 @@ def test_a_failure_is_kept_in_state_and_log_and_stops_only_what_needs_the_run(tm
     assert launcher.batches == [2, 1]  # a stage of which nothing is ready is not launched
     states = {run.path.name: run.state for run in plan.runs}
     assert states == {"failing": FAILED, "good": FINISHED, "goes-on": FINISHED, "waits": TO_DO, "waits-longer": TO_DO}
+    assert read_manifest(failing.path)["state"] == FAILED
+    assert read_config(failing.path / layout.CONFIG) == failing.config  # so that it can be tried again
     assert "Traceback" in failing.log.read_text()
     assert "ValueError: failing cannot be trained" in failing.log.read_text()
     assert capsys.readouterr().err == ""
+
+
+def test_a_failed_run_that_is_among_those_to_train_is_tried_again(tmp_path, trained, launcher):
+    run = planned(tmp_path / "out" / "a", state=FAILED)
+    write_run(run.path, run.config, FAILED)
+    plan = launch_runs(plan_of(run, out=tmp_path / "out"), estimate_of(run), launcher, longest_first=False)
+    assert (trained, plan.runs[0].state) == (["a"], FINISHED)
 
 
 def test_a_need_that_was_finished_before_counts(tmp_path, trained, launcher):
@@ -151,6 +161,17 @@ def test_a_run_that_failed_with_another_process_in_it_keeps_its_state(tmp_path, 
         launch_runs(plan_of(run, out=tmp_path / "out"), estimate_of(run), launcher, longest_first=False)
     assert read_manifest(run.path)["state"] == INTERRUPTED
     assert "RuntimeError: held" in run.log.read_text()
+
+
+def test_a_run_whose_directory_cannot_be_written_stops_no_other(tmp_path, launcher, trained):
+    """Not even its state can be recorded there; its log has the reason."""
+    (tmp_path / "file").touch()
+    out = tmp_path / "out"
+    failing = replace(planned(tmp_path / "file" / "run", "training.learning_rate=1"), path=out / "failing")
+    good = planned(out / "good")
+    plan = launch_runs(plan_of(failing, good, out=out), estimate_of(failing, good), launcher, longest_first=False)
+    assert [run.state for run in plan.runs] == [TO_DO, FINISHED]
+    assert "Traceback" in failing.log.read_text()
 
 
 def test_an_interrupt_stops_the_grid_and_is_no_failure(tmp_path, launcher, monkeypatch):
@@ -260,7 +281,7 @@ def test_a_run_that_cannot_be_read_is_not_probed(tmp_path, probed, launcher):
     (broken.path / layout.METRICS).write_text("nonsense\n")
     plan = plan_of(broken, whole, out=tmp_path, study=study_of(probes=("attention",)))
     launch_runs(plan, estimate_of(), launcher, longest_first=False)
-    assert probed == [("whole", "attention")]
+    assert (probed, launcher.batches) == ([("whole", "attention")], [1])
 
 
 def test_tasks_can_be_sent_to_other_processes(tmp_path, trained):
