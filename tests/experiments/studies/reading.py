@@ -4,7 +4,9 @@ import matplotlib.pyplot as plt
 
 
 def cells(table):
-    """Row by row, column -> cell."""
+    """Row by row, column -> cell, of a table that says what it shows and what to bear in mind."""
+    assert table.title
+    assert table.note
     assert {len(row) for row in table.rows} == {len(table.columns)}
     return [dict(zip(table.columns, row, strict=True)) for row in table.rows]
 

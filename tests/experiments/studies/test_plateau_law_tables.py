@@ -20,7 +20,7 @@ def point(size, *ends, lengths=(), why="", bits=0.25):
 
 
 POINTS = [
-    point(1000, 100.04, 121.0, lengths=(50.4, 60.6)),
+    point(1000, 90.26, 121.0, lengths=(50.4, 60.6)),
     point(2000, 220.0, lengths=(90.0,), bits=0.5),
     point(4000, why="plateau end: not reached", bits=1.0),
     point(8000, 500.0, lengths=(300.0,), why="melts"),
@@ -35,14 +35,15 @@ def evidence(law=LAW, lengths=None):
 
 def test_every_size_has_a_row_with_its_ends_exponent_and_distance_from_the_law():
     table = plateau_law._table(evidence(), {})
-    mean = np.sqrt(100.04 * 121.0)
+    assert table.title
+    mean = np.sqrt(90.26 * 121.0)
     off = [100 * (end / (0.5 * size**0.8) - 1) for size, end in ((1000, mean), (2000, 220.0), (8000, 500.0))]
     assert table.columns == [
         "people", "plateau end, each seed (steps)", "plateau length (steps)", "biographies per person",
         "facts (bits per parameter)", "exponent from the size before", "against the law", "in the fit",
     ]  # fmt: skip
     assert [list(row) for row in table.rows] == [
-        ["1,000", "100, 121", "50, 61", f"{mean * 32 / 1000:.1f}", "0.25", "–", f"{off[0]:+.1f}%", "inside"],
+        ["1,000", "90.3, 121", "50, 61", f"{mean * 32 / 1000:.1f}", "0.25", "–", f"{off[0]:+.1f}%", "inside"],
         ["2,000", "220", "90", "3.5", "0.50", f"{np.log2(220 / mean):.2f}", f"{off[1]:+.1f}%", "inside"],
         ["4,000", "–", "–", "–", "1.00", "–", "–", "plateau end: not reached"],
         ["8,000", "500", "300", "2.0", "0.25", "–", f"{off[2]:+.1f}%", "melts"],
@@ -90,12 +91,12 @@ def test_the_values_have_every_size_and_both_laws():
     assert values["published"] == {"a": published.A, "b": published.B, "r_squared": published.R_SQUARED}
     first, second, third, last = values["sizes"]
     assert first == {
-        "size": 1000, "plateau_ends": (100.04, 121.0), "standard_errors_of_evaluation": (1.5, 1.5),
-        "plateau_lengths": (50.4, 60.6), "biographies_per_individual": pytest.approx([3.20128, 3.872]),
+        "size": 1000, "plateau_ends": (90.26, 121.0), "standard_errors_of_evaluation": (1.5, 1.5),
+        "plateau_lengths": (50.4, 60.6), "biographies_per_individual": pytest.approx([2.88832, 3.872]),
         "bits_per_parameter": 0.25, "inside": True, "outside_because": "", "local_exponent": None,
-        "log_residual": pytest.approx(np.log(np.sqrt(100.04 * 121.0) / (0.5 * 1000**0.8))),
+        "log_residual": pytest.approx(np.log(np.sqrt(90.26 * 121.0) / (0.5 * 1000**0.8))),
     }  # fmt: skip
-    assert second["local_exponent"] == pytest.approx(np.log2(220 / np.sqrt(100.04 * 121.0)))
+    assert second["local_exponent"] == pytest.approx(np.log2(220 / np.sqrt(90.26 * 121.0)))
     assert (third["log_residual"], third["local_exponent"], third["outside_because"]) == (None, None, POINTS[2].why)
     assert (last["local_exponent"], last["inside"]) == (None, False)
     assert last["log_residual"] == pytest.approx(np.log(500 / (0.5 * 8000**0.8)))
@@ -159,21 +160,25 @@ def test_figures_are_those_for_which_there_are_data():
     assert plateau_law.examine([]).figures == {}
     values = plateau_law.examine(runs).values
     assert not {"best_learning_rate", "final_training_loss"} & values.keys()  # there was one rate
+    assert len(plateau_law.examine(runs).tables) == 1
 
 
-def test_the_figures_show_the_points_of_the_law():
+def test_the_figures_show_the_points_and_their_law():
+    """Each has, among its lines, the dots of every size and the law through them, which here are the same numbers."""
     runs = [law_run(size, size // 10) for size in (1000, 2000, 4000)]
     findings = plateau_law.examine(runs)
-    panels = {name: drawn(draw()) for name, (_, draw) in findings.figures.items()}
     assert isinstance(findings.evidence, Evidence)
-    for name, expected in (
-        ("plateau_law", {100.0, 200.0, 400.0}),
-        ("encounters", {3.2}),
-        ("plateau_length", {one.lengths[0] for one in findings.evidence.points}),
+    panels = {name: drawn(draw()) for name, (_, draw) in findings.figures.items()}
+    ends = [100.0, 200.0, 400.0]
+    lengths = [point.lengths[0] for point in findings.evidence.points]
+    for name, values, law in (
+        ("plateau_law", ends, ends),
+        ("encounters", [3.2] * 3, [3.2] * 3),
+        ("plateau_length", lengths, findings.evidence.length_law.at(np.array([1000, 2000, 4000]))),
     ):
         ((_, lines),) = panels[name].items()
-        assert expected <= {
-            round(float(value), 6) if name == "encounters" else float(value) for line in lines for value in line
-        }
+        assert any(np.allclose(line, law) for line in lines if len(line) == 3)
+        for value in values:
+            assert any(np.allclose(line, [value]) for line in lines if len(line) == 1)
     ((_, lines),) = panels["residuals"].items()
     assert np.concatenate(lines) == pytest.approx(0.0, abs=1e-6)  # exactly a tenth of the people

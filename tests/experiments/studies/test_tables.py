@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 
 from moefacts.experiments.engine.study import FinishedRun
+from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies import phases, power_law
+from moefacts.experiments.studies._arms import EVALUATION
 from moefacts.runs import keys
+from tests.experiments.studies.composing import fast_compose
 from tests.experiments.studies.made_up import made_up_run
 from tests.experiments.studies.reading import cells, drawn
 
@@ -80,12 +83,9 @@ POWER_RUNS = [
 def test_uneven_distributions_have_a_row_for_every_size_and_exponent():
     findings = power_law.examine(POWER_RUNS)
     (table,) = findings.tables
-    ends, first, second, third = table.columns[2:]
-    assert table.columns[:2] == ["people", "α"]
-    assert [*map(str, (first, second, third))] == [f"loss after {b} steps" for b in ("5,000", "10,000", "20,000")]
-    found = {
-        (row["people"], row["α"]): [row[column] for column in (ends, first, second, third)] for row in cells(table)
-    }
+    columns = ["plateau end, each seed (steps)", *(f"loss after {b} steps" for b in ("5,000", "10,000", "20,000"))]
+    assert table.columns == ["people", "α", *columns]
+    found = {(row["people"], row["α"]): [row[column] for column in columns] for row in cells(table)}
     assert found == {
         ("1,000", "0"): ["1,501, not reached", "5 (all equal)", "2.5 ± 6.353", "–"],
         ("1,000", "0.6"): ["100", "4", "4", "–"],
@@ -100,8 +100,10 @@ def test_uneven_distributions_have_a_row_for_every_size_and_exponent():
 
 
 def test_plateau_ends_and_losses_are_drawn_against_the_exponent():
-    ((_, draw),) = power_law.examine(POWER_RUNS).figures.values()
-    figure = draw()
+    figures = power_law.examine(POWER_RUNS).figures
+    assert list(figures) == ["exponents"]  # the name of its files
+    figure = figures["exponents"][1]()
+    assert {axes.get_title() for axes in figure.axes} == {""}
     assert {axes.get_xlabel() for axes in figure.axes if axes.get_xlabel()} == {"exponent α"}
     assert {axes.get_xscale() for axes in figure.axes} == {"linear"}
     assert {text.get_text() for text in (figure.legends or [figure.axes[0].get_legend()])[0].get_texts()} == {
@@ -117,15 +119,26 @@ def test_plateau_ends_and_losses_are_drawn_against_the_exponent():
     assert {2500.0, 2400.0, 99.6} <= {value for line in panels["plateau end (steps)"] for value in line}
 
 
-def test_the_grids_of_the_power_law_have_every_exponent_and_say_which_runs_count_for_what():
+def test_the_grids_of_the_power_law_have_every_exponent_and_one_length_of_run_for_plateau_ends():
     for scale, grid in power_law.STUDY.grids.items():
-        exponents = {run.labels["exponent"] for run in grid}
-        assert exponents == {0.0, 0.2, 0.4, 0.6, 0.8, 1.0}
+        assert {run.labels["exponent"] for run in grid} == {0.0, 0.2, 0.4, 0.6, 0.8, 1.0}
         for run in grid:
-            (shown,) = (
-                (o for o in run.overrides if o.startswith("sampling.exponent=")) if run.labels["exponent"] else ("",)
-            )
-            assert not shown or float(shown.partition("=")[2]) == run.labels["exponent"]
-            assert f"training.steps={max(run.labels['budgets'])}" in run.overrides
-            assert f"population.size={run.labels['size']}" in run.overrides
             assert run.labels["ends"] is (scale == "laptop" or run.labels["budgets"] == (16000,))
+
+
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+def test_a_run_of_the_power_law_is_what_its_labels_say_and_lasts_for_its_longest_budget(scale):
+    runs = power_law._runs(scale, 3000, (40, 70), 2, False)
+    settings = [fast_compose([f"scale={scale}", *run.overrides]) for run in runs]
+    assert [(run.labels["exponent"], one.seed) for run, one in zip(runs, settings, strict=True)] == [
+        (exponent, seed) for exponent in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0) for seed in (0, 1)
+    ]
+    usual = fast_compose([f"scale={scale}", *EVALUATION[scale]]).evaluation
+    for run, config in zip(runs, settings, strict=True):
+        exponent = run.labels["exponent"]
+        assert (config.sampling.kind, config.sampling.exponent) == ("power_law", exponent)
+        assert (config.population.size, config.training.steps, config.evaluation) == (3000, 70, usual)
+        assert config.training.batch_size == (laptop.BATCH if scale == "laptop" else 128)
+        assert run.labels == {
+            "arm": f"{exponent}", "size": 3000, "exponent": exponent, "budgets": (40, 70), "ends": False,
+        }  # fmt: skip
