@@ -4,7 +4,6 @@ import re
 from types import SimpleNamespace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from moefacts.analysis.scaling_law import PowerLaw
@@ -110,11 +109,11 @@ def test_without_laws_their_values_are_none_and_still_there():
 
 
 def law_run(size, end, rate=None, training_loss=1.0):
-    """A run that falls to the baseline by step 20, and whose plateau ends at ``end``."""
+    """A run whose plateau lasts from step 19.5 to ``end``."""
     labels = {"size": size} | ({} if rate is None else {"learning_rate": rate})
-    loss = pd.Series([5.0, 1.0, 1.0, 0.5], index=[0, 20, end, end + 10])
-    record = SimpleNamespace(batch_size=32, baseline=1.0, final_training_loss=training_loss, curve=lambda key: loss)
+    record = SimpleNamespace(batch_size=32, baseline=1.0, final_training_loss=training_loss)
     bounds = {"plateau_end_low": end - 1.96, "plateau_end_high": end + 1.96, "plateau_end_interpolated": float(end)}
+    bounds["plateau_length"] = end - 19.5
     status = {"plateau_end_status": "reached", "plateau_end_reason": "", "parameters_total": 1000}
     return FinishedRun(labels, record, bounds | status)
 
