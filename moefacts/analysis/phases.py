@@ -99,6 +99,8 @@ def phase_measures(run: Run, threshold: float | None = None) -> dict[str, Any]:
         "plateau_end_reason": end.reason,
         "plateau_end_low": end.low,
         "plateau_end_high": end.high,
+        "plateau_end_earliest": end.earliest,
+        "plateau_end_latest": end.latest,
     }
     for percent in ACCURACIES:
         measures[f"steps_to_{percent}_accuracy"] = steps_to_accuracy(step, accuracy, percent / 100)

@@ -24,6 +24,8 @@ class PlateauEnd:
         step: where the straight line that leads to that evaluation crosses the threshold; only when "reached".
         low: where the curve minus 1.96 standard errors first crosses the threshold; only when "reached".
         high: where the curve plus 1.96 standard errors crosses the threshold and stays below; only when "reached".
+        earliest, latest: steps between which the end lies, whatever the status; both are ``step`` when "reached".
+            ``latest`` is None when the end may lie beyond the curve.
     """
 
     status: str
@@ -32,6 +34,8 @@ class PlateauEnd:
     step: float | None = None
     low: float | None = None
     high: float | None = None
+    earliest: float = 0.0
+    latest: float | None = None
 
     @property
     def standard_error(self) -> float:
@@ -59,23 +63,26 @@ def find_plateau_end(
     first_step = None if first is None else int(step[first])
     earliest = first_below(loss - margin, level)
     if earliest is None:
-        return PlateauEnd(NOT_REACHED, "the loss never fell below the threshold", first_step)
+        reason = "the loss never fell below the threshold"
+        return PlateauEnd(NOT_REACHED, reason, first_step, earliest=float(step[-1]))
     if earliest == 0:
         return PlateauEnd(CANNOT_TELL, "the loss begins below the threshold, or within noise of it", first_step)
     latest = _stays_below(loss + margin, level)
+    low = crossing(step, loss - margin, level, earliest)
     if first is None or latest is None:
-        return PlateauEnd(CANNOT_TELL, "the loss ends within noise of the threshold", first_step)
+        reason = "the loss ends within noise of the threshold"
+        return PlateauEnd(CANNOT_TELL, reason, first_step, earliest=low)
     end = crossing(step, loss, level, first)
+    low, high = min(end, low), max(end, crossing(step, loss + margin, level, latest))
     gap = step[first] - step[first - 1]
     if gap > SPARSE_SHARE * end:
         reason = f"evaluations are too sparse: {gap} steps apart where the plateau ends"
-        return PlateauEnd(CANNOT_TELL, reason, first_step)
-    low = min(end, crossing(step, loss - margin, level, earliest))
-    high = max(end, crossing(step, loss + margin, level, latest))
+        around = {"earliest": min(low, float(step[first - 1])), "latest": max(high, float(step[first]))}
+        return PlateauEnd(CANNOT_TELL, reason, first_step, **around)
     if high - low > WIDE_SHARE * end:
         reason = f"the loss hovers within noise of the threshold between steps {low:.0f} and {high:.0f}"
-        return PlateauEnd(CANNOT_TELL, reason, first_step)
-    return PlateauEnd(REACHED, "", first_step, end, low, high)
+        return PlateauEnd(CANNOT_TELL, reason, first_step, earliest=low, latest=high)
+    return PlateauEnd(REACHED, "", first_step, end, low, high, earliest=end, latest=end)
 
 
 def _stays_below(curve: np.ndarray, level: float) -> int | None:

@@ -68,3 +68,34 @@ def test_one_pair_has_no_interval():
 @pytest.mark.parametrize(("ours", "theirs"), [({}, {}), ({0: 1.0}, {1: 1.0}), ({0: None}, {0: 1.0})])
 def test_without_a_pair_there_is_no_difference(ours, theirs):
     assert paired_difference(ours, theirs) is None
+
+
+def test_an_event_that_only_the_others_did_not_reach_speaks_against_them_with_its_bound():
+    """Three pairs are earlier; in the fourth, theirs had not come by step 50."""
+    ours, theirs = {0: 10.0, 1: 11.0, 2: 12.0, 3: 20.0}, {0: 40.0, 1: 42.0, 2: 40.0, 3: (50.0, math.inf)}
+    pair = paired_difference(ours, theirs)
+    bounded = paired_difference(ours, theirs | {3: 50.0})
+    assert (pair.mean, pair.interval[1]) == (bounded.mean, bounded.interval[1])
+    assert pair.interval[0] == -math.inf
+    assert (pair.count, pair.missing, pair.censored) == (4, 0, 1)
+
+
+def test_an_event_that_ours_did_not_reach_leaves_their_advantage_open():
+    ours, theirs = {0: 10.0, 1: 11.0, 2: (12.0, math.inf)}, {0: 40.0, 1: 42.0, 2: 40.0}
+    assert paired_difference({0: 10.0, 1: 11.0}, theirs).interval[1] < 0  # as if the pair did not count
+    assert paired_difference(ours, theirs).interval[1] == math.inf
+
+
+def test_a_pair_in_which_neither_reached_it_could_be_anything():
+    pair = paired_difference({0: 1.0, 1: 2.0, 2: (9.0, math.inf)}, {0: 5.0, 1: 7.0, 2: (9.0, math.inf)})
+    assert pair.interval == (-math.inf, math.inf)
+    assert (pair.mean, pair.count, pair.censored) == (-4.5, 2, 1)
+    assert paired_difference({2: (9.0, math.inf)}, {2: (9.0, math.inf)}) is None
+
+
+def test_bounds_on_both_sides_widen_the_interval_and_shift_nothing():
+    exact = paired_difference({0: 1.0, 1: 2.0, 2: 4.0}, dict.fromkeys(range(3), 0.0))
+    vague = paired_difference({0: 1.0, 1: (1.5, 2.5), 2: 4.0}, dict.fromkeys(range(3), 0.0))
+    assert vague.mean == exact.mean
+    lowest, highest = (stats.t.interval(0.95, 2, np.mean(x), stats.sem(x)) for x in ((1, 1.5, 4), (1, 2.5, 4)))
+    assert vague.interval == pytest.approx((lowest[0], highest[1]))

@@ -80,6 +80,8 @@ def test_phases_of_a_run(settings):
         "plateau_end_reason": "evaluations are too sparse: 100 steps apart where the plateau ends",
         "plateau_end_low": None,
         "plateau_end_high": None,
+        "plateau_end_earliest": 200,
+        "plateau_end_latest": 300,
         "steps_to_10_accuracy": pytest.approx(200 + 100 * 0.06 / 0.2),
         "steps_to_50_accuracy": pytest.approx(300 + 100 * 0.26 / 0.4),
         "steps_to_90_accuracy": pytest.approx(400 + 100 * 0.26 / 0.3),

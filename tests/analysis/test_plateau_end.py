@@ -152,3 +152,15 @@ def test_an_evaluation_at_the_threshold_is_not_below_it():
     end = decide(step, loss)
     assert end.step == pytest.approx(480 + 20 / 1.5)
     assert end.high == pytest.approx(540 - 20)
+
+
+@given(leaves=st.integers(100, 1500), spacing=st.integers(10, 400), last=st.integers(50, 1200), error=st.floats(0, 0.1))
+def test_whatever_the_status_the_end_lies_between_its_bounds(leaves, spacing, last, error):
+    step = np.arange(0, last + spacing, spacing)
+    end = find(step, curve(step, leaves), error)
+    assert end.earliest <= leaves + 1e-6 or end.status == REACHED  # where it is interpolated
+    assert end.latest is None or leaves <= end.latest + 1e-6 or end.status == REACHED
+    if end.status == REACHED:
+        assert end.earliest == end.step == end.latest
+    if end.status == NOT_REACHED:
+        assert (end.earliest, end.latest) == (step[-1], None)

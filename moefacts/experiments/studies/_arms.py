@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from moefacts.analysis.comparison import Paired, paired_difference
+from moefacts.analysis.comparison import Bounds, Paired, paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.figures import attribute_loss
 from moefacts.analysis.groups import Group
@@ -15,7 +15,7 @@ from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
 from moefacts.experiments.studies import _laptop as laptop
-from moefacts.experiments.studies._paired import decide_paired, log_ratio, value_of
+from moefacts.experiments.studies._paired import bounds_of, decide_paired, log_ratio, value_of
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 
 LOSS, ACCURACY, END = "final_attribute_loss", "final_attribute_accuracy", "plateau_end_interpolated"
@@ -86,9 +86,16 @@ class Arms:
 
     def values(self, measure: str, arm: Arm, size: int | None = None) -> dict[tuple[int, int], float | None]:
         """(size, seed) -> a measure. Of several arms, the one with the lowest mean final loss counts at each size."""
+        return {key: value_of(run, measure) for key, run in self._runs_of(arm, size).items()}
+
+    def bounds(self, measure: str, arm: Arm, size: int | None = None) -> dict[tuple[int, int], Bounds | None]:
+        """The same, with bounds for an event that was not reached or that cannot be determined."""
+        return {key: bounds_of(run, measure) for key, run in self._runs_of(arm, size).items()}
+
+    def _runs_of(self, arm: Arm, size: int | None) -> dict[tuple[int, int], FinishedRun]:
         names = [arm] * len(self.sizes) if isinstance(arm, str) else [self.best(arm, one) for one in self.sizes]
         return {
-            (run.labels["size"], run.seed): value_of(run, measure)
+            (run.labels["size"], run.seed): run
             for name, at in zip(names, self.sizes, strict=True)
             if name is not None and size in (None, at)
             for run in self.members(name, at)
@@ -102,7 +109,7 @@ class Arms:
 
     def difference(self, measure: str, ours: Arm, theirs: Arm, size: int | None = None) -> Paired | None:
         """The mean paired difference, ours minus theirs; for plateau ends, the mean log ratio of ours to theirs."""
-        pair = (self.values(measure, ours, size), self.values(measure, theirs, size))
+        pair = (self.bounds(measure, ours, size), self.bounds(measure, theirs, size))
         return paired_difference(*pair, log_ratio) if measure == END else paired_difference(*pair)
 
 
@@ -153,7 +160,10 @@ def _over_sizes(arms: Arms):
 def _paired_text(pair: Paired | None) -> str:
     if pair is None:
         return "–"
-    half = "" if pair.interval is None else f" ± {format_number((pair.interval[1] - pair.interval[0]) / 2)}"
+    if pair.censored and pair.interval is not None:
+        half = f" [{pair.interval[0]:.4g}, {pair.interval[1]:.4g}], {pair.censored} censored"
+    else:
+        half = "" if pair.interval is None else f" ± {format_number((pair.interval[1] - pair.interval[0]) / 2)}"
     return f"{format_number(pair.mean)}{half}" + (f" (missing in {pair.missing} more)" if pair.missing else "")
 
 

@@ -2,7 +2,7 @@
 
 import math
 
-from moefacts.analysis.comparison import Paired
+from moefacts.analysis.comparison import Bounds, Paired
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.engine.verdict import Verdict, cannot_tell
 from moefacts.runs import keys
@@ -34,15 +34,27 @@ def value_of(run: FinishedRun, measure: str) -> float | None:
     return run.measures[measure]
 
 
+def bounds_of(run: FinishedRun, measure: str) -> Bounds | None:
+    """A measure of a run for a paired comparison. An event that was not reached is known to be later than the run."""
+    value = value_of(run, measure)
+    if value is not None:
+        return value, value
+    if measure == "plateau_end_interpolated":
+        latest = run.measures["plateau_end_latest"]
+        return max(1.0, run.measures["plateau_end_earliest"]), math.inf if latest is None else latest
+    return (run.measures["last_step"], math.inf) if measure.startswith("steps_to_") else None
+
+
 def decide_paired(pair: Paired | None, decide) -> Verdict:
     """Apply ``decide`` to a paired difference; the verdict's text says how many pairs there are."""
     if pair is None:
         return cannot_tell("no pair of runs has both values")
     verdict = decide(pair.mean, pair.interval)
     note = f" over {pair.count} pairs" + (f", missing in {pair.missing} more" if pair.missing else "")
+    note += f", {pair.censored} of them known within bounds" if pair.censored else ""
     return Verdict(verdict.answer, verdict.here + note, verdict.value, verdict.interval)
 
 
 def log_ratio(ours: float, theirs: float) -> float:
     """The natural logarithm of ours over theirs."""
-    return math.log(ours / theirs)
+    return math.log(ours) - math.log(theirs)

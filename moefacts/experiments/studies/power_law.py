@@ -115,12 +115,14 @@ def _figure(evidence: Evidence):
 
 
 def _shortens(evidence: Evidence) -> Verdict:
-    uniform = evidence.ends.values(END, "0.0")
-    mild = [evidence.ends.values(END, f"{exponent}") for exponent in MILD]
+    uniform = evidence.ends.bounds(END, "0.0")
+    mild = [evidence.ends.bounds(END, f"{exponent}") for exponent in MILD]
     both = {}
     for key in mild[0].keys() & mild[1].keys():
         first, second = mild[0][key], mild[1][key]
-        both[key] = None if first is None or second is None else (first * second) ** 0.5
+        assert first is not None
+        assert second is not None
+        both[key] = ((first[0] * second[0]) ** 0.5, (first[1] * second[1]) ** 0.5)
     return decide_paired(paired_difference(both, uniform, log_ratio), partial(below, bound=0.0))
 
 

@@ -95,6 +95,7 @@ def power_run(exponent, end, size=10, seed=0, losses=(9.0, 5.0, 4.0, 3.0, 1.0), 
     labels = {"arm": f"{exponent}", "size": size, "exponent": exponent, "budgets": budgets, "ends": ends}
     status = "reached" if end else "not reached"
     measures = {"plateau_end_interpolated": end, "plateau_end_status": status, "final_attribute_loss": losses[-1]}
+    measures |= {"plateau_end_earliest": end or 800.0, "plateau_end_latest": end}
     return finished(loss=losses, seed=seed, labels=labels, **measures)
 
 
@@ -124,14 +125,18 @@ def test_mild_unevenness_counts_by_the_geometric_mean_of_both_exponents_in_pairs
         for seed in (0, 1)
         for exponent, end in ((0.0, 400.0 + seed), (first, 50.0), (second, 200.0))
     ]
-    runs += [power_run(0.0, 400.0, seed=2), power_run(first, 50.0, seed=2), power_run(second, None, seed=2)]
     runs += [power_run(0.0, 400.0, seed=3), power_run(first, 50.0, seed=3)]
-    runs += [power_run(0.0, 400.0, seed=4), power_run(first, None, seed=4), power_run(second, 50.0, seed=4)]
     runs += [power_run(0.0, 400.0, seed=5), power_run(second, 50.0, seed=5)]
     verdict = power_law._shortens(power_law.Evidence(runs))
     assert verdict.answer == HOLDS
     assert verdict.value == pytest.approx(np.mean([math.log(100 / 400), math.log(100 / 401)]))
-    assert verdict.here.endswith("over 2 pairs, missing in 2 more")
+    assert verdict.here.endswith("over 2 pairs")
+    for late in ((first, second), (second, first)):
+        pair = [power_run(0.0, 400.0, seed=2), power_run(late[0], None, seed=2), power_run(late[1], 50.0, seed=2)]
+        verdict = power_law._shortens(power_law.Evidence([*runs, *pair]))
+        assert verdict.answer == CANNOT_TELL
+        assert verdict.value == pytest.approx(np.mean([math.log(100 / 400), math.log(100 / 401), math.log(200 / 400)]))
+        assert verdict.here.endswith("inf] over 3 pairs, 1 of them known within bounds")
 
 
 def ends_of(*ratios, exponents=(0.0, *power_law.MILD)):

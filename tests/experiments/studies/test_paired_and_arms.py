@@ -42,7 +42,8 @@ def routed(loads=LOADS):
 
 
 def finished(arm, size, seed, loss=1.0, accuracy=0.5, end=100.0, status="reached", record=None):
-    measures = {LOSS: loss, ACCURACY: accuracy, END: end, "plateau_end_status": status}
+    measures = {LOSS: loss, ACCURACY: accuracy, END: end, "plateau_end_status": status, "last_step": 500}
+    measures |= {"plateau_end_earliest": 500.0, "plateau_end_latest": None}  # if it was not reached
     record = record or SimpleNamespace(seed=seed)
     return FinishedRun({"arm": arm, "size": size}, record, measures)
 
@@ -151,10 +152,10 @@ def test_differences_are_ours_minus_theirs_or_for_plateau_ends_the_log_ratio():
     assert arms.difference(LOSS, "a", "b").mean == pytest.approx((1.0 + 0.8 - 1.0 - 0.8) / 4)
     assert arms.difference(LOSS, "a", "b", 20).mean == pytest.approx(0.9)
     ends = arms.difference(END, "a", "b")
-    ratios = [math.log(2.0), math.log(240 / 110), math.log(1.4)]
-    low, high = stats.t.interval(0.95, 2, loc=sum(ratios) / 3, scale=stats.sem(ratios))
-    assert (ends.mean, *ends.interval) == pytest.approx((sum(ratios) / 3, low, high))
-    assert (ends.count, ends.missing) == (3, 1)
+    ratios = [math.log(2.0), math.log(240 / 110), math.log(1.4), math.log(500 / 60)]  # the last is later than its run
+    low, _ = stats.t.interval(0.95, 3, loc=sum(ratios) / 4, scale=stats.sem(ratios))
+    assert (ends.mean, *ends.interval) == pytest.approx((sum(ratios) / 4, low, math.inf))
+    assert (ends.count, ends.missing, ends.censored) == (4, 0, 1)
 
 
 def test_findings_show_every_arm_and_its_difference_from_the_reference():
@@ -170,7 +171,8 @@ def test_findings_show_every_arm_and_its_difference_from_the_reference():
     assert differences.title == "Difference from “a”"
     assert differences.columns == ["people", "arm", *_arms.MEASURES.values()]
     assert [row[:3] for row in differences.rows] == [["10", "b", "0.9 ± 1.271"], ["20", "b", "-0.9 ± 1.271"]]
-    assert differences.rows[0][4] == "-0.3365 (missing in 1 more)"
+    assert differences.rows[0][4].startswith("-1.228 [-inf, ")  # theirs is later than its run
+    assert differences.rows[0][4].endswith("], 1 censored")
     found = {(one["size"], one["arm"]): one["against_reference"] for one in findings.values["arms"]}
     assert found[20, "b"][LOSS]["mean"] == pytest.approx(-0.9)
     assert found[20, "a"][LOSS]["interval"] == (0.0, 0.0)

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from moefacts.analysis.comparison import paired_difference
+from moefacts.analysis.comparison import Bounds, paired_difference
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.engine.verdict import Verdict
-from moefacts.experiments.studies._paired import decide_paired, log_ratio, value_of
+from moefacts.experiments.studies._paired import bounds_of, decide_paired, log_ratio, value_of
 
 BALANCED, UNBALANCED, DENSE = "balanced", "unbalanced", "–"
 NAMES = {
@@ -44,10 +44,16 @@ class Comparison:
         """(size, seed) -> a measure of the run of one kind and balancing."""
         return {(run.labels["size"], run.seed): value_of(run, measure) for run in self.members(kind, balancing, size)}
 
+    def bounds(
+        self, measure: str, kind: str, balancing: str, size: int | None = None
+    ) -> dict[tuple[int, int], Bounds | None]:
+        """The same, with bounds for an event that was not reached or that cannot be determined."""
+        return {(run.labels["size"], run.seed): bounds_of(run, measure) for run in self.members(kind, balancing, size)}
+
 
 def against_dense(measure: str, kind: str, decide, ratio: bool, comparison: Comparison) -> Verdict:
     """Decide from the mean paired difference (or log ratio) of a balanced mixture from dense over sizes and seeds."""
-    ours, theirs = comparison.values(measure, kind, BALANCED), comparison.values(measure, "dense", DENSE)
+    ours, theirs = comparison.bounds(measure, kind, BALANCED), comparison.bounds(measure, "dense", DENSE)
     return decide_paired(paired_difference(ours, theirs, log_ratio if ratio else _plain), decide)
 
 

@@ -160,9 +160,10 @@ def _difference_values(comparison: Comparison) -> list[dict[str, Any]]:
         if kind == "dense":
             continue
         for measure in _DIFFERENCES:
-            ours = comparison.values(measure, kind, balancing, size)
-            pair = paired_difference(ours, comparison.values(measure, "dense", DENSE, size))
-            found = {"mean": pair.mean, "interval": pair.interval, "pairs": pair.count} if pair else {"pairs": 0}
+            ours = comparison.bounds(measure, kind, balancing, size)
+            pair = paired_difference(ours, comparison.bounds(measure, "dense", DENSE, size))
+            found: dict[str, Any] = {"pairs": pair.count if pair else 0, "censored": pair.censored if pair else 0}
+            found |= {"mean": pair.mean, "interval": pair.interval} if pair else {}
             rows.append({"kind": kind, "balancing": balancing, "size": size, "measure": measure} | found)
     return rows
 
