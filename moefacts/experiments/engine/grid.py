@@ -136,8 +136,9 @@ def run_state(path: Path) -> str:
 
 
 def _refuse_varied(study: Study, grid: Sequence[GridRun], overrides: Sequence[str]) -> None:
-    settings = [set(run.overrides) for run in _with_needs(grid)]
-    varied = {_key(override) for override in set.union(*settings) - set.intersection(*settings)}
+    runs = list(_with_needs(grid))
+    common = set.intersection(*(set(run.overrides) for run in runs))
+    varied = {_key(override) for run in runs for override in run.overrides if override not in common}
     for override in overrides:
         key = _key(override)
         if override.startswith("-"):
