@@ -129,7 +129,7 @@ def test_the_grids_of_the_power_law_have_every_exponent_and_one_length_of_run_fo
 
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
 def test_a_run_of_the_power_law_is_what_its_labels_say_and_lasts_for_its_longest_budget(scale):
-    runs = power_law._runs(scale, 3000, (40, 70), 2, False)
+    runs = power_law._runs(scale, 3000, (10, 40, 70), 2, False)
     settings = [fast_compose([f"scale={scale}", *run.overrides]) for run in runs]
     assert [(run.labels["exponent"], one.seed) for run, one in zip(runs, settings, strict=True)] == [
         (exponent, seed) for exponent in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0) for seed in seeds_for(3000, 2)
@@ -141,5 +141,5 @@ def test_a_run_of_the_power_law_is_what_its_labels_say_and_lasts_for_its_longest
         assert (config.population.size, config.training.steps, config.evaluation) == (3000, 70, usual)
         assert config.training.batch_size == (laptop.BATCH if scale == "laptop" else 128)
         assert run.labels == {
-            "arm": f"{exponent}", "size": 3000, "exponent": exponent, "budgets": (40, 70), "ends": False,
+            "arm": f"{exponent}", "size": 3000, "exponent": exponent, "budgets": (10, 40, 70), "ends": False,
         }  # fmt: skip
