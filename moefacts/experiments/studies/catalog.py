@@ -34,9 +34,9 @@ _IN_ORDER = (
     dense_vs_moe,
 )
 STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in _IN_ORDER}
-STUDIES[plateau_law.RATES_STUDY.name] = plateau_law.RATES_STUDY
+STUDIES |= {module.RATES_STUDY.name: module.RATES_STUDY for module in (plateau_law, dense_vs_moe)}
 ALL = "all"  # the studies of the paper, and the curriculum that it names as future work
-_NOT_IN_ALL = (plateau_law.RATES_STUDY.name, dense_vs_moe.STUDY.name)
+_NOT_IN_ALL = (plateau_law.RATES_STUDY.name, dense_vs_moe.STUDY.name, dense_vs_moe.RATES_STUDY.name)
 
 
 def find_studies(name: str) -> list[Study]:

@@ -13,10 +13,8 @@ from moefacts.analysis.comparison import paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
-from moefacts.experiments.engine.seeds import seeds_for
-from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.engine.study import SCALES, Findings, FinishedRun, Study
 from moefacts.experiments.engine.verdict import Claim, above, below, within
-from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies._paired import idle_experts, max_violation, value_of
 from moefacts.experiments.studies.dense_vs_moe.comparison import (
     BALANCED,
@@ -28,72 +26,10 @@ from moefacts.experiments.studies.dense_vs_moe.comparison import (
     against_unbalanced,
 )
 from moefacts.experiments.studies.dense_vs_moe.dense_vs_moe_figures import load_over_training_by_balancing
+from moefacts.experiments.studies.dense_vs_moe.grids import comparison_grid
 from moefacts.runs import keys
 
 ACCURACY_MARGIN = 0.05  # accuracies that differ by less count as equal
-_SEEDS = 3
-# Laptop runs use the settings of plateau-law and are three times as long as its dense plateaus.
-_STEPS = {"laptop": {512: 750, 1024: 1300, 2048: 2400}, "paper": {16000: 16000, 64000: 16000}}
-_LAPTOP_INTERVAL = {512: 20, 1024: 40, 2048: 80}  # steps between evaluations until the plateau ends
-_BASE = {"laptop": "laptop", "paper": "44m"}
-_COLLAPSE_SIZE = {"laptop": 1024, "paper": 16000}
-_SIZES_WITHOUT_BALANCING = {"laptop": (512, 1024, 2048), "paper": (16000,)}
-_LOSSES = ("importance", "load", "token_balance", "z_loss", "bias_rate")
-_NO_BALANCING = tuple(f"model.moe.balance.{name}=0" for name in _LOSSES)
-# Each kind of balancing alone, at the weight in its own paper. The smooth load is defined for noisy KeepTopK only.
-_ALONE = {
-    "none": (),
-    "importance": ("model.moe.balance.importance=0.1",),
-    "load (noisy)": ("model.moe.kind=keep_top_k", "model.moe.noise=true", "model.moe.balance.load=0.1"),
-    "token balance": ("model.moe.balance.token_balance=0.01",),
-    "z-loss": ("model.moe.balance.z_loss=0.001",),
-    "bias, no loss": ("model.moe.balance.bias_rate=0.001",),
-}
-
-
-def _preset(kind: str, base: str) -> str:
-    family, _, rest = kind.partition("_")
-    return f"{family}_{base}" + (f"_{rest}" if rest else "")
-
-
-def _common(scale: str, size: int) -> tuple[str, ...]:
-    common = (f"population.size={size}", f"training.steps={_STEPS[scale][size]}")
-    if scale == "paper":
-        return common
-    interval = _LAPTOP_INTERVAL[size]
-    return (
-        *common,
-        *laptop.LAW_SETTINGS,
-        f"training.learning_rate={laptop.LEARNING_RATE}",
-        f"evaluation.interval={interval}",
-        f"evaluation.interval_after_plateau={2 * interval}",
-        f"evaluation.interval_unseen={4 * interval}",
-    )
-
-
-def _grid(scale: str) -> list[GridRun]:
-    base = _BASE[scale]
-    runs = []
-    for size in _STEPS[scale]:
-        common = _common(scale, size)
-        for kind in NAMES:
-            without_too = size in _SIZES_WITHOUT_BALANCING[scale]
-            for balancing in (DENSE,) if kind == "dense" else (BALANCED, UNBALANCED) if without_too else (BALANCED,):
-                labels = {"part": "comparison", "kind": kind, "balancing": balancing, "size": size}
-                without = _NO_BALANCING if balancing == UNBALANCED else ()
-                for seed in seeds_for(size, _SEEDS):
-                    overrides = (f"model={_preset(kind, base)}", *common, *without, f"seed={seed}")
-                    runs.append(GridRun(overrides, labels=labels))
-    collapse_size = _COLLAPSE_SIZE[scale]
-    common = _common(scale, collapse_size)
-    for name, alone in _ALONE.items():
-        touched = {setting.partition("=")[0] for setting in alone}
-        off = [setting for setting in _NO_BALANCING if setting.partition("=")[0] not in touched]
-        labels = {"part": "collapse", "kind": "moe", "balancing": name, "size": collapse_size}
-        first = f"seed={seeds_for(collapse_size, 1)[0]}"
-        runs.append(GridRun((f"model={_preset('moe', base)}", *common, *off, *alone, first), labels=labels))
-    return runs
-
 
 # Measure -> column of the table
 _COLUMNS = {
@@ -277,7 +213,7 @@ STUDY = Study(
     name="dense_vs_moe",
     title="What a mixture of experts changes about how facts are learned",
     figure="not in the paper",
-    grids={scale: _grid(scale) for scale in _STEPS},
-    claims=dict.fromkeys(_STEPS, tuple(_claims())),
+    grids={scale: comparison_grid(scale) for scale in SCALES},
+    claims=dict.fromkeys(SCALES, tuple(_claims())),
     examine=examine,
 )
