@@ -33,7 +33,7 @@ MUTANTS ?= moefacts.experiments.engine.verdict* moefacts.analysis.*
 
 mutate: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" OMP_NUM_THREADS=1 mutmut run $(foreach mutants,$(MUTANTS),'$(mutants)')
-	PATH="$(abspath $(BIN)):$$PATH" mutmut results
+	PATH="$(abspath $(BIN)):$$PATH" mutmut results | sed '/: not checked$$/d'
 
 clean:
 	rm -rf $(VENV) mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from moefacts.analysis.plateau_end import find_plateau_end
+from moefacts.analysis.plateau_end import NORMAL_95, find_plateau_end
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
 from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR, crossing, first_below, first_true
@@ -18,22 +18,32 @@ class Phases:
     """The steps at which a run's phases meet; None where a boundary was not reached.
 
     Attributes:
-        plateau_start: first evaluation with an attribute loss below ``PLATEAU_CEILING`` times the baseline. The
-            study defines no start; this definition is ours.
+        plateau_start: where the straight line that leads to the first evaluation with an attribute loss below
+            ``PLATEAU_CEILING`` times the baseline crosses that level. The study defines no start; this definition is
+            ours.
+        plateau_start_low, plateau_start_high: the evaluations between which the start lies: the last one before the
+            loss less its 95% margin is below that level, and the first one at which the loss plus its margin is. The
+            loss is far from straight there, so the interpolation is no better than their distance.
         plateau_end: first evaluation with an attribute loss below ``threshold`` times the baseline (study, section 2).
         plateau_end_interpolated: where the straight line that leads to that evaluation crosses the threshold.
             ``find_plateau_end`` says whether, and how precisely, it can be determined.
-        plateau_length: ``plateau_end - plateau_start``.
+        plateau_length: ``plateau_end_interpolated - plateau_start``.
     """
 
-    plateau_start: int | None
+    plateau_start: float | None
+    plateau_start_low: float | None
+    plateau_start_high: float | None
     plateau_end: int | None
     plateau_end_interpolated: float | None
-    plateau_length: int | None
+    plateau_length: float | None
 
 
 def find_phases(
-    step: np.ndarray, attribute_loss: np.ndarray, baseline: float, threshold: float = PLATEAU_FLOOR
+    step: np.ndarray,
+    attribute_loss: np.ndarray,
+    baseline: float,
+    threshold: float = PLATEAU_FLOOR,
+    standard_error: np.ndarray | float = 0.0,
 ) -> Phases:
     """Find the phases in a curve of attribute losses on seen people in held-out templates.
 
@@ -42,14 +52,25 @@ def find_phases(
         attribute_loss: attribute loss at each evaluation, in nats.
         baseline: no-knowledge baseline in nats.
         threshold: the plateau has ended below this fraction of the baseline.
+        standard_error: standard error of each loss, in nats.
     """
-    start = first_below(attribute_loss, PLATEAU_CEILING * baseline)
-    end = first_below(attribute_loss, threshold * baseline)
+    ceiling, floor, margin = PLATEAU_CEILING * baseline, threshold * baseline, NORMAL_95 * standard_error
+    start, end = first_below(attribute_loss, ceiling), first_below(attribute_loss, floor)
+    begins = low = high = leaves = None
+    if start is not None:
+        begins = crossing(step, attribute_loss, ceiling, start)
+        earliest, latest = first_below(attribute_loss - margin, ceiling), first_below(attribute_loss + margin, ceiling)
+        low = float(step[max((earliest or 0) - 1, 0)])
+        high = float(step[-1 if latest is None else latest])
+    if end is not None:
+        leaves = crossing(step, attribute_loss, floor, end)
     return Phases(
-        plateau_start=None if start is None else int(step[start]),
+        plateau_start=begins,
+        plateau_start_low=low,
+        plateau_start_high=high,
         plateau_end=None if end is None else int(step[end]),
-        plateau_end_interpolated=None if end is None else crossing(step, attribute_loss, threshold * baseline, end),
-        plateau_length=None if start is None or end is None else int(step[end] - step[start]),
+        plateau_end_interpolated=leaves,
+        plateau_length=None if begins is None or leaves is None else leaves - begins,
     )
 
 
@@ -69,8 +90,9 @@ def phase_measures(run: Run, threshold: float | None = None) -> dict[str, Any]:
         threshold = run.settings.evaluation.plateau_threshold
     step = run.evaluations.index.to_numpy()
     loss, accuracy = run.curve(keys.ATTRIBUTE_LOSS).to_numpy(), run.curve(keys.ATTRIBUTE_ACCURACY).to_numpy()
-    phases = find_phases(step, loss, run.baseline, threshold)
-    end = find_plateau_end(step, loss, _standard_errors(run), run.baseline, threshold)
+    errors = _standard_errors(run)
+    phases = find_phases(step, loss, run.baseline, threshold, errors)
+    end = find_plateau_end(step, loss, errors, run.baseline, threshold)
     measures: dict[str, Any] = {"baseline": run.baseline, "plateau_threshold": threshold, **vars(phases)}
     measures |= {
         "plateau_end_status": end.status,

@@ -10,7 +10,7 @@ REACHED, NOT_REACHED, CANNOT_TELL = "reached", "not reached", "cannot tell"
 SPARSE_SHARE = 0.25  # evaluations further apart than this share of the plateau's end are too sparse
 WIDE_SHARE = 0.5  # an interval wider than this share of the plateau's end is too wide
 _STAYS = 3  # this many evaluations in a row below the threshold count as staying below it
-_NORMAL_95 = 1.96
+NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class PlateauEnd:
     @property
     def standard_error(self) -> float:
         """Standard error of ``step`` from the noise of the evaluations alone; 0 unless "reached"."""
-        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / (2 * _NORMAL_95)
+        return 0.0 if self.low is None or self.high is None else (self.high - self.low) / (2 * NORMAL_95)
 
 
 def find_plateau_end(
@@ -54,7 +54,7 @@ def find_plateau_end(
         baseline: no-knowledge baseline in nats.
         threshold: the plateau has ended below this fraction of the baseline.
     """
-    level, margin = threshold * baseline, _NORMAL_95 * standard_error
+    level, margin = threshold * baseline, NORMAL_95 * standard_error
     first = first_below(loss, level)
     first_step = None if first is None else int(step[first])
     earliest = first_below(loss - margin, level)

@@ -17,7 +17,7 @@ from moefacts.runs.reader import Run
 # Key -> what it means, in the order of the tables
 MEANINGS = {
     "baseline": "no-knowledge baseline: attribute loss of a model that knows the values but not whose they are (nats)",
-    "plateau_start": "first evaluation within 10% of the baseline (step)",
+    "plateau_start": "where the loss comes within 10% of the baseline, interpolated (step)",
     "plateau_end": "first evaluation below the threshold, 0.99 × baseline unless set (step)",
     "plateau_end_interpolated": "where the loss crosses the threshold, interpolated (step)",
     "plateau_length": "plateau end − plateau start (steps)",

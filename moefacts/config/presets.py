@@ -61,13 +61,17 @@ def overrides_of(config: RunConfig) -> list[str] | None:
         return None
 
 
+def quoted(text: str) -> str:
+    """A text in quotes, in the grammar of Hydra's overrides: only backslashes before a quote are doubled."""
+    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + "\\'" * bool(found[2]), text) + "'"
+
+
 def _value_text(value: object) -> str:
     """A value in the grammar of Hydra's overrides."""
     if value is None:
         return "null"
     if isinstance(value, str) and not re.fullmatch(r"[\w./+-]+", value):
-        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-        return f"'{escaped}'"
+        return quoted(value)
     if isinstance(value, list):
         return f"[{','.join(map(_value_text, value))}]"
     if isinstance(value, dict):

@@ -1,9 +1,9 @@
 """A decoder layer and its two slots: a mixer, which lets positions see earlier ones, and a feed-forward block.
 
-A new mixer needs a module, a line in ``MIXERS`` below and one in ``architecture.MIXERS``. It is called as
-``mixer(x, angles, packing, pattern_BHTT, ask_BQ)`` and returns its output and the attention that was asked for, or
-None. A new feed-forward block needs a module and a branch in ``feed_forward_block``. It is called as ``block(x)`` and
-returns its output and its routing, or None.
+A new mixer is a module, a line in ``MIXERS`` below and one in ``architecture.MIXERS``. It is called as
+``mixer(x, angles, packing, pattern_BHTT, ask_BQ)`` and returns its output and the attention that was asked for. A new
+feed-forward block is a module and a branch in ``feed_forward_block``. It is called as ``block(x, row_R)`` and returns
+its output for these rows (all when None) and its routing. What a module does not have is None.
 
 Shape legend: B batch, T position, N real tokens, D model width, H heads, Q positions asked about.
 """
@@ -18,7 +18,7 @@ from moefacts.models.attention import CausalSelfAttention
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.moe import MixtureOfExperts, Routing
 from moefacts.models.norm import RMSNorm
-from moefacts.models.packing import Packing
+from moefacts.models.packing import Packing, picked
 from moefacts.models.recurrence import RecurrentBlock
 from moefacts.models.rotary import Angles
 
@@ -36,7 +36,7 @@ def feed_forward_block(config: ModelConfig, number: int) -> FeedForward | Mixtur
 
 
 class LayerOutput(NamedTuple):
-    """The hidden state, of the input's shape; the attention that was asked for; what the layer's router decided."""
+    """The hidden state, of the rows that are wanted; the attention that was asked for; what a router decided."""
 
     x: Tensor
     attention_BHQT: Tensor | None
@@ -60,6 +60,7 @@ class DecoderLayer(nn.Module):
         packing: Packing | None = None,
         pattern_BHTT: Tensor | None = None,
         ask_BQ: Tensor | None = None,
+        row_R: Tensor | None = None,
     ) -> LayerOutput:
         """Apply the layer.
 
@@ -67,10 +68,12 @@ class DecoderLayer(nn.Module):
             x: shape (B, T, D), or (N, D) with ``packing``.
             angles: the rotation of every position.
             packing: which tokens make a sequence; without it every row of ``x`` is one.
-            pattern_BHTT: attention to use instead of what the mixer would compute.
-            ask_BQ: the positions of every sequence whose attention to return, in fp32.
+            pattern_BHTT: attention to use in place of what the mixer would compute.
+            ask_BQ: positions of every sequence whose attention is to be returned, in fp32.
+            row_R: the rows of ``x`` that are wanted, counted over all its axes but the last; all when None. The others
+                cost nothing in the feed-forward block, but its router sees them.
         """
         mixed, attention_BHQT = self.mixer(self.mixer_norm(x), angles, packing, pattern_BHTT, ask_BQ)
         x = x + mixed
-        change, routing = self.feed_forward(self.feed_forward_norm(x))
-        return LayerOutput(x + change, attention_BHQT, routing)
+        change, routing = self.feed_forward(self.feed_forward_norm(x), row_R)
+        return LayerOutput(picked(x, row_R) + change, attention_BHQT, routing)

@@ -1,7 +1,7 @@
 """The mixture-of-experts layer in four steps: route, dispatch, experts, combine.
 
-Shape legend: N tokens, E experts, K experts chosen per token, A assignments of a token to an expert (N * K when
-every token chooses K), D model width, F expert width.
+Shape legend: N tokens, R of them whose output is wanted, E experts, K experts chosen per token, A assignments of a
+token to an expert (N * K when every token chooses K), D model width, F expert width.
 """
 
 import math
@@ -17,6 +17,7 @@ from moefacts.models.feed_forward import FeedForward
 from moefacts.models.kernels.device import without_autocast
 from moefacts.models.kernels.expert_products import expert_products
 from moefacts.models.kernels.mlp import mlp
+from moefacts.models.packing import picked
 
 
 @dataclass(frozen=True)
@@ -78,21 +79,35 @@ class Router(nn.Module):
         num_tokens, num_chosen = expert_NK.shape
         token_A = torch.arange(num_tokens, device=logits_NE.device).repeat_interleave(num_chosen)
         expert_A = expert_NK.flatten()
-        kept_A = self._within_capacity(expert_A, num_tokens)
+        kept_A = self._within_capacity(expert_NK).flatten()
         return Routing(logits_NE, gates_NE, expert_NK, token_A, expert_A, weight_NK.flatten(), kept_A, **noise)
 
     def best(self, logits_NE: Tensor) -> Tensor:
         """The experts of the K largest scores with the selection bias, best first: (N, K)."""
         return (logits_NE + self.selection_bias_E).topk(self.config.experts_per_token, dim=1).indices
 
-    def _within_capacity(self, expert_A: Tensor, num_tokens: int) -> Tensor:
-        """True for the first ceil(c * N * K / E) assignments of each expert; earlier tokens come first."""
+    def _within_capacity(self, expert_NK: Tensor) -> Tensor:
+        """Which choices an expert takes, shape (N, K): at most ceil(c * N * K / E) for each expert.
+
+        First choices come before second ones. Among equals chance decides, so that a token's place in the batch and the
+        length of its sequence do not matter: in training a new draw for every batch, in evaluation always the same.
+        Not causal: later tokens, and other sequences of the batch, may take the room of an earlier one.
+        """
         if self.config.capacity_factor is None:
-            return torch.ones(len(expert_A), dtype=torch.bool, device=expert_A.device)
-        chosen = F.one_hot(expert_A, self.config.num_experts)
-        place_A = chosen.cumsum(dim=0).gather(1, expert_A[:, None]).squeeze(1)
-        share = num_tokens * self.config.experts_per_token / self.config.num_experts
-        return place_A <= math.ceil(self.config.capacity_factor * share)
+            return torch.ones_like(expert_NK, dtype=torch.bool)
+        num_tokens, num_chosen = expert_NK.shape
+        order_N = self._random_order(num_tokens, expert_NK.device)
+        expert_A = expert_NK[order_N].T.flatten()  # all first choices, then all second ones
+        chosen_AE = F.one_hot(expert_A, self.config.num_experts)
+        place_A = chosen_AE.cumsum(dim=0).gather(1, expert_A[:, None]).squeeze(1)
+        share = num_tokens * num_chosen / self.config.num_experts
+        taken_A = place_A <= math.ceil(self.config.capacity_factor * share)
+        return torch.empty_like(expert_NK, dtype=torch.bool).index_copy(0, order_N, taken_A.view(num_chosen, -1).T)
+
+    def _random_order(self, num_tokens: int, device: torch.device) -> Tensor:
+        if self.training:
+            return torch.rand(num_tokens, device=device).argsort()
+        return torch.rand(num_tokens, generator=torch.Generator().manual_seed(0)).to(device).argsort()
 
 
 def top_k(router: Router, x_ND: Tensor) -> Routing:
@@ -173,32 +188,41 @@ class MixtureOfExperts(nn.Module):
         shared_width = config.num_shared * config.d_expert
         self.shared = FeedForward(d_model, shared_width, activation) if config.num_shared else None
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
-        """The layer's output, of the shape of ``x``, and what its router decided about the N tokens in it."""
+    def forward(self, x: Tensor, row_R: Tensor | None = None) -> tuple[Tensor, Routing]:
+        """The layer's output for these rows of ``x``, all when None, and its router's decisions about all N tokens."""
         x_ND = x.flatten(0, -2)
         routing = self.router(x_ND)
-        mixed_ND = self._soft(x_ND, routing) if self.config.kind == "soft" else self._sparse(x_ND, routing)
+        mix = self._soft if self.config.kind == "soft" else self._sparse
+        mixed = mix(x_ND, routing, row_R)
         if self.shared is not None:
-            mixed_ND = mixed_ND + self.shared(x_ND)[0]
-        return mixed_ND.view_as(x), routing
+            mixed = mixed + self.shared(x_ND, row_R)[0]
+        return mixed.view_as(x) if row_R is None else mixed, routing
 
-    def _soft(self, x_ND: Tensor, routing: Routing) -> Tensor:
-        gates_NE = routing.gates_NE.to(x_ND.dtype)
+    def _soft(self, x_ND: Tensor, routing: Routing, row_R: Tensor | None) -> Tensor:
+        x, gates = picked(x_ND, row_R), picked(routing.gates_NE, row_R).to(x_ND.dtype)
         return sum(  # type: ignore[return-value]
-            gates_NE[:, expert, None] * self.experts.one(x_ND, expert) for expert in range(self.config.num_experts)
+            gates[..., expert, None] * self.experts.one(x, expert) for expert in range(self.config.num_experts)
         )
 
-    def _sparse(self, x_ND: Tensor, routing: Routing) -> Tensor:
-        order_A, count_E = dispatch(routing)
+    def _sparse(self, x_ND: Tensor, routing: Routing, row_R: Tensor | None) -> Tensor:
+        order_A, count_E = dispatch(routing, row_R)
         token_A = routing.token_A[order_A]
         parts = self.experts(x_ND.index_select(0, token_A), count_E)
-        return combine(parts, token_A, (routing.weight_A * routing.kept_A)[order_A], len(x_ND))
+        return picked(combine(parts, token_A, (routing.weight_A * routing.kept_A)[order_A], len(x_ND)), row_R)
 
 
-def dispatch(routing: Routing) -> tuple[Tensor, Tensor]:
-    """The order that groups assignments by expert, with tokens ascending, and each expert's number of assignments."""
+def dispatch(routing: Routing, row_R: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The order that brings assignments together by expert, tokens ascending, and how many each expert has.
+
+    With ``row_R``, only assignments of these tokens are in it.
+    """
     order_A = routing.expert_A.argsort(stable=True)
-    return order_A, routing.load_E.long()
+    if row_R is None:
+        return order_A, routing.load_E.long()
+    wanted_N = torch.zeros(len(routing.logits_NE), dtype=torch.bool, device=row_R.device)
+    wanted_N[row_R] = True
+    order_A = order_A[wanted_N[routing.token_A[order_A]]]
+    return order_A, torch.bincount(routing.expert_A[order_A], minlength=routing.logits_NE.shape[1])
 
 
 def combine(parts: list[Tensor], token_A: Tensor, weight_A: Tensor, num_tokens: int) -> Tensor:

@@ -1,6 +1,7 @@
 """Right-padded sequences without their padding: which tokens are real, and which sequences attend side by side.
 
-Shape legend: B sequences, T positions, N real tokens (row by row), C cells of a bucket (its rows * its width).
+Shape legend: B sequences, T positions, N real tokens (row by row), C cells of a bucket (its rows * its width),
+R rows that are wanted.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,11 @@ from torch import Tensor
 from moefacts.models.kernels.device import on_device
 
 ROWS_PER_BUCKET = 16  # so few that a bucket's attention stays in a CPU core's cache
+
+
+def picked(x: Tensor, row_R: Tensor | None) -> Tensor:
+    """These rows of ``x``, counted over all its axes but the last, shape (R, D); ``x`` itself for None."""
+    return x if row_R is None else x.flatten(0, -2).index_select(0, row_R)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ sums over tokens. Where several processes share the tokens, ``total`` adds these
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -78,14 +79,49 @@ def updated_selection_bias(bias_E: Tensor, load_E: Tensor, rate: float) -> Tenso
     return bias_E + rate * torch.sign(load_E.mean() - load_E)
 
 
-def load_measures(routing: Routing) -> dict[str, Tensor]:
-    """What is recorded of a layer: load fractions, importance CV, max violation, router entropy, dropped fraction."""
-    load_E = routing.load_E
-    log_gates_NE = routing.logits_NE.log_softmax(dim=1)
+@dataclass(frozen=True)
+class LoadSums:
+    """Sums over tokens, from which a layer's load measures follow; those of several batches can be added.
+
+    Attributes:
+        load_E: the number of assignments to each expert, those over capacity included.
+        importance_E: the sum of each expert's gates.
+        entropy: the sum of the entropies of the softmax over all experts, in nats.
+        num_dropped: the number of assignments over capacity.
+        num_tokens: the number of tokens.
+    """
+
+    load_E: Tensor
+    importance_E: Tensor
+    entropy: Tensor
+    num_dropped: Tensor
+    num_tokens: Tensor
+
+    @classmethod
+    def of(cls, routing: Routing) -> "LoadSums":
+        """The sums over the tokens of one batch, in double precision so that long sums stay exact."""
+        log_gates_NE = routing.logits_NE.double().log_softmax(dim=1)
+        return cls(
+            load_E=routing.load_E.double(),
+            importance_E=routing.gates_NE.double().sum(dim=0),
+            entropy=-(log_gates_NE.exp() * log_gates_NE).sum(),
+            num_dropped=(~routing.kept_A).sum(dtype=torch.float64),
+            num_tokens=log_gates_NE.new_full((), len(log_gates_NE)),
+        )
+
+    def combined(self, function: Callable[..., Tensor], *others: "LoadSums") -> "LoadSums":
+        """Apply ``function`` to every sum, together with the same sum of the ``others``."""
+        every = (self, *others)
+        return LoadSums(**{f.name: function(*(getattr(sums, f.name) for sums in every)) for f in fields(LoadSums)})
+
+
+def load_measures(sums: LoadSums) -> dict[str, Tensor]:
+    """What is logged of a layer: load fractions, CV of importance, max violation, router entropy, dropped fraction."""
+    load_E = sums.load_E
     return {
         "load_fraction_E": load_E / load_E.sum(),
-        "importance_cv": importance_loss(routing).sqrt(),
+        "importance_cv": squared_coefficient_of_variation(sums.importance_E).sqrt(),
         "max_violation": load_E.max() / load_E.mean() - 1,
-        "router_entropy": -(log_gates_NE.exp() * log_gates_NE).sum(dim=1).mean(),
-        "dropped_fraction": 1 - routing.kept_A.float().mean(),
+        "router_entropy": sums.entropy / sums.num_tokens,
+        "dropped_fraction": sums.num_dropped / load_E.sum(),
     }

@@ -16,7 +16,7 @@ from moefacts.models.architecture import ModelConfig, ParameterCounts, parameter
 from moefacts.models.layer import DecoderLayer
 from moefacts.models.moe import MixtureOfExperts, Routing
 from moefacts.models.norm import RMSNorm
-from moefacts.models.packing import Packing
+from moefacts.models.packing import Packing, picked
 from moefacts.models.recurrence import lambda_for
 from moefacts.models.rotary import rotary_angles
 
@@ -79,7 +79,7 @@ class Transformer(nn.Module):
         patterns: Sequence[Tensor] | None = None,
         keep: Collection[str] = (),
     ) -> ModelOutput:
-        """Run the model. All layers see all tokens, whatever is asked for.
+        """Run the model. All mixers and routers see all tokens, whatever is asked for.
 
         Args:
             token_BT: token ids.
@@ -95,21 +95,26 @@ class Transformer(nn.Module):
         length = token_BT.shape[1]
         angles = rotary_angles(length, self.config.d_head, self.config.rope_theta, device=token_BT.device)
         ask_BQ = _asked(token_BT, at) if ATTENTION in keep else None
-        rows = at if at is None or packing is None else packing.find(at)
+        at_R = None if at is None else at.flatten()
+        row_R = at_R if at_R is None or packing is None else packing.find(at_R)
         routings: dict[int, Routing] = {}
         attention: dict[int, Tensor] = {}
         x = self.embedding(token_BT if packing is None else token_BT.flatten().index_select(0, packing.real_N))
-        hidden_states = [_picked(x, rows)] if HIDDEN_STATES in keep else []
+        hidden_states = [picked(x, row_R)] if HIDDEN_STATES in keep else []
         for number, layer in enumerate(self.layers):
             pattern_BHTT = None if patterns is None else patterns[number]
-            x, attention_BHQT, routing = layer(x, angles, packing, pattern_BHTT, ask_BQ)
+            is_last = number == len(self.layers) - 1
+            x, attention_BHQT, routing = layer(x, angles, packing, pattern_BHTT, ask_BQ, row_R if is_last else None)
             if routing is not None:
                 routings[number] = routing
             if attention_BHQT is not None:
                 attention[number] = attention_BHQT
             if HIDDEN_STATES in keep:
-                hidden_states.append(_picked(x, rows))
-        return ModelOutput(_picked(self.final_norm(x), rows), self.unembed, routings, attention, hidden_states)
+                hidden_states.append(x if is_last else picked(x, row_R))
+        x = self.final_norm(x)
+        if at is not None:
+            x, *hidden_states = (state.unflatten(0, at.shape) for state in (x, *hidden_states))
+        return ModelOutput(x, self.unembed, routings, attention, hidden_states)
 
     @torch.no_grad()
     def init_weights(self, generator: torch.Generator) -> None:
@@ -156,13 +161,6 @@ def count_parameters(model: Transformer) -> ParameterCounts:
             size = sum(parameter.numel() for parameter in module.experts.parameters()) // module.config.num_experts
             idle += (module.config.num_experts - module.config.experts_per_token) * size
     return ParameterCounts(total, embedding, active=total - idle)
-
-
-def _picked(x: Tensor, rows: Tensor | None) -> Tensor:
-    """The asked rows of ``x``, in the shape of ``rows``; all when None."""
-    if rows is None:
-        return x
-    return x.flatten(0, -2).index_select(0, rows.flatten()).unflatten(0, rows.shape)
 
 
 def _asked(token_BT: Tensor, at: Tensor | None) -> Tensor:

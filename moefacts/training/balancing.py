@@ -6,9 +6,10 @@ from torch import Tensor
 from moefacts.models import routing_losses
 from moefacts.models.layer import DecoderLayer
 from moefacts.models.moe import MixtureOfExperts, Router, Routing
+from moefacts.models.routing_losses import LoadSums
 from moefacts.models.transformer import Transformer
 from moefacts.runs import keys
-from moefacts.training.distributed import from_all, total, world_size
+from moefacts.training.distributed import total
 
 _LOSSES = {
     "importance": routing_losses.importance_loss,
@@ -50,19 +51,11 @@ class Balancing:
                 bias_E.copy_(routing_losses.updated_selection_bias(bias_E, total(load_E), self._bias_rate))
 
 
-def gathered(routing: Routing) -> Routing:
-    """The routing of the tokens of all processes; token numbers still count within one process."""
-    if world_size() == 1:
-        return routing
-    parts = from_all({name: value.cpu() for name, value in vars(routing).items() if value is not None})
-    return Routing(**{name: torch.cat([part[name] for part in parts]) for name in parts[0]})
-
-
-def summarize_routings(routings: dict[int, Routing]) -> dict[str, float]:
+def summarize_loads(loads: dict[int, LoadSums]) -> dict[str, float]:
     """Load metrics of every layer and expert, under the keys that ``keys.routing_key`` makes."""
     record: dict[str, float] = {}
-    for number, routing in routings.items():
-        for name, value in routing_losses.load_measures(routing).items():
+    for number, sums in loads.items():
+        for name, value in routing_losses.load_measures(sums).items():
             if name.endswith("_E"):
                 measure = name.removesuffix("_E")
                 record |= {keys.routing_key(number, measure, e): share for e, share in enumerate(value.tolist())}

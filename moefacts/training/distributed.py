@@ -113,14 +113,6 @@ def from_main(value: Value) -> Value:
     return box[0]
 
 
-def from_all(value: Value) -> list[Value]:
-    """Return the values of all processes, in the order of their ranks, in every process."""
-    values: list[Any] = [value] * world_size()
-    if len(values) > 1:
-        dist.all_gather_object(values, value)
-    return values
-
-
 def agreed_signal(number: int | None) -> int | None:
     """The signal that any of the processes received, so that all stop at the same step; None if none did."""
     if world_size() == 1:

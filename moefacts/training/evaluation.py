@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from moefacts.models.routing_losses import LoadSums
 from moefacts.models.transformer import ModelOutput
 from moefacts.runs import keys
 from moefacts.synthetic_data.batches import Batch, Batcher
@@ -81,21 +82,37 @@ class Evaluator:
             at_N = (batch.attribute_BT[:, 1:] >= 0).flatten().nonzero().squeeze(1)
             self.batches.append((rows, batch, at_N, pack(batch)))
 
-    @torch.no_grad()
     def measure(
         self, model: Callable[..., ModelOutput], autocast: AbstractContextManager | None = None
     ) -> ValueMeasures:
         """Measure every biography, in the order of ``plan``. Processes divide the batches and share the results."""
+        return self.measure_with_loads(model, autocast)[0]
+
+    @torch.no_grad()
+    def measure_with_loads(
+        self, model: Callable[..., ModelOutput], autocast: AbstractContextManager | None = None
+    ) -> tuple[ValueMeasures, dict[int, LoadSums]]:
+        """Measure every biography, and how the routers treat their tokens.
+
+        Returns:
+            The measures, and the load of the routers' experts over all tokens of these biographies, by layer.
+        """
+        loads: dict[int, LoadSums] = {}
         columns = {
             field.name: np.zeros((len(self.plan), len(ATTRIBUTES)), np.float32) for field in fields(ValueMeasures)
         }
         for (rows, batch, at_N, packing), is_own in own_turns(self.batches):
             with autocast or nullcontext():
-                logits_NV = model(batch.inputs_BT, packing, at_N).logits
+                output = model(batch.inputs_BT, packing, at_N)
+                logits_NV = output.logits
             part = measure_batch(logits_NV, batch, at_N)
             for name, column in columns.items() if is_own else ():
                 column[rows] = getattr(part, name)
-        return ValueMeasures(**{name: total(torch.from_numpy(column)).numpy() for name, column in columns.items()})
+            for layer, routing in output.routings.items():
+                sums = LoadSums.of(routing).combined(lambda amount, counts=is_own: amount * counts)
+                loads[layer] = sums.combined(torch.add, loads[layer]) if layer in loads else sums
+        values = {name: total(torch.from_numpy(column)).numpy() for name, column in columns.items()}
+        return ValueMeasures(**values), {layer: sums.combined(total) for layer, sums in loads.items()}
 
 
 Measure = Callable[[Evaluator], ValueMeasures]  # applies an evaluator to a model as it is now

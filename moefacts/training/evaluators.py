@@ -9,9 +9,8 @@ from collections.abc import Callable
 from moefacts.config.schema import RunConfig
 from moefacts.runs import keys
 from moefacts.synthetic_data.batches import Batcher
-from moefacts.training.balancing import gathered, summarize_routings
+from moefacts.training.balancing import summarize_loads
 from moefacts.training.curriculum import Curriculum
-from moefacts.training.distributed import own_rows
 from moefacts.training.evaluation import Evaluator, summarize, summarize_buckets
 from moefacts.training.moment import Evaluation, Moment
 
@@ -40,19 +39,14 @@ class CohortEvaluation:
 
 
 class RoutingEvaluation:
-    """Measures how the routers treat the next training batch; does nothing for a dense model."""
+    """Measures how the routers treat the biographies of the first evaluated cohort; of a dense model, nothing."""
 
     def __init__(self, config: RunConfig, batcher: Batcher, evaluators: dict[str, Evaluator]):
-        self._batch_size = config.training.batch_size if config.model.moe else 0
-        self._batcher = batcher
+        self._evaluator = next(iter(evaluators.values()))
 
     def __call__(self, moment: Moment) -> dict[str, float]:
         """Return loads, violations and entropies by layer."""
-        if not self._batch_size:
-            return {}
-        batch = self._batcher.training_batch(moment.step, self._batch_size, moment.num_active)
-        routings = moment.routings(own_rows(batch))
-        return summarize_routings({layer: gathered(routing) for layer, routing in routings.items()})
+        return summarize_loads(moment.loads(self._evaluator))
 
 
 # Everything that a run records besides its cohorts and its curriculum. Each entry is called with the run's

@@ -7,15 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 
-import torch
-
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
-from moefacts.models.moe import Routing
+from moefacts.models.routing_losses import LoadSums
 from moefacts.models.transformer import Transformer
 from moefacts.runs import keys
 from moefacts.runs.thresholds import PLATEAU_CEILING
-from moefacts.synthetic_data.batches import Batch, Batcher
+from moefacts.synthetic_data.batches import Batcher
 from moefacts.training.checkpoint import (
     LoopState,
     checkpoint_schedule,
@@ -113,17 +111,18 @@ class Trainer:
         step, predict, autocast = self.state.step, self.step.predictor(self.state.step), self.step.autocast
 
         @cache  # several evaluations may use the same cohort
-        def measure(evaluator: Evaluator) -> ValueMeasures:
-            return evaluator.measure(predict, autocast())
+        def measured(evaluator: Evaluator) -> tuple[ValueMeasures, dict[int, LoadSums]]:
+            return evaluator.measure_with_loads(predict, autocast())
 
-        @torch.no_grad()
-        def routings(batch: Batch) -> dict[int, Routing]:
-            with autocast():
-                return self.step.routings(step, batch)
+        def measure(evaluator: Evaluator) -> ValueMeasures:
+            return measured(evaluator)[0]
+
+        def loads(evaluator: Evaluator) -> dict[int, LoadSums]:
+            return measured(evaluator)[1]
 
         self.model.eval()
         try:
-            yield Moment(step, self._is_done(step), self._num_active, measure, routings)
+            yield Moment(step, self._is_done(step), self._num_active, measure, loads)
         finally:
             self.model.train()
 

@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from moefacts.models.moe import Routing
-from moefacts.synthetic_data.batches import Batch
-from moefacts.training.evaluation import Measure
+from moefacts.models.routing_losses import LoadSums
+from moefacts.training.evaluation import Evaluator, Measure
 
 
 @dataclass(frozen=True)
@@ -18,14 +17,15 @@ class Moment:
         is_last: whether training ends here.
         num_active: how many people an adaptive curriculum trains on; None for the other distributions.
         measure: applies an evaluator to the model, once: asked again, it returns the same.
-        routings: returns the routers' decisions for a batch, by layer.
+        loads: returns the load of the routers' experts over an evaluator's biographies, by layer. It costs nothing
+            beside ``measure``.
     """
 
     step: int
     is_last: bool
     num_active: int | None
     measure: Measure
-    routings: Callable[[Batch], dict[int, Routing]]
+    loads: Callable[[Evaluator], dict[int, LoadSums]]
 
 
 class Evaluation(Protocol):

@@ -103,19 +103,14 @@ class TrainingStep:
 
         return predict
 
-    def routings(self, step: int, batch: Batch) -> dict[int, Routing]:
-        """The routers' decisions for ``batch`` after ``step`` updates, by layer; nothing is updated."""
-        packing = pack(batch)
-        return self.model(batch.inputs_BT, packing, patterns=self.patterns(step, batch.inputs_BT, packing)).routings
-
     def __call__(self, step: int, batch: Batch) -> StepMeasures:
         """Make the update that leads from ``step`` to ``step + 1``."""
         training = self.config.training
         rate = learning_rate(step, training)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # Router noise, the only randomness in a step, is a function of (seed, step) like everything random. Processes
-        # must not repeat each other's noise.
+        # Router noise and who comes first where experts are full are the only randomness in a step. They are functions
+        # of (seed, step), like everything random. Processes must not repeat each other's.
         purpose = ("step", step) if world_size() == 1 else ("step", step, process_rank(), world_size())
         torch.manual_seed(stream_key(self.config.seed, *purpose))
         if self.patch is not None and step == self.patch.start:

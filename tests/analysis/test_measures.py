@@ -28,6 +28,7 @@ SEEN_LOSS = (9.0, 5.2, 5.1, 4.1, 2.0, 1.0)
 ACCURACY = (0.0, 0.02, 0.04, 0.24, 0.64, 0.94)
 UNSEEN_STEPS, UNSEEN_LOSS = (0, 200, 400), (9.0, 5.2, 6.0)
 ERROR = 0.05
+START = 100 * (9.0 - 1.1 * BASELINE) / (9.0 - 5.2)
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +70,12 @@ def test_phases_of_a_run(settings):
     assert measures == {
         "baseline": BASELINE,
         "plateau_threshold": 0.99,
-        "plateau_start": 100,
+        "plateau_start": pytest.approx(START),
+        "plateau_start_low": 0,
+        "plateau_start_high": 100,
         "plateau_end": 300,
         "plateau_end_interpolated": pytest.approx(end),
-        "plateau_length": 200,
+        "plateau_length": pytest.approx(end - START),
         "plateau_end_status": "cannot tell",
         "plateau_end_reason": "evaluations are too sparse: 100 steps apart where the plateau ends",
         "plateau_end_low": None,

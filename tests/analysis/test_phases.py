@@ -24,10 +24,12 @@ def test_known_phases_are_recovered(start, length, slope):
     # The exact crossings of 1.1 baselines before the plateau and of 0.99 baselines after it.
     enters = start * (1 - (1.1 - 1.03) * BASELINE / (10 - 1.03 * BASELINE))
     leaves = end + (1.03 - 0.99) * BASELINE / slope
-    assert 0 <= phases.plateau_start - enters <= 25
+    assert phases.plateau_start == pytest.approx(enters, abs=25)
+    assert phases.plateau_start_low <= enters <= phases.plateau_start_high
+    assert phases.plateau_start_high - phases.plateau_start_low == 25
     assert 0 <= phases.plateau_end - leaves <= 25
     assert phases.plateau_end_interpolated == pytest.approx(leaves, abs=25)
-    assert phases.plateau_length == phases.plateau_end - phases.plateau_start
+    assert phases.plateau_length == phases.plateau_end_interpolated - phases.plateau_start
 
 
 def test_the_interpolated_crossing_is_exact_on_a_straight_line():
@@ -46,7 +48,16 @@ def test_a_plateau_above_the_baseline_is_not_taken_for_its_end():
     step = np.arange(0, 1000, 25)
     phases = find_phases(step, curve(step, 100, 5000), BASELINE)
     assert (phases.plateau_end, phases.plateau_end_interpolated, phases.plateau_length) == (None, None, None)
-    assert phases.plateau_start == 100
+    assert phases.plateau_start_low < 100 == phases.plateau_start_high
+
+
+def test_the_start_lies_between_two_evaluations_and_noise_widens_that():
+    step, loss = np.array([0, 10, 20, 30, 40]), np.array([9.0, 5.56, 5.4, 5.2, 5.1])  # the ceiling is 5.5
+    sure, noisy, lost = (find_phases(step, loss, BASELINE, 0.99, error) for error in (0.0, 0.1, 1.0))
+    assert sure.plateau_start == noisy.plateau_start == pytest.approx(10 + 10 * 0.06 / 0.16)
+    assert (sure.plateau_start_low, sure.plateau_start_high) == (10, 20)
+    assert (noisy.plateau_start_low, noisy.plateau_start_high) == (0, 30)
+    assert lost.plateau_start_high == 40  # never surely below
 
 
 def test_a_run_that_never_comes_near_the_baseline_has_no_plateau():

@@ -163,3 +163,12 @@ def test_a_size_with_one_seed_adds_no_deviation_of_its_own_to_those_that_are_dra
     leverage = 1 / 4 + centred[-1] * centred / (centred @ centred)  # of each point on the line at the last size
     variance = 2.0 * np.array([0.5, 0.5, 1.0, 1.0])  # of a mean of two draws, or of one draw, from ±sqrt(2)
     assert last.var() == pytest.approx(leverage**2 @ variance, rel=0.05)
+
+
+def test_a_seed_far_above_the_others_bends_replicates_down_and_not_up():
+    """One seed of ten lies far above; the middle size has one seed, so it is the one that a draw of it moves most."""
+    many = (1.0,) * 9 + (np.exp(1.0),)
+    made = [Point(64.0, many, (0.0,) * 10), Point(128.0, (1.0,), (0.0,)), Point(256.0, many, (0.0,) * 10)]
+    law = fit_power_law(made)
+    low, high = law.bend_interval
+    assert law.bend - low > 2 * (high - law.bend) > 0

@@ -45,6 +45,8 @@ def test_the_recorded_command_survives_odd_values(tmp_path):
 
     config = compose([*TINY, "run.dir='a,b=c d'", "training.clip_norm=null", "run.study=x"])
     assert compose(overrides_of(config)) == config
+    for config.run.dir in (r"back\slash", r"it's \'so\'", "ends in two\\\\"):
+        assert compose(overrides_of(config)) == config
 
 
 def test_users_can_train_resume_and_generate_with_settings_of_their_own(tmp_path):

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from moefacts.cli import app as cli
 from moefacts.config import sections
 from moefacts.errors import UserError
+from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies import catalog
 from moefacts.experiments.tasks.export import choose_architecture
@@ -83,7 +84,7 @@ def test_a_study_is_in_the_catalog_and_ends_in_a_verdict(tmp_path):
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert found["complete"] is True
     assert {(run["arm"], run["seed"]) for run in found["runs"]} == {
-        (arm, seed) for arm in ("decay 0.1", "no decay") for seed in range(3)
+        (arm, seed) for arm in ("decay 0.1", "no decay") for seed in seeds_for(1024, 3)
     }
     (claim,) = found["claims"]
     assert claim["verdict"] in (HOLDS, DOES_NOT_HOLD, CANNOT_TELL)
@@ -192,8 +193,10 @@ def test_a_metric_is_in_the_record_of_every_evaluation_and_costs_no_measurement(
     from moefacts.training.evaluation import Evaluator
 
     run_example("An evaluation metric")
-    measured, measure = [], Evaluator.measure
-    monkeypatch.setattr(Evaluator, "measure", lambda self, *a: measured.append(self.cohort) or measure(self, *a))
+    measured, measure = [], Evaluator.measure_with_loads
+    monkeypatch.setattr(
+        Evaluator, "measure_with_loads", lambda self, *a: measured.append(self.cohort) or measure(self, *a)
+    )
     config = tiny_config(f"run.dir={tmp_path}/run", "evaluation.cohorts=[seen]")
     run = execute(config)
     records = evaluations(run)

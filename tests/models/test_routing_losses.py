@@ -5,6 +5,7 @@ import torch
 
 from moefacts.models.moe import Routing
 from moefacts.models.routing_losses import (
+    LoadSums,
     importance_loss,
     load_loss,
     load_measures,
@@ -105,14 +106,14 @@ def test_biases_rise_for_idle_experts_and_fall_for_busy_ones():
     assert bias.tolist() == pytest.approx([-0.1, 0.1, 0, 0])
 
 
-def test_logged_measures_take_their_known_values_for_a_collapsed_and_a_uniform_router():
-    measures = load_measures(collapsed())
+def test_what_is_logged_of_a_layer():
+    measures = load_measures(LoadSums.of(collapsed()))
     assert measures["load_fraction_E"].tolist() == [1, 0, 0, 0]
     assert measures["max_violation"] == E - 1
     assert measures["router_entropy"] == pytest.approx(0, abs=1e-6)
     assert measures["importance_cv"] == pytest.approx(math.sqrt(E - 1))
     assert measures["dropped_fraction"] == 0
-    assert load_measures(uniform())["router_entropy"] == pytest.approx(math.log(E))
+    assert load_measures(LoadSums.of(uniform()))["router_entropy"] == pytest.approx(math.log(E))
 
 
 def test_a_token_that_uses_all_experts_stays_with_all_of_them():

@@ -7,11 +7,12 @@ from safetensors.torch import load_file
 
 from moefacts.experiments.tasks.materials import prepare
 from moefacts.experiments.tasks.train import execute
+from moefacts.models.routing_losses import LoadSums
 from moefacts.models.transformer import build_model
 from moefacts.runs import layout
 from moefacts.runs.manifest import read_manifest
 from moefacts.runs.records import read_metrics
-from moefacts.training.balancing import Balancing, summarize_routings
+from moefacts.training.balancing import Balancing, summarize_loads
 from moefacts.training.interrupt import Interrupted
 from moefacts.training.loop import Trainer
 from moefacts.training.step import TrainingStep
@@ -120,9 +121,9 @@ def balance_after_training(make_config, tmp_path, name, *options):
 @pytest.mark.parametrize(
     ("balance", "measure"),
     [
-        ("model.moe.balance.importance=0.3", "importance_cv"),
+        ("model.moe.balance.importance=1", "importance_cv"),
         ("model.moe.balance.token_balance=0.3", "max_violation"),
-        ("model.moe.balance.bias_rate=0.05", "max_violation"),
+        ("model.moe.balance.bias_rate=0.1", "max_violation"),
     ],
 )
 def test_balancing_balances(make_config, tmp_path, balance, measure):
@@ -138,7 +139,8 @@ def test_weights_of_losses_add_up(make_config):
 
     expected = sum(0.5 * token_balance_loss(r) + 0.25 * z_loss(r) for r in routings.values())
     assert Balancing(model).loss(routings).item() == pytest.approx(expected.item())
-    assert set(summarize_routings(routings)) >= {
+    loads = {layer: LoadSums.of(routing) for layer, routing in routings.items()}
+    assert set(summarize_loads(loads)) >= {
         "routing/layer_0/importance_cv",
         "routing/layer_1/load_fraction/expert_3",
     }

@@ -24,6 +24,8 @@ def adopt_finished(plan: Plan) -> Plan:
     beside = plan.out.parent
     studies = [folder for folder in sorted(beside.iterdir()) if folder != plan.out] if beside.exists() else []
     for planned in plan.distinct(TO_DO):
+        if planned.path.exists():  # killed before it had a manifest: it goes on where it is
+            continue
         for other in runs_of(planned.config, *studies):
             if run_state(other) == FINISHED:
                 _copy(other, planned.path)

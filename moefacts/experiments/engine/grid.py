@@ -1,11 +1,11 @@
 """A study's grid as a plan: runs with their configurations, directories and states."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from moefacts.config.presets import compose
+from moefacts.config.presets import GROUPS, compose, quoted
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
 from moefacts.experiments.engine.study import GridRun, Study
@@ -97,7 +97,7 @@ def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | No
         raise UserError(f"--out {out} is a file; it must be a folder")
     if Path.cwd() in folder.parents:
         folder = folder.relative_to(Path.cwd())
-    where = [f"run.root={_quoted(folder.parent)}", f"run.study={_quoted(folder.name)}"]
+    where = [f"run.root={quoted(str(folder.parent))}", f"run.study={quoted(folder.name)}"]
     prerequisites: list[PlannedRun] = []
 
     def planned(grid_run: GridRun) -> PlannedRun:
@@ -116,7 +116,7 @@ def default_name(study: Study, scale: str, overrides: Sequence[str]) -> str:
     parts = [study.name] if scale == "laptop" else [study.name, scale]
     for override in overrides:
         key, _, value = override.partition("=")
-        leaf = key.rsplit(".", 1)[-1]
+        leaf = key.rpartition(".")[2]
         parts.append((value if key == "model" else f"{leaf}={value}").replace("/", "_"))
     name = "-".join(parts)
     if len(name) <= _LONGEST_NAME:
@@ -136,22 +136,30 @@ def run_state(path: Path) -> str:
 
 
 def _refuse_varied(study: Study, grid: Sequence[GridRun], overrides: Sequence[str]) -> None:
-    varied = {_key(override) for run in grid for override in run.overrides}
-    varied -= {_key(o) for o in set.intersection(*(set(run.overrides) for run in grid))}  # the same in all runs
+    settings = [set(run.overrides) for run in _with_needs(grid)]
+    everywhere = settings[0].intersection(*settings)
+    varied = {_key(override) for override in settings[0].union(*settings) - everywhere}
     for override in overrides:
         key = _key(override)
         if override.startswith("-"):
             raise UserError(f"there is no option {override}; see moefacts reproduce --help")
-        if key in varied:
-            raise UserError(f"the study {study.name} varies {key} itself; leave out {override}")
-        if key.startswith("run.") or key == "scale":
+        for setting in sorted(varied):
+            if _sets(key, setting):
+                raise UserError(f"the study {study.name} varies {setting} itself; leave out {override}")
+        if key.partition(".")[0] == "run" or key == "scale":
             raise UserError(f"{override} cannot be an override; use --{'scale' if key == 'scale' else 'out'} instead")
+
+
+def _with_needs(grid: Sequence[GridRun]) -> Iterator[GridRun]:
+    for run in grid:
+        yield run
+        yield from _with_needs(run.needs)
+
+
+def _sets(key: str, setting: str) -> bool:
+    """Whether an override of ``key`` sets ``setting``: itself, or in a section, as ``population={size:3}`` does."""
+    return setting == key or (key not in GROUPS and setting.startswith(f"{key}."))
 
 
 def _key(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
-
-
-def _quoted(value: object) -> str:
-    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"

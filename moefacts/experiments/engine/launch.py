@@ -77,11 +77,11 @@ def _train_run(configs: Sequence[RunConfig], logs: Sequence[str], index: int) ->
 
 
 def _mark_failed(config: RunConfig) -> None:
-    """Record the failure in the manifest, even if the run failed before training began."""
+    """Record the failure in the manifest, even if the run failed before training began. The log has it in any case."""
     from moefacts.runs.location import run_directory
     from moefacts.training.run_directory import RunDirectory
 
-    with contextlib.suppress(UserError), RunDirectory(run_directory(config), config) as run:
+    with contextlib.suppress(UserError, OSError), RunDirectory(run_directory(config), config) as run:
         run.update_manifest(state="failed")
 
 

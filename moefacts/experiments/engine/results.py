@@ -41,7 +41,7 @@ def read_finished(plan: Plan) -> tuple[list[FinishedRun], list[dict[str, str]]]:
             except UserError as error:
                 state, log = f"damaged: {error}", ""
         waits_for = [path.name for path in planned.needs if states[path] != FINISHED]
-        if waits_for and state != FINISHED:
+        if waits_for and planned.state != FINISHED:
             state += f"; it needs {', '.join(waits_for)} first"
         missing.append({"run": planned.path.name, "state": state, "log": log})
     finished = [FinishedRun(p.grid_run.labels, *measured[p.path]) for p in plan.runs if p.path in measured]
@@ -79,7 +79,6 @@ def write_results(plan: Plan) -> StudyPage:
         raise UserError(f"no run of {plan.study.name} is finished in {plan.out}{first}")
     findings = plan.study.examine(finished)
     result = _result(plan, finished, missing, findings)
-    plan.out.mkdir(parents=True, exist_ok=True)
     drawings = draw_study_figures(findings.figures, plan.out / layout.FIGURES)
     page = StudyPage(result, findings.tables, drawings)
     text = json.dumps(_plain(result), indent=2) + "\n"

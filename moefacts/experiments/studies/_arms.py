@@ -11,6 +11,7 @@ from moefacts.analysis.figures import attribute_loss
 from moefacts.analysis.groups import Group
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import cell, estimate, format_number
+from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
 from moefacts.experiments.studies import _laptop as laptop
@@ -49,7 +50,7 @@ def arm_runs(
         scale: laptop or paper.
         arms: name -> overrides.
         size: the population size.
-        seeds: the number of seeds.
+        seeds: the number of seeds, which all arms share.
         common: overrides of all arms.
         needs: arm -> the arm whose run of the same seed must be finished first.
     """
@@ -60,7 +61,7 @@ def arm_runs(
         first = (needs or {}).get(arm)
         return GridRun(overrides, None, {"arm": arm, "size": size}, (run(first, seed),) if first else ())
 
-    return [run(arm, seed) for arm in arms for seed in range(seeds)]
+    return [run(arm, seed) for arm in arms for seed in seeds_for(size, seeds)]
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from moefacts.experiments.studies._paired import decide_paired
 from moefacts.runs import keys
 
 _STEPS = {"laptop": {1024: 1000}, "paper": {64000: 16000, 128000: 16000}}
-_SEEDS = 3
+_SEEDS = 6
 # (n, m): one in n people is a celebrity, who is m times as likely to be shown as any of the rest.
 _CELEBRITIES = ((16, 8), (16, 32), (4, 4), (4, 16))
 

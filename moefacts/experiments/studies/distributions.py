@@ -18,7 +18,7 @@ from moefacts.experiments.studies.warmup import EPOCHS, SHARE
 ZIPF, CELEBRITIES, WARMUP, SUBSET = "Zipf", "celebrities", "warm-up", "only the warm-up's people"
 CELEBRITY_SHARE, CELEBRITY_WEIGHT = 16, 8  # one in 16 people, 8 times as likely: the study's numbers in figure P
 _STEPS = {"laptop": {512: 600, 1024: 1000}, "paper": dict.fromkeys((64000, 128000, 256000), 16000)}
-_SEEDS = 3
+_SEEDS = 4
 _SUBSET_SIZE = {"laptop": 1024, "paper": 128000}  # the population size at which the control is trained
 _PAPER_SUBSET = 83_000  # the number of people in the study's control and in the warm-up that it is compared with
 _WHOLE_RUN = 10**6  # so many epochs that the warm-up never ends

@@ -11,6 +11,7 @@ from moefacts.analysis.plateau_end import CANNOT_TELL as END_UNDETERMINED
 from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
+from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import (
     CANNOT_TELL,
@@ -32,16 +33,16 @@ PLATEAU_SHARE = 0.25  # a plateau lasts at least this share of the steps up to i
 NO_KNOWLEDGE, KNOWLEDGE = 0.05, 0.5  # accuracy on the plateau, and at the end
 PUBLISHED_ACCURACY = {3000: 0.007, 5000: 0.069, 7500: 0.495, 14000: 0.999}  # 64k people, digitised
 ACCURACY_TOLERANCE = 0.1
-_SEEDS = range(5)
+_SEEDS = 5
+_SIZES = {"laptop": 1024, "paper": 64000}
 _LAPTOP = (
-    "population.size=1024",
     *laptop.SETTINGS,
     "training.steps=2200",
     "evaluation.interval=40",
     "evaluation.interval_after_plateau=100",
     "evaluation.interval_unseen=40",
 )
-_PAPER = ("population.size=64000",)
+_PAPER: tuple[str, ...] = ()
 Evidence = Sequence[FinishedRun]
 
 
@@ -182,7 +183,10 @@ STUDY = Study(
     title="Facts are learned in three phases",
     figure="Figure 2, left and middle",
     grids={
-        scale: [GridRun((*settings, f"seed={seed}")) for seed in _SEEDS]
+        scale: [
+            GridRun((f"population.size={_SIZES[scale]}", *settings, f"seed={seed}"))
+            for seed in seeds_for(_SIZES[scale], _SEEDS)
+        ]
         for scale, settings in (("laptop", _LAPTOP), ("paper", _PAPER))
     },
     claims={"laptop": (_PHASES, _ON_PLATEAU, _EMERGENCE), "paper": (_PHASES, _ON_PLATEAU, _EMERGENCE, *_ACCURACIES)},

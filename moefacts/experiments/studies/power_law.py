@@ -35,7 +35,7 @@ def _runs(scale: str, size: int, budgets: tuple[int, ...], seeds: int, ends: boo
 
 
 _GRIDS = {
-    "laptop": [run for size, budgets in _LAPTOP_BUDGETS.items() for run in _runs("laptop", size, budgets, 2, True)],
+    "laptop": [run for size, budgets in _LAPTOP_BUDGETS.items() for run in _runs("laptop", size, budgets, 4, True)],
     "paper": [
         run
         for budget in _PAPER_BUDGETS

@@ -17,9 +17,8 @@ from moefacts.experiments.studies._arms import (
 
 SHARE, EPOCHS = 4, 8  # the warm-up that the claims are about: a quarter of the people; an epoch is N biographies
 _STEPS = {"laptop": {1024: 1000, 2048: 1500}, "paper": {64000: 16000, 128000: 16000}}
-_SEEDS = 3
-# (n, epochs): the warm-up shows one in n people. Around the main choice, there are fewer and more people, and shorter
-# and longer warm-ups.
+_SEEDS = 4
+# (n, epochs): one in n people; around the main one, fewer and more people, and shorter and longer times.
 _WARMUPS = {
     "laptop": ((8, 8), (4, 4), (SHARE, EPOCHS), (4, 16), (2, 8)),
     "paper": ((8, 2), (8, 4), (8, 8), (4, 4), (SHARE, EPOCHS), (2, 2), (2, 4), (2, 8)),

@@ -14,6 +14,11 @@ BASELINE = 4.914
 ATTRIBUTES = ("birth_date", "birthplace", "location", "university", "major", "company")
 
 
+def replicate(grid_run):
+    """Which of the seeds of its population size a run has, counted from 0."""
+    return int(next(o for o in grid_run.overrides if o.startswith("seed=")).partition("=")[2]) % 100
+
+
 def made_up_run(grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0, extra=None):
     """A finished run whose loss comes near the baseline at ``start`` and leaves its plateau at ``leaves``.
 

@@ -15,7 +15,7 @@ from moefacts.experiments.studies import (
 )
 from moefacts.experiments.studies.robustness import robustness as robustness
 from moefacts.experiments.studies.sequential import sequential as sequential
-from tests.experiments.studies.made_up import made_up_run
+from tests.experiments.studies.made_up import made_up_run, replicate
 
 
 def verdicts(study, findings):
@@ -28,16 +28,12 @@ def drawn(findings, folder):
     return [drawing.name for drawing in draw_study_figures(findings.figures, folder)]
 
 
-def seed_of(grid_run):
-    return int(next(o for o in grid_run.overrides if o.startswith("seed=")).partition("=")[2])
-
-
 def power_law_runs(best, slope=0.01):
     """At each size, the plateau is shorter the nearer α is to ``best[size]``. After it, a smaller α learns faster."""
     runs = []
     for grid_run in power_law.STUDY.grids["laptop"]:
         size, exponent = grid_run.labels["size"], grid_run.labels["exponent"]
-        leaves = 0.45 * size * (1 + abs(exponent - best[size])) - 20 + seed_of(grid_run)
+        leaves = 0.45 * size * (1 + abs(exponent - best[size])) - 20 + replicate(grid_run)
         runs.append(made_up_run(grid_run, leaves, slope=slope * (1.5 - exponent), last=grid_run.labels["budgets"][-1]))
     return runs
 
@@ -77,7 +73,7 @@ def arm_study_runs(study, saved, slope=0.01, seeds=(0, 1, 2)):
     """``saved``: (arm, size) -> how many steps earlier than uniform sampling its plateau ends."""
     runs = []
     for grid_run in study.grids["laptop"]:
-        arm, size, seed = grid_run.labels["arm"], grid_run.labels["size"], seed_of(grid_run)
+        arm, size, seed = grid_run.labels["arm"], grid_run.labels["size"], replicate(grid_run)
         steps = int(next(o for o in grid_run.overrides if o.startswith("training.steps=")).partition("=")[2])
         if seed in seeds:
             leaves = 0.7 * steps + 2 * seed + (len(arm) + seed) % 3 - saved(arm, size)
@@ -144,7 +140,7 @@ def template_runs(learns):
     for grid_run in templates.STUDY.grids["laptop"]:
         arm = grid_run.labels["arm"]
         order, count = arm.split(", ")[0], int(arm.split(", ")[1].split()[0])
-        leaves = 150 + 3 * seed_of(grid_run) if learns(order, count) else 5000
+        leaves = 150 + 3 * replicate(grid_run) if learns(order, count) else 5000
         runs.append(made_up_run(grid_run, leaves, last=350))
     return runs
 
@@ -201,10 +197,12 @@ def test_the_claims_hold_for_celebrities_that_help_and_are_known_best(tmp_path):
     for run in study.grids["laptop"]:
         is_uniform = run.labels["arm"] == "uniform"
         extra = (
-            None if is_uniform else buckets(celebrities=lambda _: 0.5, rest=lambda _, r=run: 0.1 + 0.01 * seed_of(r))
+            None if is_uniform else buckets(celebrities=lambda _: 0.5, rest=lambda _, r=run: 0.1 + 0.01 * replicate(r))
         )
         runs.append(
-            made_up_run(run, 350 + 2 * seed_of(run) - (0 if is_uniform else 40 + seed_of(run)), last=550, extra=extra)
+            made_up_run(
+                run, 350 + 2 * replicate(run) - (0 if is_uniform else 40 + replicate(run)), last=550, extra=extra
+            )
         )
     findings = celebrities.examine(runs)
     assert verdicts(study, findings) == [HOLDS, HOLDS, HOLDS]
@@ -231,7 +229,7 @@ def sequential_runs(learning, forgetting, rises):
     runs = []
     for run in sequential.STUDY.grids["laptop"]:
         groups = run.labels["groups"]
-        extra = turns(groups, 1600, learning, forgetting, lambda g, r=run: 0.4 + rises * (g + 0.2 * seed_of(r)))
+        extra = turns(groups, 1600, learning, forgetting, lambda g, r=run: 0.4 + rises * (g + 0.2 * replicate(r)))
         runs.append(made_up_run(run, 1400, last=1600, extra=extra))
     return runs
 

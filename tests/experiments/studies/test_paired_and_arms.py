@@ -101,16 +101,16 @@ def test_every_arm_runs_with_every_seed_and_after_the_run_that_it_needs():
     arms = {"own": (), "twin": ("patching.reference_step=4",)}
     runs = arm_runs("laptop", arms, 64, 2, "training.steps=9", needs={"twin": "own"})
     assert [(run.labels, run.overrides[-1]) for run in runs] == [
-        ({"arm": arm, "size": 64}, f"seed={seed}") for arm in arms for seed in (0, 1)
+        ({"arm": arm, "size": 64}, f"seed={seed}") for arm in arms for seed in (6400, 6401)
     ]
     own, _, twin, other_twin = runs
-    assert own.overrides == ("population.size=64", *_laptop.SETTINGS, "training.steps=9", "seed=0")
-    assert twin.overrides == ("population.size=64", *arms["twin"], *_laptop.SETTINGS, "training.steps=9", "seed=0")
+    assert own.overrides == ("population.size=64", *_laptop.SETTINGS, "training.steps=9", "seed=6400")
+    assert twin.overrides == ("population.size=64", *arms["twin"], *_laptop.SETTINGS, "training.steps=9", "seed=6400")
     assert (own.needs, twin.needs) == ((), (own,))
-    assert other_twin.needs[0].overrides[-1] == "seed=1"
+    assert other_twin.needs[0].overrides[-1] == "seed=6401"
     assert all(run.expected_steps is None for run in runs)
     (paper,) = arm_runs("paper", {"own": ()}, 64, 1)
-    assert paper.overrides == ("population.size=64", "seed=0")
+    assert paper.overrides == ("population.size=64", "seed=6400")
 
 
 RUNS = [

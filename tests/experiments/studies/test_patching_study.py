@@ -10,7 +10,7 @@ from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLD
 from moefacts.experiments.studies import catalog
 from moefacts.experiments.studies.patching.patching import OWN, STUDY, examine, from_step, frozen_at
 from tests.experiments.engine.tiny_study import TINY_RUN
-from tests.experiments.studies.made_up import made_up_run
+from tests.experiments.studies.made_up import made_up_run, replicate
 
 LAST = 1000
 # Arm -> (plateau start, plateau end), as the study describes. The later the end, the higher the last loss.
@@ -23,7 +23,7 @@ def made_up_runs(curves):
     runs = []
     for grid_run in STUDY.grids["laptop"]:
         start, leaves = curves[grid_run.labels["arm"]]
-        leaves += 5 * int(grid_run.overrides[-1].removeprefix("seed="))
+        leaves += 5 * replicate(grid_run)
         runs.append(made_up_run(grid_run, leaves, start=start, slope=0.005, last=LAST))
     return runs
 

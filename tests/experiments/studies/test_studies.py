@@ -16,7 +16,7 @@ from moefacts.experiments.studies.dense_vs_moe import comparison as dense_compar
 from moefacts.experiments.studies.dense_vs_moe import dense_vs_moe as dense_vs_moe
 from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
 from tests.experiments.studies.composing import fast_compose, parsed
-from tests.experiments.studies.made_up import made_up_run
+from tests.experiments.studies.made_up import made_up_run, replicate
 
 
 def verdicts(study, findings, scale="laptop"):
@@ -170,10 +170,7 @@ def moe_runs(kinds, seeds=(0, 1, 2)):
     """``kinds``: kind -> (how much earlier its plateau ends, how much its router collapses without balancing)."""
     runs = []
     for grid_run in dense_vs_moe.STUDY.grids["laptop"]:
-        labels, seed = (
-            grid_run.labels,
-            int(next(o for o in grid_run.overrides if o.startswith("seed=")).partition("=")[2]),
-        )
+        labels, seed = grid_run.labels, replicate(grid_run)
         earlier, collapse = kinds.get(labels["kind"], (0, 0.0))
         if seed in seeds:
             balanced = labels["balancing"] not in (dense_comparison.UNBALANCED, "none")

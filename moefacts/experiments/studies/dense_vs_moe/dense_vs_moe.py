@@ -13,6 +13,7 @@ from moefacts.analysis.comparison import paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
+from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, above, below, within
 from moefacts.experiments.studies import _laptop as laptop
@@ -29,8 +30,8 @@ from moefacts.experiments.studies.dense_vs_moe.comparison import (
 from moefacts.experiments.studies.dense_vs_moe.dense_vs_moe_figures import load_over_training_by_balancing
 from moefacts.runs import keys
 
-ACCURACY_MARGIN = 0.05  # accuracies that differ by less than this count as equal
-_SEEDS = range(3)
+ACCURACY_MARGIN = 0.05  # accuracies that differ by less count as equal
+_SEEDS = 3
 # Laptop runs use the settings of plateau-law and are three times as long as its dense plateaus.
 _STEPS = {"laptop": {512: 750, 1024: 1300, 2048: 2400}, "paper": {16000: 16000, 64000: 16000}}
 _LAPTOP_INTERVAL = {512: 20, 1024: 40, 2048: 80}  # steps between evaluations until the plateau ends
@@ -80,7 +81,7 @@ def _grid(scale: str) -> list[GridRun]:
             for balancing in (DENSE,) if kind == "dense" else (BALANCED, UNBALANCED) if without_too else (BALANCED,):
                 labels = {"part": "comparison", "kind": kind, "balancing": balancing, "size": size}
                 without = _NO_BALANCING if balancing == UNBALANCED else ()
-                for seed in _SEEDS:
+                for seed in seeds_for(size, _SEEDS):
                     overrides = (f"model={_preset(kind, base)}", *common, *without, f"seed={seed}")
                     runs.append(GridRun(overrides, labels=labels))
     collapse_size = _COLLAPSE_SIZE[scale]
@@ -89,7 +90,8 @@ def _grid(scale: str) -> list[GridRun]:
         touched = {setting.partition("=")[0] for setting in alone}
         off = [setting for setting in _NO_BALANCING if setting.partition("=")[0] not in touched]
         labels = {"part": "collapse", "kind": "moe", "balancing": name, "size": collapse_size}
-        runs.append(GridRun((f"model={_preset('moe', base)}", *common, *off, *alone, "seed=0"), labels=labels))
+        first = f"seed={seeds_for(collapse_size, 1)[0]}"
+        runs.append(GridRun((f"model={_preset('moe', base)}", *common, *off, *alone, first), labels=labels))
     return runs
 
 
@@ -125,8 +127,8 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         )
     if comparison.collapse:
         figures["router_collapse"] = (
-            "Load of every expert over training, with each kind of balancing alone (8 experts, two per token, seed "
-            "0). In each panel the experts are stacked by their final load; a collapsed router would leave one band.",
+            "Load of every expert over training, each way of balancing alone (8 experts, two per token, one seed). "
+            "In each panel the experts are stacked by their final load; a collapsed router would leave one band.",
             partial(load_over_training_by_balancing, comparison.collapse),
         )
     tables = [_means(comparison), _differences(comparison), _collapse(comparison)]

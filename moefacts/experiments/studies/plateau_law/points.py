@@ -11,8 +11,6 @@ from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies.phases import PLATEAU_SHARE
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import SizePoint
-from moefacts.runs import keys
-from moefacts.runs.thresholds import PLATEAU_CEILING, crossing, first_below
 from moefacts.synthetic_data.pools import ATTRIBUTES
 
 
@@ -56,7 +54,7 @@ def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
     reached = [run for run in runs if run.measures["plateau_end_status"] == REACHED]
     ends = [run.measures["plateau_end_interpolated"] for run in reached]
     errors = [(run.measures["plateau_end_high"] - run.measures["plateau_end_low"]) / (2 * 1.96) for run in reached]
-    lengths = [end - _plateau_start(run) for run, end in zip(reached, ends, strict=True)]
+    lengths = [run.measures["plateau_length"] for run in reached]
     statuses = sorted({run.measures["plateau_end_status"] for run in runs} - {REACHED})
     why = ""
     if statuses:
@@ -73,12 +71,3 @@ def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
 def bits_of_facts(num_people: int, baseline: float) -> float:
     """The information in all people's values, in bits: N times the sum of the baselines, because values are uniform."""
     return num_people * len(ATTRIBUTES) * baseline / np.log(2)
-
-
-def _plateau_start(run: FinishedRun) -> float:
-    """The step at which the loss comes within 10% of the baseline. Interpolated, because evaluations are rare there."""
-    curve = run.record.curve(keys.ATTRIBUTE_LOSS)
-    step, loss, ceiling = curve.index.to_numpy(), curve.to_numpy(), PLATEAU_CEILING * run.record.baseline
-    first = first_below(loss, ceiling)
-    assert first is not None  # the plateau's end is at a lower loss, and it was reached
-    return crossing(step, loss, ceiling, first)

@@ -5,6 +5,7 @@ from functools import partial
 
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import format_number
+from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
 from moefacts.experiments.studies import _laptop as laptop
@@ -37,9 +38,9 @@ _SETTINGS = {"laptop": _LAPTOP, "paper": _PAPER}
 _BIOGRAPHIES = {"laptop": 2000 * laptop.BATCH, "paper": 16000 * 128}  # no run sees more
 _BATCH_SIZES = {"laptop": (8, 16, 32, 64, 128), "paper": (32, 64, 128, 256, 512)}  # 1/4 to 4 times the usual size
 _BASE_BATCH, _BASE_INTERVAL = {"laptop": laptop.BATCH, "paper": 128}, {"laptop": 60, "paper": 25}
-_LAPTOP_DEFAULTS = {"population.size": "1024", "training.learning_rate": laptop.LEARNING_RATE}
-RUNS_NEEDED = 2  # fewer runs cannot show that something holds whatever is varied
-_EXPECTED_SHARE = 0.5  # the share of its steps that a run is likely to take, because it stops soon after its plateau
+_PEOPLE = {"laptop": 1024, "paper": 64000}  # unless their number is varied
+RUNS_NEEDED = 2  # to say that something holds whatever is varied
+_EXPECTED_SHARE = 0.5  # the share of its steps that a run is likely to take, as it stops soon after its plateau
 
 
 def _run(scale: str, varied: str, value: str, overrides: tuple[str, ...], batch_size: int | None = None) -> GridRun:
@@ -50,11 +51,16 @@ def _run(scale: str, varied: str, value: str, overrides: tuple[str, ...], batch_
     common = [f"training.batch_size={batch_size}", f"training.steps={steps}", f"evaluation.interval={interval}"]
     common += [f"evaluation.interval_after_plateau={2 * interval}", unseen_at_both_ends(interval, factor=1000)]
     expected = None
+    given = dict(override.split("=") for override in overrides)
+    size = int(given.get("population.size", _PEOPLE[scale]))
+    if "population.size" not in given:
+        common.append(f"population.size={size}")
     if scale == "laptop":
         common.append(f"training.stop_after_plateau={steps // 7}")
-        common += [f"{key}={usual}" for key, usual in _LAPTOP_DEFAULTS.items() if key not in "".join(overrides)]
+        if "training.learning_rate" not in given:
+            common.append(f"training.learning_rate={laptop.LEARNING_RATE}")
         expected = int(_EXPECTED_SHARE * steps)
-    return GridRun((*overrides, *common, "seed=0"), expected, {"part": varied, "value": value})
+    return GridRun((*overrides, *common, f"seed={seeds_for(size, 1)[0]}"), expected, {"part": varied, "value": value})
 
 
 def _grid(scale: str) -> list[GridRun]:
