@@ -1,6 +1,7 @@
 """Small settings that all tests share. Each process uses one thread, so that two of them do not compete for cores."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,20 @@ def finished_run(tmp_path_factory) -> Path:
 
     path = tmp_path_factory.mktemp("runs") / "finished"
     return execute(tiny_config(f"run.dir={path}"))
+
+
+@pytest.fixture
+def fails(monkeypatch, capsys):
+    """Run a command that must fail with exit code 2 and exactly one line on stderr, and return the line."""
+    from moefacts.cli import app as cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["moefacts", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_info:
+            cli.main()
+        assert exit_info.value.code == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("run  step")]
+        assert len(lines) == 1, lines
+        return lines[0]
+
+    return run

@@ -15,7 +15,7 @@ from moefacts.config.loader import config_yaml
 from moefacts.runs import layout
 from moefacts.runs.manifest import current_state, read_manifest
 from moefacts.runs.records import read_metrics
-from tests.cli.test_commands import fails, moefacts  # noqa: F401
+from tests.cli.process import moefacts
 from tests.conftest import TINY, tiny_config
 
 
@@ -124,7 +124,7 @@ def unfinished(finished_run, tmp_path):
 
 
 @pytest.mark.parametrize("content", ["{}", '{"step": 4}', "[]", "nonsense"])
-def test_a_checkpoint_with_another_state_is_refused(fails, unfinished, content):  # noqa: F811
+def test_a_checkpoint_with_another_state_is_refused(fails, unfinished, content):
     state = layout.checkpoint_folder(unfinished, 8) / "state.json"
     whole = json.loads(state.read_text())
     state.write_text(content if content != '{"step": 4}' else json.dumps(whole | {"step": 4}))
@@ -134,7 +134,7 @@ def test_a_checkpoint_with_another_state_is_refused(fails, unfinished, content):
 
 
 @pytest.mark.parametrize("keep", [None, 0, 40])
-def test_metrics_that_lost_what_a_checkpoint_counted_are_refused(fails, unfinished, keep):  # noqa: F811
+def test_metrics_that_lost_what_a_checkpoint_counted_are_refused(fails, unfinished, keep):
     path = unfinished / layout.METRICS
     if keep is None:
         path.unlink()

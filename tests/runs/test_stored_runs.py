@@ -30,7 +30,6 @@ from moefacts.runs.reader import read_run
 from moefacts.runs.records import read_metrics
 from moefacts.synthetic_data.population import build_population
 from moefacts.training.checkpoint import renamed
-from tests.cli.test_commands import fails  # noqa: F401
 from tests.conftest import tiny_config
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"

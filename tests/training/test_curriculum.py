@@ -9,7 +9,7 @@ from moefacts.runs.manifest import read_json
 from moefacts.training.evaluation import Evaluator
 from moefacts.training.interrupt import Interrupted
 from moefacts.training.loop import Trainer
-from tests.training.test_loop import StopAt, records, same, weights
+from tests.training.comparing import StopAt, records, same, weights
 
 ACTIVE_LOSS = "eval/active/attribute_loss"
 

@@ -22,7 +22,7 @@ from moefacts.training.loop import Trainer
 from moefacts.training.pack import pack
 from moefacts.training.patching import load_patch, reference_config
 from tests.conftest import tiny_config
-from tests.training.test_loop import StopAt, records, same, weights
+from tests.training.comparing import StopAt, records, same, weights
 
 TWO_LAYERS = ["model.num_layers=2", "training.log_interval=1"]
 

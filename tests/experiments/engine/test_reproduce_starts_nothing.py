@@ -7,7 +7,6 @@ import pytest
 from moefacts.cli import launchers
 from moefacts.experiments.engine import estimates
 from moefacts.experiments.studies import catalog
-from tests.cli.test_commands import fails  # noqa: F401
 from tests.experiments.engine import tiny_study
 from tests.experiments.engine.reproducing import reproduce
 
@@ -56,13 +55,13 @@ def test_a_dry_run_of_all_names_every_study_and_the_time_of_all_together(monkeyp
         (("all", "population.size=3"), "the study plateau-law varies population.size itself"),
     ],
 )  # fmt: skip
-def test_a_wrong_command_gets_one_line(fails, tmp_path, monkeypatch, arguments, answer):  # noqa: F811
+def test_a_wrong_command_gets_one_line(fails, tmp_path, monkeypatch, arguments, answer):
     monkeypatch.chdir(tmp_path)
     assert answer in fails("reproduce", *arguments)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_absent_launcher_names_its_extra(fails, monkeypatch):  # noqa: F811
+def test_an_absent_launcher_names_its_extra(fails, monkeypatch):
     find = launchers.importlib.util.find_spec
     absent = {"hydra_plugins.hydra_submitit_launcher", "hydra_plugins.hydra_ray_launcher"}
     monkeypatch.setattr(launchers.importlib.util, "find_spec", lambda name: None if name in absent else find(name))
@@ -70,7 +69,7 @@ def test_an_absent_launcher_names_its_extra(fails, monkeypatch):  # noqa: F811
         assert extra in fails("reproduce", "tiny", "--launcher", launcher)
 
 
-def test_a_grid_that_would_take_days_is_refused_before_it_starts(fails, monkeypatch, tmp_path):  # noqa: F811
+def test_a_grid_that_would_take_days_is_refused_before_it_starts(fails, monkeypatch, tmp_path):
 
     slow = estimates.Speed(50, 10.0, 0.0, "0.1 tokens/s here")
     monkeypatch.setattr(estimates, "_measured_speed", lambda config: slow)
