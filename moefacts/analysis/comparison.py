@@ -1,5 +1,8 @@
 """Paired comparisons: whatever the two runs of a pair share (population size, seed, and so the data) cancels.
 
+Pairs of runs with the same seed are not independent, even where they differ in size or in another setting: they share
+people, initial weights and the order of samples. They are one cluster, and an interval is one over clusters.
+
 An event that a run did not reach is censored: it came later than the last step, or never. To leave such pairs out would
 favour whichever side is late. So every number may be a pair of bounds, and an interval covers all that they allow.
 """
@@ -20,12 +23,14 @@ class Paired:
     """A mean difference over pairs.
 
     Attributes:
-        mean: the mean difference. A pair with one bound counts with that bound, one with two with their middle.
-        interval: its 95% Student t interval; None with a single pair. With bounds it reaches from the low end for the
-            lowest differences to the high end for the highest. It is infinite on a side where a pair has no bound.
+        mean: the mean over clusters of the mean difference of their pairs. A pair with one bound counts with that
+            bound, one with two with their middle.
+        interval: its 95% Student t interval; None with a single cluster. With bounds it reaches from the low end for
+            the lowest differences to the high end for the highest. It is infinite on a side where a pair has no bound.
         count: the number of pairs in the mean.
         missing: the number of pairs that lack a number.
         censored: the number of pairs of which only bounds are known; those without any bound are not in the mean.
+        clusters: the number of different seeds in the mean; None if every pair has its own.
     """
 
     mean: float
@@ -33,6 +38,7 @@ class Paired:
     count: int
     missing: int
     censored: int = 0
+    clusters: int | None = None
 
 
 def paired_difference(
@@ -40,33 +46,45 @@ def paired_difference(
     theirs: Mapping[Any, Value],
     difference: Callable[[float, float], float] = lambda a, b: a - b,
 ) -> Paired | None:
-    """Mean of ``difference(ours, theirs)`` over the keys that both have; None when no pair has both numbers.
+    """Mean of ``difference(ours, theirs)`` over the keys that both have; None when no pair does.
 
     Args:
-        ours: pair key, such as (size, seed) -> number, or bounds of it, of which the second may be infinite; None where
-            nothing is known.
+        ours: pair key, such as (size, seed), of which the last item is the seed -> number, or bounds of it, of which
+            the second may be infinite; None where nothing is known.
         theirs: the numbers to compare with, under the same keys.
         difference: compares two numbers, rising with the first and falling with the second; by default it subtracts.
     """
-    pairs = [(_bounds(ours[key]), _bounds(theirs[key])) for key in sorted(ours.keys() & theirs.keys(), key=repr)]
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    spans = [(difference(a[0], b[1]), difference(a[1], b[0])) for a, b in known]
-    bounded = [
-        (low if math.isfinite(low) else high, high if math.isfinite(high) else low)
-        for low, high in spans
-        if math.isfinite(low) or math.isfinite(high)
+    keys = sorted(ours.keys() & theirs.keys(), key=repr)
+    pairs = [(key, _bounds(ours[key]), _bounds(theirs[key])) for key in keys]
+    spans = [
+        (key, difference(a[0], b[1]), difference(a[1], b[0])) for key, a, b in pairs if a is not None and b is not None
     ]
-    mean, low, high = (estimate([side(pair) for pair in bounded]) for side in (_middle, min, max))
-    if mean is None or low is None or high is None:
+    clusters: dict[Any, list[Bounds]] = {}
+    for key, low, high in spans:
+        if math.isfinite(low) or math.isfinite(high):
+            finite = (low if math.isfinite(low) else high, high if math.isfinite(high) else low)
+            clusters.setdefault(key[-1] if isinstance(key, tuple) else key, []).append(finite)
+    mean, lowest, highest = (
+        estimate([sum(side(span) for span in members) / len(members) for members in clusters.values()])
+        for side in (_middle, min, max)
+    )
+    if mean is None or lowest is None or highest is None:
         return None
     interval = None
-    if low.low is not None and high.high is not None:
+    if lowest.low is not None and highest.high is not None:
         interval = (
-            low.low if all(math.isfinite(one) for one, _ in spans) else -math.inf,
-            high.high if all(math.isfinite(one) for _, one in spans) else math.inf,
+            lowest.low if all(math.isfinite(low) for _, low, _ in spans) else -math.inf,
+            highest.high if all(math.isfinite(high) for _, _, high in spans) else math.inf,
         )
-    censored = sum(one != other for one, other in spans)
-    return Paired(mean.mean, interval, mean.count, len(pairs) - len(known), censored)
+    count = sum(map(len, clusters.values()))
+    return Paired(
+        mean=mean.mean,
+        interval=interval,
+        count=count,
+        missing=len(pairs) - len(spans),
+        censored=sum(low != high for _, low, high in spans),
+        clusters=len(clusters) if len(clusters) < count else None,
+    )
 
 
 def _bounds(value: Value) -> Bounds | None:

@@ -6,8 +6,8 @@ from scipy import stats
 
 from moefacts.analysis.comparison import paired_difference
 
-OURS = {(512, 0): 3.0, (512, 1): 5.0, (1024, 0): 9.0, (1024, 1): 4.0}
-THEIRS = {(512, 0): 1.0, (512, 1): 2.0, (1024, 0): 3.0, (1024, 1): 4.0}
+OURS = {(512, 0): 3.0, (512, 1): 5.0, (1024, 2): 9.0, (1024, 3): 4.0}
+THEIRS = {(512, 0): 1.0, (512, 1): 2.0, (1024, 2): 3.0, (1024, 3): 4.0}
 DIFFERENCES = [2.0, 3.0, 6.0, 0.0]
 
 
@@ -99,3 +99,19 @@ def test_bounds_on_both_sides_widen_the_interval_and_shift_nothing():
     assert vague.mean == exact.mean
     lowest, highest = (stats.t.interval(0.95, 2, np.mean(x), stats.sem(x)) for x in ((1, 1.5, 4), (1, 2.5, 4)))
     assert vague.interval == pytest.approx((lowest[0], highest[1]))
+
+
+def test_pairs_that_share_a_seed_are_one_cluster():
+    """With one seed, a small population is the beginning of a larger one: two sizes are no two observations."""
+    ours = {(512, 0): 1.0, (1024, 0): 3.0, (512, 1): 5.0, (1024, 1): 7.0, (512, 2): 2.0}
+    pair = paired_difference(ours, dict.fromkeys(ours, 0.0))
+    low, high = stats.t.interval(0.95, 2, loc=10 / 3, scale=stats.sem([2.0, 6.0, 2.0]))
+    assert (pair.mean, *pair.interval) == pytest.approx((10 / 3, low, high))
+    assert (pair.count, pair.clusters) == (5, 3)
+    independent = {(512, 0): 1.0, (1024, 1): 3.0, (512, 2): 5.0, (1024, 3): 7.0}
+    assert paired_difference(independent, dict.fromkeys(independent, 0.0)).clusters is None
+
+
+def test_with_one_seed_there_is_no_interval_however_many_pairs():
+    pair = paired_difference({(512, 0): 1.0, (1024, 0): 2.0}, {(512, 0): 0.0, (1024, 0): 0.0})
+    assert (pair.mean, pair.interval, pair.count, pair.clusters) == (1.5, None, 2, 1)

@@ -50,7 +50,8 @@ def decide_paired(pair: Paired | None, decide) -> Verdict:
     if pair is None:
         return cannot_tell("no pair of runs has both values")
     verdict = decide(pair.mean, pair.interval)
-    note = f" over {pair.count} pairs" + (f", missing in {pair.missing} more" if pair.missing else "")
+    note = f" over {pair.count} pairs" + (f" of {pair.clusters} seeds" if pair.clusters else "")
+    note += f", missing in {pair.missing} more" if pair.missing else ""
     note += f", {pair.censored} of them known within bounds" if pair.censored else ""
     return Verdict(verdict.answer, verdict.here + note, verdict.value, verdict.interval)
 

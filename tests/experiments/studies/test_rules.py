@@ -15,6 +15,7 @@ from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLD
 from moefacts.experiments.studies import _arms, adaptive, attention, celebrities, phases, power_law, templates
 from moefacts.experiments.studies.catalog import STUDIES
 from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
+from moefacts.experiments.studies.dense_vs_moe import rates
 from moefacts.experiments.studies.patching import patching as patching
 from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
 from moefacts.experiments.studies.plateau_law import published
@@ -105,7 +106,7 @@ def test_every_other_rule_has_a_test_here():
     assert functions == {
         plateau_law._is_power_law, plateau_law._near_published_ends, phases._three_phases, robustness._phases_in_all,
         patching._no_plateau, adaptive._matters_everywhere, power_law._shortest_when_mild, power_law._falls_with_steps,
-        power_law._grows_with_people,
+        power_law._grows_with_people, rates._is_inside,
     }  # fmt: skip
 
 
