@@ -51,7 +51,9 @@ class ProbeTable:
 CONFIDENCE = ProbeTable("confidence", ("cohort", "biography", "individual", "attribute", "step", *VALUE_MEASURES))
 ATTENTION = ProbeTable("attention", ("step", "layer", "signature", "value", "reference"))
 EXPERT_USE = ProbeTable("routing_use", ("layer", "kind", "label", "expert", "share"))
-INFORMATION = ProbeTable("routing_information", ("layer", "label", "information", "entropy", "fraction", "control"))
+INFORMATION = ProbeTable(  # ``routing_information``, which earlier versions wrote, had information without a condition
+    "routing_information_given_token", ("layer", "weights", "label", "information", "entropy", "fraction", "control")
+)
 VOCABULARY = ProbeTable("routing_vocabulary", ("layer", "specialisation"))
 COACTIVATION = ProbeTable("routing_coactivation", ("layer", "expert", "other", "share"))
 SATURATION = ProbeTable("routing_saturation", ("step", "layer", "saturation"))
