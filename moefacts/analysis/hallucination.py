@@ -52,9 +52,9 @@ def hallucination_measures(run: Run) -> dict[str, float | None]:
 
     ``unseen_auroc`` says how well confidence (maximum probability, averaged over the attributes of a biography)
     separates seen from unseen people. Calibration errors compare the confidence in a whole value with whether it is
-    right: teacher-forced, where every token follows the true ones, and free-running, where the model generates the value
-    itself. Both are right for the same values. These measures need the confidence table, which is written when training
-    ends, and are None before. Tables of earlier versions lack the free-running confidence.
+    right: teacher-forced, where every token is predicted after the true ones, and free-running, where the model
+    generates the value itself (which is right in the same cases). These measures need the confidence table, which is
+    written when training ends, and are None before. Tables of earlier versions lack the free-running confidence.
     """
     measures: dict[str, float | None] = dict.fromkeys(HALLUCINATION)
     if keys.UNSEEN in run.cohorts:

@@ -70,5 +70,3 @@ def mixtures(model: Transformer) -> Iterator[tuple[int, MixtureOfExperts]]:
         assert isinstance(layer, DecoderLayer)
         if isinstance(layer.feed_forward, MixtureOfExperts):
             yield number, layer.feed_forward
-
-

@@ -1,4 +1,4 @@
-"""What the choice of experts says about a token's attribute and individual beyond its token id, and about the id itself.
+"""What the choice of experts says about a token's id, and about its attribute and its individual beyond the id.
 
 Shape legend: N tokens, E experts, L labels.
 """

@@ -141,8 +141,8 @@ def test_the_auroc_compares_biographies_and_the_calibration_errors_values(settin
         ("unseen", 0, 0.5, 0.5, 0.9, 0), ("unseen", 0, 0.5, 0.5, 0.9, 0),
         ("unseen", 1, 0.8, 0.5, 0.9, 0), ("unseen", 1, 0.2, 0.5, 0.5, 1),
     ]  # fmt: skip
-    columns = "cohort biography max_probability value_confidence free_running_confidence attribute_accuracy".split()
-    table = pd.DataFrame(rows, columns=columns)
+    confidences = ["max_probability", "value_confidence", "free_running_confidence"]
+    table = pd.DataFrame(rows, columns=["cohort", "biography", *confidences, "attribute_accuracy"])
     measures = hallucination_measures(made_up(settings, table))
     assert measures["unseen_auroc"] == 1.0
     assert measures["seen_teacher_forced_calibration_error"] == pytest.approx((2 * 0.1 + 2 * 0.2) / 4)

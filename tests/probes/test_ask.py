@@ -77,7 +77,8 @@ def test_a_prompt_gets_the_same_answer_alone_and_among_others(settings):
     for individual in range(20):
         template = population.templates["major"][individual % 5]
         name = " " + population.full_name(individual)
-        prompts.append([tokenizer.begin_id, *sum(tokenizer.encode([template.prefix, name, template.middle]), [])])
+        (ids,) = tokenizer.encode([template.prefix + name + template.middle])
+        prompts.append([tokenizer.begin_id, *ids])
     assert len({len(prompt) for prompt in prompts}) > 1
 
     @torch.no_grad()

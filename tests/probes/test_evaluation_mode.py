@@ -44,6 +44,7 @@ def modes(monkeypatch):
 @pytest.fixture
 def careless(monkeypatch):
     """Loading a run leaves the model in training mode, so that whoever reads it has to see to it."""
+
     def left_training(path, step=None):
         config, loaded = load_run(path, step)
         loaded.model.train()
