@@ -20,7 +20,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter, Sca
 from moefacts.analysis.attention_figures import ATTENTION_CAPTION, attention_signatures
 from moefacts.analysis.groups import Group
 from moefacts.analysis.phase_bands import shade_phases
-from moefacts.analysis.routing_figures import ROUTING_FIGURES, has_routing_tables
+from moefacts.analysis.routing_figures import routing_figures
 from moefacts.runs import keys
 
 matplotlib.use("Agg")
@@ -215,10 +215,8 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
             if all(run.attention is not None for run in group.runs):
                 figure = attention_signatures(group, threshold)
                 drawings.append(save_figure(figure, folder, f"attention{suffix}", ATTENTION_CAPTION + of_group + note))
-            if not has_routing_tables(run):
-                continue
             of_run = f" {group.label}, seed {run.seed}." if len(groups) > 1 else ""
-            for name, (caption, draw_run) in ROUTING_FIGURES.items():
+            for name, (caption, draw_run) in routing_figures(run).items():
                 drawings.append(save_figure(draw_run(run), folder, name + suffix, caption + of_run))
     return drawings
 

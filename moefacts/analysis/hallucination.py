@@ -4,12 +4,17 @@ import numpy as np
 import pandas as pd
 from scipy.stats import mannwhitneyu
 
-from moefacts.runs import keys
+from moefacts.runs import keys, tables
 from moefacts.runs.reader import Run
 from moefacts.runs.thresholds import PLATEAU_CEILING, crossing
 
 NUM_BINS = 15
-PROBED = ("unseen_auroc", "seen_calibration_error", "unseen_calibration_error")  # from the table written at the end
+# How a confidence in whole values was measured -> its column in the confidence table
+_CONFIDENCES = {"teacher_forced": tables.VALUE_CONFIDENCE, "free_running": tables.FREE_RUNNING_CONFIDENCE}
+PROBED = (  # from the table that is written when training ends
+    "unseen_auroc", "seen_teacher_forced_calibration_error", "unseen_teacher_forced_calibration_error",
+    "seen_free_running_calibration_error", "unseen_free_running_calibration_error",
+)  # fmt: skip
 HALLUCINATION = (
     "unseen_final_attribute_loss", "unseen_final_loss_over_baseline", "unseen_departure", "seen_max_probability",
     "seen_entropy", "unseen_max_probability", "unseen_entropy",
@@ -47,7 +52,9 @@ def hallucination_measures(run: Run) -> dict[str, float | None]:
 
     ``unseen_auroc`` says how well confidence (maximum probability, averaged over the attributes of a biography)
     separates seen from unseen people. Calibration errors compare the confidence in a whole value with whether it is
-    right. These measures need the confidence probe, which is written when training ends, and are None before.
+    right: teacher-forced, where every token is predicted after the true ones, and free-running, where the model
+    generates the value itself (which is right in the same cases). These measures need the confidence table, which is
+    written when training ends, and are None before. Tables of earlier versions lack the free-running confidence.
     """
     measures: dict[str, float | None] = dict.fromkeys(HALLUCINATION)
     if keys.UNSEEN in run.cohorts:
@@ -74,7 +81,9 @@ def _confidence_measures(table: pd.DataFrame | None) -> dict[str, float | None]:
         seen, unseen = (by_biography[cohort].to_numpy() for cohort in (keys.SEEN, keys.UNSEEN))
         measures["unseen_auroc"] = auroc(seen, unseen)
     for cohort, rows in table[table["cohort"].isin((keys.SEEN, keys.UNSEEN))].groupby("cohort"):
-        measures[f"{cohort}_calibration_error"] = expected_calibration_error(
-            rows["value_confidence"].to_numpy(np.float64), rows[keys.ATTRIBUTE_ACCURACY].to_numpy(np.float64)
-        )
+        for kind, column in _CONFIDENCES.items():
+            if column in rows:
+                measures[f"{cohort}_{kind}_calibration_error"] = expected_calibration_error(
+                    rows[column].to_numpy(np.float64), rows[keys.ATTRIBUTE_ACCURACY].to_numpy(np.float64)
+                )
     return measures

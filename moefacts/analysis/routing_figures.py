@@ -13,16 +13,16 @@ from moefacts.runs.reader import Run
 from moefacts.runs.tables import ProbeTable
 
 _TOKENS_PER_LINE = 22
-
-
-def has_routing_tables(run: Run) -> bool:
-    """Whether the routing probe has been run."""
-    return all(table.path(run.path).exists() for table in tables.ROUTING)
+_INFORMATION_LABELS = {
+    "attribute_given_token": "attribute\n| token id",
+    "individual_given_token": "individual\n| token id",
+    "token": "token id",
+}
 
 
 def _table(run: Run, table: ProbeTable) -> pd.DataFrame:
     rows = table.read(run.path)
-    assert rows is not None  # callers check ``has_routing_tables`` first
+    assert rows is not None  # ``routing_figures`` leaves out figures whose table has not been written
     return rows
 
 
@@ -83,20 +83,29 @@ def use_by_attribute(run: Run) -> Figure:
 
 
 def information(run: Run) -> Figure:
-    """Draw how much the choice of experts says about a token, next to a control with permuted labels."""
+    """Draw how much the choice of experts says about a token, before and after training.
+
+    A mark on every bar shows how much a finite sample alone gives: the same with permuted labels.
+    """
     table = _table(run, tables.INFORMATION)
     layers = sorted(table["layer"].unique())
-    figure, panels = _panels(len(layers), 3.2, 2.6)
+    figure, panels = _panels(len(layers), 3.6, 2.8)
+    place = np.arange(len(_INFORMATION_LABELS))
     for axes, layer in zip(panels, layers, strict=True):
-        part = table[table["layer"] == layer]
-        place = np.arange(len(part))
-        axes.bar(place - 0.2, part["fraction"], 0.4, label="as chosen")
-        axes.bar(place + 0.2, part["control"], 0.4, label="labels permuted")
-        axes.set_xticks(place, part["label"])
+        for shift, weights in ((-0.2, "trained"), (0.2, "untrained")):
+            part = table[(table["layer"] == layer) & (table["weights"] == weights)].set_index("label")
+            part = part.loc[list(_INFORMATION_LABELS)]
+            axes.bar(place + shift, part["fraction"], 0.38, label=weights)
+            ends = place + shift - 0.19, place + shift + 0.19
+            axes.hlines(part["control"], *ends, color="black", linewidth=1.4, label="labels permuted")
+        axes.set_xticks(place, list(_INFORMATION_LABELS.values()))
         axes.set_title(f"layer {layer}")
         axes.set_ylim(0, max(0.05, 1.1 * float(table[["fraction", "control"]].max().max())))
     panels[0].set_ylabel("mutual information / expert entropy")
-    panels[0].legend()
+    handles, labels = panels[0].get_legend_handles_labels()
+    handle_of = dict(zip(labels, handles, strict=True))
+    order = ("trained", "untrained", "labels permuted")
+    figure.legend([handle_of[label] for label in order], order, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -164,14 +173,39 @@ def colored_biography(run: Run) -> Figure:
     return figure
 
 
-# Name -> (caption, drawing function), in the order of the report
-ROUTING_FIGURES: dict[str, tuple[str, Callable[[Run], Figure]]] = {
-    "load_over_training": ("Load of every expert over training.", load_over_training),
-    "use_by_role": ("Experts used by each kind of token.", use_by_role),
-    "use_by_attribute": ("Experts used by the value tokens of each attribute.", use_by_attribute),
-    "information": ("Information about the token in the choice of experts, over the expert entropy.", information),
-    "saturation": ("Router saturation: share of the final choice of experts that was already made.", saturation),
-    "coactivation": ("Co-activation: share of one expert's tokens that also use another.", coactivation),
-    "ablation": ("Change of the attribute loss when one expert is left out.", ablation),
-    "colored_biography": ("A biography, with each token on the colour of its first-choice expert.", colored_biography),
-}
+# Name -> (the table it needs besides the record, caption, drawing function), in the order of the report
+_FIGURES: dict[str, tuple[ProbeTable | None, str, Callable[[Run], Figure]]] = {
+    "load_over_training": (None, "Load of every expert over training.", load_over_training),
+    "use_by_role": (tables.EXPERT_USE, "Experts used by each kind of token.", use_by_role),
+    "use_by_attribute": (
+        tables.EXPERT_USE, "Experts used by the value tokens of each attribute.", use_by_attribute
+    ),
+    "information": (
+        tables.INFORMATION,
+        "What the choice of experts says about a token's attribute and individual beyond its token id, and about the "
+        "id: mutual information over the entropy of the experts, trained and untrained. Only what exceeds the marks "
+        "(labels permuted, among tokens of the same id where it is given) is more than chance.",
+        information,
+    ),
+    "saturation": (
+        tables.SATURATION, "Router saturation: share of the final choice of experts that was already made.", saturation
+    ),
+    "coactivation": (
+        tables.COACTIVATION, "Co-activation: share of one expert's tokens that also use another.", coactivation
+    ),
+    "ablation": (tables.ABLATION, "Change of the attribute loss when one expert is left out.", ablation),
+    "colored_biography": (
+        tables.BIOGRAPHY, "A biography, with each token on the colour of its first-choice expert.", colored_biography
+    ),
+}  # fmt: skip
+
+
+def routing_figures(run: Run) -> dict[str, tuple[str, Callable[[Run], Figure]]]:
+    """Name -> (caption, drawing function) of every figure whose table ``run`` has; none before the routing probe."""
+    if not any(table.path(run.path).exists() for table in tables.ROUTING):
+        return {}
+    return {
+        name: (caption, draw)
+        for name, (table, caption, draw) in _FIGURES.items()
+        if table is None or table.path(run.path).exists()
+    }

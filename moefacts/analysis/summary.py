@@ -34,8 +34,12 @@ MEANINGS = {
     "seen_entropy": "mean entropy on value tokens, seen people (nats)",
     "unseen_entropy": "mean entropy on value tokens, unseen people (nats)",
     "unseen_auroc": "how well confidence separates seen from unseen people (0.5 chance, 1 perfect)",
-    "seen_calibration_error": "expected calibration error of whole values, seen people",
-    "unseen_calibration_error": "expected calibration error of whole values, unseen people",
+    "seen_teacher_forced_calibration_error": "expected calibration error of whole values, each token after the true "
+    "ones, seen people",
+    "unseen_teacher_forced_calibration_error": "the same, unseen people",
+    "seen_free_running_calibration_error": "expected calibration error of whole values that the model generates "
+    "greedily, seen people",
+    "unseen_free_running_calibration_error": "the same, unseen people",
 }
 
 

@@ -70,7 +70,7 @@ def _run_probes(runs) -> None:
             try:
                 written = " and ".join(probe_run(run))
             except UserError as error:
-                typer.echo(f"moefacts: {run.path}: no figures of attention or experts: {error}", err=True)
+                typer.echo(f"moefacts: {run.path}: figures of attention or experts are missing: {error}", err=True)
             else:
                 typer.echo(f"{run.path}: {written} probed", err=True)
 

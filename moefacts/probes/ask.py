@@ -1,6 +1,6 @@
 """What a model says about one person: the likeliest values of every attribute, with their probabilities.
 
-Shape legend: W prefixes in the beam, M templates, T positions, V vocabulary.
+Shape legend: W prefixes in the beam, M templates, V vocabulary.
 """
 
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from moefacts.errors import UserError
-from moefacts.models.packing import Packing
 from moefacts.models.transformer import Transformer
+from moefacts.probes.next_token import next_token_logits
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.pools import ATTRIBUTES
 
@@ -38,7 +38,8 @@ def ask(model: Transformer, batcher: Batcher, full_name: str, top: int) -> Itera
     """Ask about every attribute, in the templates held out for the person, or in all when nobody has the name.
 
     The probability of a value is the product over its tokens, averaged over templates. Values are found by a beam
-    search over the values that the attribute can take.
+    search over the values that the attribute can take. What else is asked does not matter, except in mixtures that are
+    not causal (a limited capacity, experts that choose tokens), whose experts the prompts share.
 
     Raises:
         UserError: the name cannot be asked about.
@@ -76,7 +77,7 @@ def _likeliest(
     beam: dict[tuple[int, ...], np.ndarray] = {(): np.ones(len(prompts))}
     done: list[tuple[int, float]] = []
     while beam:
-        distribution_WMV = _next_token(model, prompts, list(beam), device)
+        distribution_WMV = _distributions(model, prompts, list(beam), device)
         extended: dict[tuple[int, ...], np.ndarray] = {}
         for (prefix, probability_M), distribution_MV in zip(beam.items(), distribution_WMV, strict=True):
             for token in sorted(children[prefix]):
@@ -88,14 +89,10 @@ def _likeliest(
 
 
 @torch.no_grad()
-def _next_token(
+def _distributions(
     model: Transformer, prompts: list[list[int]], prefixes: list[tuple[int, ...]], device: torch.device
 ) -> np.ndarray:
     """Next-token distributions after every prompt followed by every prefix; shape (W, M, V)."""
-    rows = [prompt + list(prefix) for prefix in prefixes for prompt in prompts]
-    width = max(map(len, rows))
-    token_BT = torch.tensor([row + [0] * (width - len(row)) for row in rows], device=device)
-    at_N = torch.tensor([index * width + len(row) - 1 for index, row in enumerate(rows)], device=device)
-    packing = Packing([len(row) for row in rows], width, token_BT.device)
-    distribution_NV = model(token_BT, packing, at_N).logits.float().softmax(dim=-1)
-    return distribution_NV.view(len(prefixes), len(prompts), -1).double().cpu().numpy()
+    rows = [[*prompt, *prefix] for prefix in prefixes for prompt in prompts]
+    logits_NV = next_token_logits(lambda *arguments: model(*arguments).logits, rows, device)
+    return logits_NV.float().softmax(dim=-1).view(len(prefixes), len(prompts), -1).double().cpu().numpy()

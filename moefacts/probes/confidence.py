@@ -3,32 +3,34 @@
 import numpy as np
 import pandas as pd
 
-from moefacts.runs.tables import CONFIDENCE, VALUE_MEASURES
+from moefacts.probes.free_running import free_running_confidence
+from moefacts.runs.tables import CONFIDENCE, FREE_RUNNING_CONFIDENCE, VALUE_MEASURES
 from moefacts.synthetic_data.pools import ATTRIBUTES
-from moefacts.training.evaluation import Evaluator, Measure
+from moefacts.training.evaluation import Evaluator
+from moefacts.training.moment import Moment
 
 
-def confidence_table(measure: Measure, evaluators: dict[str, Evaluator], step: int) -> pd.DataFrame:
+def confidence_table(moment: Moment, evaluators: dict[str, Evaluator]) -> pd.DataFrame:
     """One row for every evaluated biography and attribute. Every process of a run must call it.
 
     Args:
-        measure: applies an evaluator to the model after training.
+        moment: the model after training.
         evaluators: cohort -> its evaluation biographies.
-        step: the model's training step.
 
     Returns:
         A table with the columns of ``runs.tables.CONFIDENCE``.
     """
     tables = []
     for cohort, evaluator in evaluators.items():
-        measures = measure(evaluator)
+        measures = moment.measure(evaluator)
         num_biographies = len(evaluator.plan)
         columns = {
             "cohort": cohort,
             "biography": np.repeat(np.arange(num_biographies), len(ATTRIBUTES)),
             "individual": np.repeat(evaluator.plan.individual_B, len(ATTRIBUTES)),
             "attribute": list(ATTRIBUTES) * num_biographies,
-            "step": step,
+            "step": moment.step,
+            FREE_RUNNING_CONFIDENCE: free_running_confidence(moment.logits, evaluator).ravel(),
         }
         tables.append(pd.DataFrame(columns | {name: getattr(measures, name).ravel() for name in VALUE_MEASURES}))
     return pd.concat(tables, ignore_index=True)[list(CONFIDENCE.columns)]

@@ -1,19 +1,18 @@
 """Which tokens a trained mixture sends to which experts: use, information, co-activation, saturation, ablation.
 
-Shape legend: N tokens, E experts, K experts chosen per token, M = N·K assignments, L labels, A attributes.
+Shape legend: N tokens, E experts, K experts chosen per token, A attributes.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 
-from moefacts.models.layer import DecoderLayer
-from moefacts.models.moe import MixtureOfExperts
-from moefacts.models.transformer import Transformer
+from moefacts.config.loader import read_config
+from moefacts.models.transformer import Transformer, build_model
+from moefacts.probes.routing_choices import LayerChoices, Tokens, collect, mixtures
+from moefacts.probes.routing_information import information_table
 from moefacts.runs import layout, tables
 from moefacts.runs.tables import ProbeTable
 from moefacts.synthetic_data.batches import Batcher
@@ -25,93 +24,7 @@ from moefacts.training.pack import pack
 
 NUM_BIOGRAPHIES = 512
 _BATCH_SIZE = 128
-_PERMUTATIONS = 5
 _ROLES = [role for role in Role if role not in (Role.PADDING, Role.BOUNDARY)]
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Labels of the tokens that a router saw: role, attribute, the individual of the biography, and token id."""
-
-    role_N: np.ndarray
-    attribute_N: np.ndarray
-    individual_N: np.ndarray
-    id_N: np.ndarray
-
-
-@dataclass(frozen=True)
-class LayerChoices:
-    """The experts that every token chose in one layer, best first, out of ``num_experts``."""
-
-    expert_NK: np.ndarray
-    num_experts: int
-
-    def counts_by(self, label_N: np.ndarray, num_labels: int) -> np.ndarray:
-        """How often tokens of each label use each expert, shape (L, E); tokens with a negative label are left out."""
-        label_M = np.repeat(label_N, self.expert_NK.shape[1])
-        kept_M = label_M >= 0
-        cells = label_M[kept_M] * self.num_experts + self.expert_NK.ravel()[kept_M]
-        return np.bincount(cells, minlength=num_labels * self.num_experts).reshape(num_labels, self.num_experts)
-
-
-@torch.no_grad()
-def collect(model: Transformer, evaluator: Evaluator) -> tuple[Tokens, dict[int, LayerChoices]]:
-    """Run the biographies of ``evaluator`` through the model and keep what its routers chose."""
-    model.eval()
-    labels: list[tuple[np.ndarray, ...]] = []
-    chosen: dict[int, list[np.ndarray]] = {}
-    for _, batch, _, packing in evaluator.batches:
-        for layer, routing in model(batch.inputs_BT, packing).routings.items():
-            chosen.setdefault(layer, []).append(routing.expert_NK.cpu().numpy())
-        individual_BT = batch.individual_B[:, None].expand(batch.inputs_BT.shape)
-        fields = (batch.role_BT[:, :-1], batch.attribute_BT[:, :-1], individual_BT, batch.inputs_BT)
-        labels.append(tuple(field.flatten()[packing.real_N].cpu().numpy() for field in fields))
-    columns = [np.concatenate(column) for column in zip(*labels, strict=True)]
-    choices = {
-        layer: LayerChoices(np.concatenate(parts), _mixture(model, layer).config.num_experts)
-        for layer, parts in chosen.items()
-    }
-    return Tokens(*columns), choices
-
-
-def mutual_information(counts_LE: np.ndarray) -> float:
-    """Plug-in estimate, in nats, of the mutual information of label and expert, from their joint counts."""
-    joint_LE = counts_LE / counts_LE.sum()
-    independent_LE = joint_LE.sum(axis=1, keepdims=True) * joint_LE.sum(axis=0, keepdims=True)
-    some = joint_LE > 0
-    return float((joint_LE[some] * np.log(joint_LE[some] / independent_LE[some])).sum())
-
-
-def information_table(tokens: Tokens, choices: dict[int, LayerChoices]) -> pd.DataFrame:
-    """I(expert; attribute), I(expert; individual), I(expert; token id), each as a fraction of the expert entropy.
-
-    ``control`` is the same with labels permuted over tokens, which is what a finite sample alone gives.
-    """
-    generator = np.random.default_rng(0)
-    rows = []
-    for layer, layer_choices in choices.items():
-        for name, label_N in (
-            ("attribute", tokens.attribute_N),
-            ("individual", tokens.individual_N),
-            ("token", tokens.id_N),
-        ):
-            kept = label_N >= 0
-            part = LayerChoices(layer_choices.expert_NK[kept], layer_choices.num_experts)
-            _, code_N = np.unique(label_N[kept], return_inverse=True)
-            num_labels = int(code_N.max()) + 1
-            counts_LE = part.counts_by(code_N, num_labels)
-            share_E = counts_LE.sum(axis=0) / counts_LE.sum()
-            entropy = float(-(share_E[share_E > 0] * np.log(share_E[share_E > 0])).sum())
-            control = np.mean(
-                [
-                    mutual_information(part.counts_by(generator.permutation(code_N), num_labels))
-                    for _ in range(_PERMUTATIONS)
-                ]
-            )
-            information = mutual_information(counts_LE)
-            fractions = {"fraction": information / max(entropy, 1e-12), "control": control / max(entropy, 1e-12)}
-            rows.append({"layer": layer, "label": name, "information": information, "entropy": entropy, **fractions})
-    return pd.DataFrame(rows)
 
 
 def use_table(tokens: Tokens, choices: dict[int, LayerChoices]) -> pd.DataFrame:
@@ -176,7 +89,7 @@ def ablation_table(model: Transformer, evaluator: Evaluator) -> pd.DataFrame:
     model.eval()
     intact_A = evaluator.measure(model).attribute_loss.mean(axis=0)
     rows = []
-    for layer, mixture in _mixtures(model):
+    for layer, mixture in mixtures(model):
         down = mixture.experts.down
         for expert in range(mixture.config.num_experts):
             weights = down[expert].clone()
@@ -211,25 +124,27 @@ def biography_table(model: Transformer, batcher: Batcher) -> pd.DataFrame:
     )
 
 
-def _mixture(model: Transformer, layer: int) -> MixtureOfExperts:
-    return dict(_mixtures(model))[layer]
+def untrained_model(run: Path, model: Transformer) -> Transformer:
+    """The trained ``model`` of ``run`` as it was before its first update, on the same device.
 
-
-def _mixtures(model: Transformer) -> Iterator[tuple[int, MixtureOfExperts]]:
-    for number, layer in enumerate(model.layers):
-        assert isinstance(layer, DecoderLayer)
-        if isinstance(layer.feed_forward, MixtureOfExperts):
-            yield number, layer.feed_forward
+    Its weights are those of the checkpoint of step 0 or, when the run has none, those that the run's seed gives.
+    """
+    fresh = build_model(model.config, model.vocab_size, read_config(run / layout.CONFIG).seed)
+    if 0 in layout.checkpoint_steps(run):
+        load_weights(run, 0, fresh)
+    return fresh.to(model.unembedding_VD.device).eval()
 
 
 def routing_tables(run: Path, model: Transformer, batcher: Batcher) -> dict[ProbeTable, pd.DataFrame]:
     """All routing tables of a trained mixture; ``model`` holds its last weights before and afterwards."""
     evaluator = Evaluator(batcher, batcher.cohort, NUM_BIOGRAPHIES, _BATCH_SIZE)
     tokens, choices = collect(model, evaluator)
+    untrained = collect(untrained_model(run, model), evaluator)
+    information = {"trained": information_table(tokens, choices), "untrained": information_table(*untrained)}
     vocabulary = [{"layer": n, "specialisation": vocabulary_specialisation(tokens, c)} for n, c in choices.items()]
     return {
         tables.EXPERT_USE: use_table(tokens, choices),
-        tables.INFORMATION: information_table(tokens, choices),
+        tables.INFORMATION: pd.concat([table.assign(weights=name) for name, table in information.items()]),
         tables.VOCABULARY: pd.DataFrame(vocabulary),
         tables.COACTIVATION: coactivation_table(choices),
         tables.ABLATION: ablation_table(model, evaluator),

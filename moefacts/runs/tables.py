@@ -5,21 +5,31 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from moefacts.errors import UserError
 from moefacts.runs import keys, layout
 from moefacts.runs.durable import write_durably
 
-# The measures of every evaluated value (training.evaluation.ValueMeasures).
-VALUE_MEASURES = (*keys.EVALUATED, "value_confidence")
+# The measures of every evaluated value, all teacher-forced (training.evaluation.ValueMeasures).
+VALUE_CONFIDENCE = "value_confidence"
+VALUE_MEASURES = (*keys.EVALUATED, VALUE_CONFIDENCE)
+FREE_RUNNING_CONFIDENCE = "free_running_confidence"  # probes.free_running
 
 
 @dataclass(frozen=True)
 class ProbeTable:
-    """A Parquet table of a run; ``name`` is the stem of its file in the folder of probes."""
+    """A Parquet table of a run.
+
+    Attributes:
+        name: the stem of its file in the folder of probes.
+        columns: the columns that are written.
+        added: those of them that tables of earlier versions lack.
+    """
 
     name: str
     columns: tuple[str, ...]
+    added: tuple[str, ...] = ()
 
     def path(self, run: Path) -> Path:
         """The path of the table in the directory ``run``."""
@@ -34,7 +44,7 @@ class ProbeTable:
         write_durably(path, lambda temporary: ordered.to_parquet(temporary, index=False))
 
     def read(self, run: Path) -> pd.DataFrame | None:
-        """The table as ``run`` holds it; None if it has not been written.
+        """The table as ``run`` holds it, without ``added`` columns that it lacks; None if it has not been written.
 
         Raises:
             UserError: the file is damaged.
@@ -43,15 +53,23 @@ class ProbeTable:
         if not path.exists():
             return None
         try:
-            return pd.read_parquet(path, columns=list(self.columns))
+            present = pq.read_schema(path).names
+            columns = [name for name in self.columns if name in present or name not in self.added]
+            return pd.read_parquet(path, columns=columns)
         except (OSError, ValueError) as error:
             raise UserError(f"{path} is damaged and cannot be read: {str(error).splitlines()[0]}") from None
 
 
-CONFIDENCE = ProbeTable("confidence", ("cohort", "biography", "individual", "attribute", "step", *VALUE_MEASURES))
+CONFIDENCE = ProbeTable(
+    "confidence",
+    ("cohort", "biography", "individual", "attribute", "step", *VALUE_MEASURES, FREE_RUNNING_CONFIDENCE),
+    added=(FREE_RUNNING_CONFIDENCE,),
+)
 ATTENTION = ProbeTable("attention", ("step", "layer", "signature", "value", "reference"))
 EXPERT_USE = ProbeTable("routing_use", ("layer", "kind", "label", "expert", "share"))
-INFORMATION = ProbeTable("routing_information", ("layer", "label", "information", "entropy", "fraction", "control"))
+INFORMATION = ProbeTable(  # ``routing_information``, which earlier versions wrote, had information without a condition
+    "routing_information_given_token", ("layer", "weights", "label", "information", "entropy", "fraction", "control")
+)
 VOCABULARY = ProbeTable("routing_vocabulary", ("layer", "specialisation"))
 COACTIVATION = ProbeTable("routing_coactivation", ("layer", "expert", "other", "share"))
 SATURATION = ProbeTable("routing_saturation", ("step", "layer", "saturation"))

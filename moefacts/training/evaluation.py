@@ -27,12 +27,15 @@ from moefacts.training.pack import pack
 class ValueMeasures:
     """Measures of every biography and attribute, as float32 arrays of shape (B, A).
 
+    All are teacher-forced: every token of a value is predicted after the true tokens before it, even where the model
+    would have answered something else. (``probes.free_running`` lets the model go on from its own tokens.)
+
     Attributes:
         attribute_loss: cross entropy in nats, summed over the tokens of the value.
-        attribute_accuracy: 1 when all tokens of the value are the argmax (teacher-forced), else 0.
+        attribute_accuracy: 1 when all tokens of the value are the argmax, else 0.
         max_probability: largest next-token probability, averaged over the tokens of the value.
         entropy: entropy in nats of the next-token distribution, averaged over the tokens of the value.
-        value_confidence: product of the largest probabilities, which is the model's confidence in its whole answer.
+        value_confidence: product of the largest probabilities, the teacher-forced confidence in the whole value.
     """
 
     attribute_loss: np.ndarray
@@ -76,6 +79,7 @@ class Evaluator:
         self, batcher: Batcher, cohort: str, num_biographies: int, batch_size: int, num_people: int | None = None
     ):
         self.cohort = cohort
+        self.batch_size = batch_size
         self.plan: BiographyPlan = evaluation_plan(batcher.population, cohort, num_biographies, num_people)
         self.batches = []
         for rows, batch in batcher.batches_by_length(self.plan, batch_size):

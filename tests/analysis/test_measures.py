@@ -138,21 +138,32 @@ def test_in_a_run_on_another_cohort_seen_people_are_a_further_cohort(settings):
     assert "seen_final_attribute_loss" not in meanings([Group("", [made_up(settings)])])
 
 
-def test_the_auroc_compares_biographies_and_the_calibration_error_values(settings):
+def test_the_auroc_compares_biographies_and_the_calibration_errors_values(settings):
     """Each biography has two values here. Their mean confidence is higher for both seen than for both unseen people."""
     rows = [
-        ("seen", 0, 0.9, 0.9, 1), ("seen", 0, 0.3, 0.7, 1), ("seen", 1, 0.9, 0.9, 1), ("seen", 1, 0.5, 0.7, 0),
-        ("unseen", 0, 0.5, 0.5, 0), ("unseen", 0, 0.5, 0.5, 0), ("unseen", 1, 0.8, 0.5, 0), ("unseen", 1, 0.2, 0.5, 1),
+        ("seen", 0, 0.9, 0.9, 0.9, 1), ("seen", 0, 0.3, 0.7, 0.7, 1),
+        ("seen", 1, 0.9, 0.9, 0.9, 1), ("seen", 1, 0.5, 0.7, 0.8, 0),
+        ("unseen", 0, 0.5, 0.5, 0.9, 0), ("unseen", 0, 0.5, 0.5, 0.9, 0),
+        ("unseen", 1, 0.8, 0.5, 0.9, 0), ("unseen", 1, 0.2, 0.5, 0.5, 1),
     ]  # fmt: skip
-    columns = ["cohort", "biography", "max_probability", "value_confidence", "attribute_accuracy"]
-    table = pd.DataFrame(rows, columns=columns)
+    confidences = ["max_probability", "value_confidence", "free_running_confidence"]
+    table = pd.DataFrame(rows, columns=["cohort", "biography", *confidences, "attribute_accuracy"])
     measures = hallucination_measures(made_up(settings, table))
     assert measures["unseen_auroc"] == 1.0
-    assert measures["seen_calibration_error"] == pytest.approx((2 * 0.1 + 2 * 0.2) / 4)
-    assert measures["unseen_calibration_error"] == pytest.approx(0.25)
+    assert measures["seen_teacher_forced_calibration_error"] == pytest.approx((2 * 0.1 + 2 * 0.2) / 4)
+    assert measures["unseen_teacher_forced_calibration_error"] == pytest.approx(0.25)
+    assert measures["seen_free_running_calibration_error"] == pytest.approx((2 * 0.1 + 0.3 + 0.8) / 4)
+    assert measures["unseen_free_running_calibration_error"] == pytest.approx((3 * 0.9 + 0.5) / 4)
     alone = hallucination_measures(made_up(settings, table[table["cohort"] == "seen"]))
-    assert (alone["unseen_auroc"], alone["unseen_calibration_error"]) == (None, None)
-    assert alone["seen_calibration_error"] == pytest.approx(0.15)
+    assert (alone["unseen_auroc"], alone["unseen_teacher_forced_calibration_error"]) == (None, None)
+    assert alone["seen_teacher_forced_calibration_error"] == pytest.approx(0.15)
+
+
+def test_a_table_of_an_earlier_version_has_the_teacher_forced_calibration_error_only(settings):
+    columns = ["cohort", "biography", "max_probability", "value_confidence", "attribute_accuracy"]
+    measures = hallucination_measures(made_up(settings, pd.DataFrame([("seen", 0, 0.9, 0.9, 1)], columns=columns)))
+    assert measures["seen_teacher_forced_calibration_error"] == pytest.approx(0.1)
+    assert measures["seen_free_running_calibration_error"] is None
 
 
 @pytest.mark.parametrize(

@@ -1,24 +1,24 @@
+from dataclasses import replace
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from moefacts.analysis.routing_figures import routing_figures
 from moefacts.cli import app as cli
 from moefacts.experiments.tasks.probe import probe_run
 from moefacts.experiments.tasks.train import execute
 from moefacts.models.transformer import build_model
 from moefacts.probes.routing import (
-    LayerChoices,
-    Tokens,
     ablation_table,
     coactivation_table,
-    collect,
-    information_table,
-    mutual_information,
     overlap,
     use_table,
     vocabulary_specialisation,
 )
+from moefacts.probes.routing_choices import LayerChoices, Tokens, collect
 from moefacts.runs import tables
 from moefacts.runs.reader import read_run
 from moefacts.synthetic_data.biography import Role
@@ -37,34 +37,6 @@ def made_up(num_tokens=4000, seed=0):
         np.full(num_tokens, int(Role.FIRST_VALUE)), attribute, generator.integers(0, 10, num_tokens), attribute * 7
     )
     return tokens, attribute, second
-
-
-def test_mutual_information_of_known_tables():
-    assert mutual_information(np.eye(4) * 25) == pytest.approx(np.log(4))
-    assert mutual_information(np.full((3, 5), 8.0)) == pytest.approx(0, abs=1e-12)
-    counts = np.array([[30.0, 10], [10, 50]])
-    joint = counts / 100
-    expected = sum(
-        joint[i, j] * np.log(joint[i, j] / (joint[i].sum() * joint[:, j].sum())) for i in range(2) for j in range(2)
-    )
-    assert mutual_information(counts) == pytest.approx(expected)
-
-
-def test_experts_that_follow_the_attribute_say_everything_about_it_and_nothing_about_people():
-    tokens, first, _ = made_up()
-    table = information_table(tokens, {0: LayerChoices(first[:, None], E)}).set_index("label")
-    assert table.loc["attribute", "fraction"] == pytest.approx(1)
-    assert table.loc["token", "fraction"] == pytest.approx(1)
-    assert table.loc["individual", "fraction"] < 0.01
-    assert (table["control"] < 0.01).all()
-
-
-def test_the_control_shows_the_bias_of_finite_samples():
-    tokens, first, _ = made_up(num_tokens=60)
-    many = Tokens(tokens.role_N, tokens.attribute_N, np.arange(60), tokens.id_N)  # everybody occurs once
-    row = information_table(many, {0: LayerChoices(first[:, None], E)}).set_index("label").loc["individual"]
-    assert row["fraction"] == pytest.approx(1)
-    assert row["control"] == pytest.approx(1)
 
 
 def test_shares_of_experts_by_role_and_attribute():
@@ -136,6 +108,18 @@ def test_analyze_probes_a_mixture_once_and_draws_what_it_found(make_config, tmp_
     assert (run / "report.html").read_text().count("<svg") == 14
     assert (run / "figures" / "colored_biography.png").exists()
     assert probe_run(read_run(run)) == []
+
+
+def test_a_table_that_an_earlier_version_did_not_write_costs_its_own_figure_only(finished_run, tmp_path):
+    run = read_run(finished_run)
+    assert routing_figures(run) == {}
+    earlier = replace(run, path=tmp_path)
+    for table in set(tables.ROUTING) - {tables.INFORMATION}:
+        table.write(tmp_path, pd.DataFrame(columns=table.columns))
+    assert set(routing_figures(earlier)) == {
+        "load_over_training", "use_by_role", "use_by_attribute", "saturation", "coactivation", "ablation",
+        "colored_biography",
+    }  # fmt: skip
 
 
 def test_a_dense_run_has_no_experts_to_probe(finished_run):

@@ -9,13 +9,15 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from moefacts.experiments.tasks.train import execute
-from moefacts.runs import layout
+from moefacts.runs import layout, tables
 from moefacts.runs.manifest import current_state, read_manifest
+from moefacts.runs.reader import read_run
 from moefacts.runs.records import read_metrics
 from tests.conftest import TINY, tiny_config
 
@@ -70,6 +72,11 @@ def assert_same(one, other):
     assert left.keys() == right.keys()
     for name, tensor in left.items():
         torch.testing.assert_close(tensor, right[name], rtol=TOLERANCE, atol=TOLERANCE)
+    left, right = (read_run(run).confidence for run in (one, other))
+    for column in tables.VALUE_MEASURES:
+        assert left[column].mean() == pytest.approx(right[column].mean(), rel=TOLERANCE, abs=1e-6)
+    same = np.isclose(left[tables.FREE_RUNNING_CONFIDENCE], right[tables.FREE_RUNNING_CONFIDENCE], rtol=1e-3)
+    assert same.mean() > 0.98  # where two tokens are equally likely, models that differ in a last bit part ways
 
 
 @pytest.fixture(scope="module")

@@ -73,7 +73,7 @@ def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: Sto
         finally:
             mirror.close()
         with trainer.moment() as moment:
-            confidence = confidence_table(moment.measure, trainer.evaluators, moment.step)
+            confidence = confidence_table(moment, trainer.evaluators)
         if is_main():
             CONFIDENCE.write(path, confidence)
         state = "finished"

@@ -1,0 +1,20 @@
+"""Next-token logits after prompts of different lengths.
+
+Shape legend: N prompts, B batch, T position, V vocabulary.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from moefacts.models.packing import Packing
+from moefacts.training.moment import Logits
+
+
+def next_token_logits(logits: Logits, prompts: Sequence[Sequence[int]], device: torch.device) -> Tensor:
+    """The logits of the token after every prompt, shape (N, V); padding reaches neither attention nor routers."""
+    width = max(map(len, prompts))
+    token_BT = torch.tensor([[*prompt, *[0] * (width - len(prompt))] for prompt in prompts], device=device)
+    at_N = torch.tensor([row * width + len(prompt) - 1 for row, prompt in enumerate(prompts)], device=device)
+    return logits(token_BT, Packing([len(prompt) for prompt in prompts], width, device), at_N)
