@@ -7,7 +7,8 @@ import torch
 
 from moefacts.models.packing import Packing
 from moefacts.models.transformer import build_model
-from tests.models.test_moe import KINDS, E, build, inputs, model_config, moe_config
+from tests.models.test_moe import KINDS, E, build, inputs, moe_config
+from tests.models.test_moe_models import model_config
 
 DEPENDS_ON_OTHERS = ("expert_choice", "capacity 0.6")
 
