@@ -1,6 +1,7 @@
 """Commands that only read files (reports of studies, measures of runs, lists) work without torch."""
 
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from moefacts.experiments.engine.seeds import seeds_for
 
 STUDY = Path(__file__).parents[1] / "fixtures" / "before_formats" / "phases"
 WITHOUT_TORCH = """
@@ -26,7 +29,15 @@ main()
 
 @pytest.fixture
 def study(tmp_path):
-    return shutil.copytree(STUDY, tmp_path / "phases")
+    """A finished study. Its runs get the seeds of the present grid, as if it had been run with them."""
+    copy = shutil.copytree(STUDY, tmp_path / "phases")
+    for run in copy.glob("dense*"):
+        config = (run / "config.yaml").read_text()
+        seed = int(re.search(r"^seed: (\d+)$", config, re.MULTILINE).group(1))
+        new = seeds_for(1024, 5)[seed]
+        (run / "config.yaml").write_text(config.replace(f"\nseed: {seed}\n", f"\nseed: {new}\n"))
+        run.rename(run.with_name(run.name.replace(f"seed{seed}-", f"seed{new}-")))
+    return copy
 
 
 def moefacts(*arguments):
