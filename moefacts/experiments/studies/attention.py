@@ -82,7 +82,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
             rows.append([title, str(layer + 1), format_number(reference), *texts])
             values[f"{name}/layer_{layer + 1}"] = [None if mean is None else vars(mean) for mean in means]
     columns = ["attention", "layer", "without preference", UNTRAINED, START, END, LAST]
-    note = "Means over seeds with 95% intervals, interpolated between checkpoints."
+    note = "Means over seeds with 95% intervals, or the values of one or two seeds, interpolated between checkpoints."
     if left_out := [str(run.seed) for run in runs if run.record.attention is None]:
         note += (
             f" Seeds {', '.join(left_out)} have not been probed and are left out; run the study again to probe them."

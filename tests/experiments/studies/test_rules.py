@@ -74,7 +74,7 @@ def answer(monkeypatch):
         for module in (_arms, celebrities, power_law, dense_comparison, sequential):
             monkeypatch.setattr(module, "paired_difference", lambda *_: found)
         for module in (phases, templates, attention):
-            monkeypatch.setattr(module, "estimate", lambda _: Estimate(middle, low, high, 5, 0))
+            monkeypatch.setattr(module, "estimate", lambda _: Estimate(middle, low, high, 5, 0, (middle,) * 5))
         law = SimpleNamespace(a=middle, a_interval=(low, high), b=middle, b_interval=(low, high))
         evidence = SimpleNamespace(law=law) if study.name.startswith("plateau-law") else study.examine([]).evidence
         verdict = claim.decide(evidence)
