@@ -119,7 +119,7 @@ def _change(decide, signature: str, layers, before: str, after: str, runs: Seque
     if mean is None:
         return cannot_tell("no seed has this change")
     interval = None if mean.low is None or mean.high is None else (mean.low, mean.high)
-    return decide(mean.mean, interval, 0.0)
+    return decide(mean.mean, interval, 0.0, mean.count)
 
 
 def _claim(text: str, published: str, what: str, decide, *change) -> Claim:

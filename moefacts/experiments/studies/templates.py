@@ -81,7 +81,7 @@ def _over_baseline(arm: str, stays: bool, arms: Arms) -> Verdict:
     if mean is None:
         return cannot_tell(f"“{arm}” has no runs")
     interval = None if mean.low is None or mean.high is None else (mean.low, mean.high)
-    return above(mean.mean, interval, PLATEAU_FLOOR) if stays else below(mean.mean, interval, PLATEAU_FLOOR)
+    return (above if stays else below)(mean.mean, interval, PLATEAU_FLOOR, mean.count)
 
 
 def _level_claim(text: str, arm: str, stays: bool) -> Claim:

@@ -1,4 +1,4 @@
-"""The evidence and the verdict texts of phases, power-law and plateau-law, for runs that are a few numbers each."""
+"""The evidence and the verdict texts of phases and power-law, for runs that are a few numbers each."""
 
 import math
 from types import SimpleNamespace
@@ -10,8 +10,6 @@ import pytest
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies import phases, power_law
-from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
-from moefacts.experiments.studies.plateau_law import published
 from moefacts.runs import keys
 
 STEPS = [0, 100, 200, 300, 400]
@@ -168,41 +166,3 @@ def test_the_verdicts_on_the_best_exponents_list_them():
     )
     nothing = power_law._monotone({"a": [(1, 0.2), (2, None)]}, 1)
     assert (nothing.answer, nothing.here) == (CANNOT_TELL, "there are no two budgets or sizes to compare")
-
-
-def law_evidence(r_squared, *sizes):
-    law = r_squared and SimpleNamespace(r_squared=r_squared, r_squared_interval=(0.9, 1.0))
-    return SimpleNamespace(law=law, inside=[SimpleNamespace(size=size) for size in sizes], points=[])
-
-
-def test_the_verdict_on_the_law_gives_r_squared_or_why_there_are_too_few_sizes():
-    sizes = (1000, 2000, 4000, 8000, 16000)
-    verdict = plateau_law._is_power_law(law_evidence(0.995, *sizes))
-    assert (verdict.answer, verdict.here) == (HOLDS, "R² 0.9950 [0.9000, 1.0000]")
-    assert (verdict.value, verdict.interval) == (0.995, (0.9, 1.0))
-    few = plateau_law._is_power_law(law_evidence(0.995, *sizes[:4])).here
-    assert few == "R² 0.9950, but only 4 sizes inside the law, 1,000 to 8,000"
-    wide = plateau_law._is_power_law(law_evidence(0.995, 1000, 8000, 32000))  # a wide enough range, but too few sizes
-    assert (wide.answer, wide.here) == (CANNOT_TELL, "R² 0.9950, but only 3 sizes inside the law, 1,000 to 32,000")
-    assert (
-        plateau_law._is_power_law(law_evidence(None, *sizes[:2])).here == "only 2 sizes inside the law, 1,000 to 2,000"
-    )
-    assert plateau_law._is_power_law(law_evidence(None)).here == "only 0 sizes inside the law"
-    for claim in plateau_law.STUDY.claims["paper"][1:4]:
-        without = claim.decide(law_evidence(None))
-        assert (without.answer, without.here) == (CANNOT_TELL, "no fit")
-
-
-def test_the_verdict_on_the_published_ends_names_the_ratio_at_each_size():
-    def said(*ratios):
-        points = [
-            SimpleNamespace(size=size, mean=ratio * end, ends=(1,))
-            for (size, end), ratio in zip(published.ENDS.items(), ratios, strict=False)
-        ]
-        points += [SimpleNamespace(size=512, mean=3.0, ends=(1,)), SimpleNamespace(size=256000, mean=None, ends=())]
-        return plateau_law._near_published_ends(SimpleNamespace(points=points)).here
-
-    assert said(1.0, 1.0, 1.05, 0.95) == "4k ×1.00, 8k ×1.00, 16k ×1.05, 32k ×0.95"
-    assert said(1.5, 1.0, 1.0, 1.0) == "4k ×1.50, 8k ×1.00, 16k ×1.00, 32k ×1.00"
-    assert said(1.5, 1.5, 1.5, 1.0) == "4k ×1.50, 8k ×1.50, 16k ×1.50, 32k ×1.00"
-    assert said(1.0, 1.0, 1.0) == "only 3 of the published sizes have runs: 4k ×1.00, 8k ×1.00, 16k ×1.00"

@@ -16,7 +16,9 @@ from tests.experiments.studies.reading import cells, drawn
 
 
 def point(size, *ends, lengths=(), why="", bits=0.25):
-    return SizePoint(size, ends, (1.5,) * len(ends), lengths, 32, bool(ends), not why, why, bits)
+    return SizePoint(
+        size, ends, (1.5,) * len(ends), lengths, 32, bool(ends), not why, why, bits, tuple(range(len(ends)))
+    )
 
 
 POINTS = [
@@ -113,7 +115,9 @@ def law_run(size, end, rate=None, training_loss=1.0):
     """A run that falls to the baseline by step 20, and whose plateau ends at ``end``."""
     labels = {"size": size} | ({} if rate is None else {"learning_rate": rate})
     loss = pd.Series([5.0, 1.0, 1.0, 0.5], index=[0, 20, end, end + 10])
-    record = SimpleNamespace(batch_size=32, baseline=1.0, final_training_loss=training_loss, curve=lambda key: loss)
+    record = SimpleNamespace(
+        seed=0, batch_size=32, baseline=1.0, final_training_loss=training_loss, curve=lambda key: loss
+    )
     bounds = {"plateau_end_low": end - 1.96, "plateau_end_high": end + 1.96, "plateau_end_interpolated": float(end)}
     status = {"plateau_end_status": "reached", "plateau_end_reason": "", "parameters_total": 1000}
     return FinishedRun(labels, record, bounds | status)

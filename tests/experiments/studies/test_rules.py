@@ -1,7 +1,7 @@
 """The rule of every claim in words agrees with its rule in code. The tests read the numbers from the words.
 
 If a rule compares an interval with a bound, the code must give the right answer for intervals just on either side of
-it. Every other rule has its own test below.
+it. Every other rule has its own test below or in ``test_plateau_law_rules.py``.
 """
 
 import re
@@ -17,7 +17,6 @@ from moefacts.experiments.studies.catalog import STUDIES
 from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
 from moefacts.experiments.studies.patching import patching as patching
 from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
-from moefacts.experiments.studies.plateau_law import published
 from moefacts.experiments.studies.robustness import robustness as robustness
 from moefacts.experiments.studies.sequential import sequential as sequential
 from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR
@@ -99,7 +98,7 @@ def test_the_code_answers_as_the_words_say_for_intervals_on_either_side_of_the_b
         assert answer(study, claim, high - step, high + step) == CANNOT_TELL
 
 
-def test_every_other_rule_has_a_test_here():
+def test_every_other_rule_has_a_test():
     others = {one.values[1].decide for one in CLAIMS if not bounds(one.values[1])}
     functions = {getattr(decide, "func", decide) for decide in others}
     assert functions == {
@@ -115,43 +114,6 @@ def claim_of(study, function, scale="paper"):
 
 def numbers(rule):
     return [number(one) for one in re.findall(NUMBER, rule)]
-
-
-def law_evidence(r_squared, sizes):
-    law = SimpleNamespace(r_squared=r_squared, r_squared_interval=(r_squared, 1.0))
-    return SimpleNamespace(law=law, inside=[SimpleNamespace(size=size) for size in sizes])
-
-
-def test_the_rule_of_the_power_law():
-    claim = claim_of(plateau_law.STUDY, plateau_law._is_power_law)
-    r_squared, num_sizes, factor, share = numbers(claim.rule)
-    sizes = [100, *(100 + 50 * n for n in range(1, int(num_sizes) - 1)), 100 * factor]
-    assert claim.decide(law_evidence(r_squared, sizes)).answer == HOLDS
-    assert claim.decide(law_evidence(r_squared - EPSILON, sizes)).answer == DOES_NOT_HOLD
-    assert claim.decide(law_evidence(1.0, sizes[1:])).answer == CANNOT_TELL
-    assert claim.decide(law_evidence(1.0, [*sizes[:-1], sizes[-1] - 1])).answer == CANNOT_TELL
-    assert claim.decide(SimpleNamespace(law=None, inside=[])).answer == CANNOT_TELL
-    assert share == phases.PLATEAU_SHARE
-
-
-def test_the_rule_of_the_published_ends():
-    claim = claim_of(plateau_law.STUDY, plateau_law._near_published_ends)
-    margin, needed = numbers(claim.rule)
-
-    def decide(*ratios):
-        points = [
-            SimpleNamespace(size=size, mean=ratio * end, ends=(1,))
-            for (size, end), ratio in zip(published.ENDS.items(), ratios, strict=False)
-        ]
-        return claim.decide(SimpleNamespace(points=points)).answer
-
-    near, high, low = 1 + margin - EPSILON, 1 + margin + EPSILON, 1 - margin - EPSILON
-    assert decide(*[near] * int(needed)) == decide(*[2 - near] * int(needed)) == HOLDS
-    assert decide(*[near] * (int(needed) - 1)) == CANNOT_TELL
-    assert (
-        decide(high, near, near, near, near) == decide(high, low, near, near) == CANNOT_TELL
-    )  # half is not more than half
-    assert decide(high, low, high, near) == decide(low, low, low, low) == DOES_NOT_HOLD
 
 
 def phased(start, end, status="reached", arm=None):
