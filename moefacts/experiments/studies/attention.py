@@ -128,8 +128,8 @@ def _change(decide, signature: str, layers, before: str, after: str, runs: Seque
 def _claim(text: str, published: str, what: str, decide, *change) -> Claim:
     where, otherwise = ("above", "below") if decide is above else ("below", "above")
     rule = (
-        f"{what}, averaged over seeds that were trained so far. Holds if its 95% interval lies {where} 0; does not hold "
-        f"if it lies {otherwise}; cannot tell otherwise."
+        f"{what}, averaged over seeds that were trained so far. Holds if its 95% interval lies {where} 0; does not "
+        f"hold if it lies {otherwise}; cannot tell otherwise."
     )
     return Claim(text, published, rule, partial(_change, decide, *change))
 

@@ -14,6 +14,7 @@ from moefacts.analysis.summary import estimate, format_number
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import (
+    CANNOT_TELL,
     DOES_NOT_HOLD,
     HOLDS,
     Claim,
@@ -141,7 +142,9 @@ def _emergence(runs: Evidence) -> Verdict:
     final = [run.measures["final_attribute_accuracy"] for run in runs]
     verdict = _mean_accuracy(final, partial(above, bound=KNOWLEDGE), "there are no runs")
     early = [f"seed {run.seed} {why}" for run in runs if (why := _why_too_early(run))]
-    return cannot_tell(f"{verdict.here}, but {'; '.join(early)}") if early and verdict.answer != HOLDS else verdict
+    if verdict.answer != DOES_NOT_HOLD or not early:
+        return verdict
+    return replace(verdict, answer=CANNOT_TELL, here=f"{verdict.here}, but {'; '.join(early)}", p_value=None)
 
 
 def _why_too_early(run: FinishedRun) -> str:

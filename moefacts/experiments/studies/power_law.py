@@ -216,10 +216,10 @@ def _monotone(chains: dict[str, list[tuple[int, tuple[float, float] | None]]], s
 
 
 _DIRECTION = (
-    f"Every α in the grid with a mean loss over seeds within {MARGIN:.0%} of the lowest counts as best. The best α rises "
-    "or falls where its range does not overlap with the one before. Holds if it never {wrong} {along} and {right} at "
-    "least once; does not hold if it {wrong} anywhere; cannot tell otherwise. A size and budget at which no α has a "
-    f"mean loss below {PLATEAU_FLOOR} of the baseline is left out."
+    f"Every α in the grid with a mean loss over seeds within {MARGIN:.0%} of the lowest counts as best. The best α "
+    "rises or falls where its range does not overlap with the one before. Holds if it never {wrong} {along} and "
+    "{right} at least once; does not hold if it {wrong} anywhere; cannot tell otherwise. A size and budget at which no "
+    f"α has a mean loss below {PLATEAU_FLOOR} of the baseline is left out."
 )
 _MILD = " and ".join(f"{exponent}" for exponent in MILD)
 _BEST = "64k .6/.4/.2, 128k .8/.6/.4, 256k .8/.8/.6 after 8k/16k/32k steps"

@@ -17,8 +17,9 @@ STEPS = [0, 100, 200, 300, 400]
 
 def finished(accuracy=None, loss=None, seed=0, labels=None, **measures):
     curves = {keys.ATTRIBUTE_ACCURACY: accuracy, keys.ATTRIBUTE_LOSS: loss}
-    record = SimpleNamespace(seed=seed, curve=lambda name: pd.Series(curves[name], index=STEPS))
-    usual = {"plateau_start": 100, "plateau_end_interpolated": 300.0, "plateau_end_status": "reached"}
+    record = SimpleNamespace(seed=seed, baseline=5.0, curve=lambda name: pd.Series(curves[name], index=STEPS))
+    usual = {"plateau_start": 100, "plateau_end_interpolated": 300.0, "plateau_end_status": "reached", "last_step": 400}
+    usual["plateau_end_reason"] = ""
     return FinishedRun(labels or {}, record, usual | measures)
 
 
@@ -31,6 +32,7 @@ def test_accuracy_on_the_plateau_is_averaged_from_its_start_to_its_end_both_incl
     assert phases.accuracy_on_plateau(finished(RISES, plateau_start=101)) == pytest.approx(0.04)
     for missing in ("plateau_start", "plateau_end_interpolated"):
         assert phases.accuracy_on_plateau(finished(RISES, **{missing: None})) is None
+    assert phases.accuracy_on_plateau(finished(RISES, plateau_end_status="cannot tell")) is None
     assert phases.accuracy_on_plateau(finished(RISES, plateau_start=110, plateau_end_interpolated=120.0)) is None
 
 
@@ -44,8 +46,7 @@ def test_accuracy_at_a_step_is_interpolated_and_unknown_outside_the_run():
 def test_three_phases_of_a_run():
     assert phases.three_phases(finished(RISES)) is True
     assert phases.three_phases(finished(RISES, plateau_start=226)) is False  # 74 of 300 steps
-    assert phases.three_phases(finished(RISES, plateau_start=None)) is False
-    assert phases.three_phases(finished(RISES, plateau_end_status="not reached")) is False
+    assert phases.three_phases(finished(RISES, plateau_end_status="not reached", plateau_end_interpolated=None)) is None
     assert phases.three_phases(finished(RISES, plateau_end_status="cannot tell")) is None
 
 
@@ -55,11 +56,12 @@ def decide(study, number, runs, scale="paper"):
 
 
 def test_seeds_with_three_phases_are_counted():
-    shown, unclear = finished(RISES), finished(RISES, plateau_end_status="cannot tell")
-    melted = finished(RISES, plateau_start=290)
+    shown, melted = finished(RISES), finished(RISES, plateau_start=290)
+    unclear = finished(RISES, seed=7, plateau_end_status="cannot tell", plateau_end_reason="noise")
     assert decide(phases.STUDY, 0, [shown, shown]) == (HOLDS, "in 2 of 2 seeds")
     assert decide(phases.STUDY, 0, [shown, melted]) == (DOES_NOT_HOLD, "in 1 of 2 seeds")
-    assert decide(phases.STUDY, 0, [shown, melted, unclear]) == (CANNOT_TELL, "in 1 of 3 seeds; cannot tell in 1")
+    said = "in 1 of 2 seeds; cannot tell in 1 (seed 7: noise)"
+    assert decide(phases.STUDY, 0, [shown, unclear]) == (CANNOT_TELL, said)
 
 
 def test_accuracies_on_the_plateau_at_the_end_and_at_a_step_are_those_that_decide():
@@ -71,7 +73,7 @@ def test_accuracies_on_the_plateau_at_the_end_and_at_a_step_are_those_that_decid
     assert (verdict.answer, verdict.value) == (HOLDS, pytest.approx(0.9005))
     at = phases._published_accuracy(250, 0.1, runs)
     assert (at.answer, at.value) == (HOLDS, pytest.approx(np.mean([0.015, 0.016])))
-    assert phases._published_accuracy(401, 0.1, runs).here == "no seed has this accuracy"
+    assert phases._published_accuracy(401, 0.1, runs).here == "every run stopped before step 401"
 
 
 def test_intervals_of_accuracies_end_at_0_and_1():
@@ -82,11 +84,15 @@ def test_intervals_of_accuracies_end_at_0_and_1():
 
 
 def test_one_seed_has_no_interval_and_none_no_accuracy():
-    assert decide(phases.STUDY, 2, [finished(final_attribute_accuracy=0.875)]) == (
+    assert decide(phases.STUDY, 2, [finished(final_attribute_accuracy=0.875, plateau_end_interpolated=150.0)]) == (
         CANNOT_TELL,
-        "0.875 (no interval: only one seed)",
+        "0.875 (no interval: too few seeds)",
     )
-    assert decide(phases.STUDY, 1, [finished(RISES, plateau_start=None)]) == (CANNOT_TELL, "no seed has this accuracy")
+    stops = finished(RISES, plateau_start=None, plateau_end_interpolated=None, plateau_end_status="not reached")
+    assert decide(phases.STUDY, 1, [stops]) == (CANNOT_TELL, "seed 0: stopped at step 400 before its plateau began")
+    between = finished(RISES, plateau_start=110, plateau_end_interpolated=120.0)
+    assert decide(phases.STUDY, 1, [between]) == (CANNOT_TELL, "seed 0: no evaluation on its plateau")
+    assert decide(phases.STUDY, 1, []) == decide(phases.STUDY, 2, []) == (CANNOT_TELL, "there are no runs")
 
 
 def power_run(exponent, end, size=10, seed=0, losses=(9.0, 5.0, 4.0, 3.0, 1.0), budgets=(200, 400), ends=True):
@@ -111,6 +117,10 @@ def test_the_evidence_of_the_power_law_by_size_exponent_and_budget():
     assert power_law.loss_at(runs[0], 150) == 4.5
     assert evidence.best_by_loss(10, 200) == 0.6  # 3 on average, against 3.5
     assert evidence.best_by_loss(10, 400) == 0.0
+    assert evidence.good_by_loss(10, 200) == (0.6, 0.6)
+    assert evidence.end_bounds(10, 0.6) == (235.0, math.inf)  # 70, and step 400 or later
+    assert evidence.end_bounds(10, 0.0) == (90.0, 90.0)
+    assert evidence.end_bounds(20, 0.0) is None
     assert evidence.best_by_loss(20, 300) is None  # one of two exponents
     assert power_law.Evidence(runs[:1]).best_by_loss(10, 200) is None  # nothing to compare
 
@@ -130,39 +140,3 @@ def test_mild_unevenness_counts_by_the_geometric_mean_of_both_exponents_in_pairs
     assert verdict.answer == HOLDS
     assert verdict.value == pytest.approx(np.mean([math.log(100 / 400), math.log(100 / 401)]))
     assert verdict.here.endswith("over 2 pairs, missing in 2 more")
-
-
-def ends_of(*ratios, exponents=(0.0, *power_law.MILD)):
-    runs = []
-    for number, ratio in enumerate(ratios):
-        ends = {0.0: 100.0, power_law.MILD[0]: 100.0 * ratio, power_law.MILD[1]: 500.0}
-        runs += [power_run(exponent, ends[exponent], size=1000 * (number + 1)) for exponent in exponents]
-    return power_law.Evidence(runs)
-
-
-def test_the_verdict_on_the_shortest_plateau_names_the_ratio_at_each_size():
-    said = {ratios: power_law._shortest_when_mild(ends_of(*ratios)).here for ratios in ((0.8, 0.5), (0.8, 1.2), (1, 1))}
-    assert list(said.values()) == [
-        "1,000: ×0.80, 2,000: ×0.50",
-        "1,000: ×0.80, 2,000: ×1.20",
-        "1,000: ×1.00, 2,000: ×1.00",
-    ]
-    assert power_law._shortest_when_mild(ends_of(0.8)).here == "fewer than 2 sizes have these ends: 1,000: ×0.80"
-    for some in ((0.0,), power_law.MILD, (0.0, power_law.MILD[0])):
-        lacks = power_law._shortest_when_mild(ends_of(0.8, 0.8, exponents=some))
-        assert (lacks.answer, lacks.here) == (CANNOT_TELL, "fewer than 2 sizes have these ends: none")
-
-
-def test_the_verdicts_on_the_best_exponents_list_them():
-    chains = {"1,000 people": [(500, 0.8), (1000, 0.6)], "2,000 people": [(500, None), (1000, 0.6)]}
-    falls, rises = power_law._monotone(chains, -1), power_law._monotone(chains, 1)
-    assert (falls.answer, falls.here) == (HOLDS, "1,000 people: 500 → 0.8, 1,000 → 0.6")
-    assert (rises.answer, rises.here) == (DOES_NOT_HOLD, falls.here)
-    both = {"a": [(1, 0.2), (2, 0.2)], "b": [(1, 0.4), (2, 0.4)]}
-    same = power_law._monotone(both, 1)
-    assert (same.answer, same.here) == (
-        CANNOT_TELL,
-        "a: 1 → 0.2, 2 → 0.2; b: 1 → 0.4, 2 → 0.4 (the grid is too coarse)",
-    )
-    nothing = power_law._monotone({"a": [(1, 0.2), (2, None)]}, 1)
-    assert (nothing.answer, nothing.here) == (CANNOT_TELL, "there are no two budgets or sizes to compare")

@@ -68,7 +68,8 @@ def test_the_curves_of_all_seeds_are_drawn():
 
 def power_run(size, exponent, end, losses, budgets=(5000, 10000), seed=0):
     labels = {"arm": f"{exponent}", "size": size, "exponent": exponent, "budgets": budgets, "ends": True}
-    record = SimpleNamespace(seed=seed, curve={keys.ATTRIBUTE_LOSS: pd.Series(losses, index=STEPS)}.__getitem__)
+    curve = {keys.ATTRIBUTE_LOSS: pd.Series(losses, index=STEPS)}.__getitem__
+    record = SimpleNamespace(seed=seed, curve=curve, baseline=9.0)
     status = "reached" if end else "not reached"
     return FinishedRun(labels, record, {"plateau_end_interpolated": end, "plateau_end_status": status})
 
