@@ -1,6 +1,6 @@
 """Was training long enough to judge its end? A run that stopped too early must not speak for or against a claim."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -23,6 +23,15 @@ def what_is_open(run: FinishedRun) -> str:
         return run.measures["plateau_end_reason"]
     boundary = "began" if run.measures["plateau_start"] is None else "ended"
     return f"stopped at step {last:,} before its plateau {boundary}"
+
+
+def open_seeds(runs: Iterable[FinishedRun], why: Callable[[FinishedRun], str] = what_is_open) -> str:
+    """The reasons that ``why`` gives, each with the seeds that it holds for; empty if there is none."""
+    seeds: dict[str, list[str]] = {}
+    for run in runs:
+        if reason := why(run):
+            seeds.setdefault(reason, []).append(str(run.seed))
+    return "; ".join(f"seed{'s' * (len(those) > 1)} {', '.join(those)}: {reason}" for reason, those in seeds.items())
 
 
 def final_claim(text: str, published: str, measure: str, ours: Arm, theirs: Arm, sign: int = -1) -> Claim:

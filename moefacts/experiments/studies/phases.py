@@ -26,7 +26,7 @@ from moefacts.experiments.engine.verdict import (
     within,
 )
 from moefacts.experiments.studies import _laptop as laptop
-from moefacts.experiments.studies._trained import what_is_open
+from moefacts.experiments.studies._trained import open_seeds, what_is_open
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
 from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR
@@ -113,8 +113,8 @@ def _three_phases(runs: Evidence) -> Verdict:
     text = f"in {answers.count(True)} of {len(runs)} seeds"
     if len(runs) < SEEDS_NEEDED:
         return cannot_tell(f"{text}; fewer than {SEEDS_NEEDED} decide nothing")
-    if is_open := [f"seed {run.seed}: {what_is_open(run)}" for run in runs if three_phases(run) is None]:
-        text += f"; cannot tell in {len(is_open)} ({'; '.join(is_open)})"
+    if is_open := open_seeds(runs):
+        text += f"; cannot tell in {answers.count(None)} ({is_open})"
     if False in answers:
         return Verdict(DOES_NOT_HOLD, text)
     return cannot_tell(text) if is_open else Verdict(HOLDS, text)
@@ -133,18 +133,18 @@ def _mean_accuracy(values: Sequence[float | None], decide: Callable[..., Verdict
 
 
 def _no_knowledge(runs: Evidence) -> Verdict:
-    nothing = "; ".join(f"seed {run.seed}: {what_is_open(run) or 'no evaluation on its plateau'}" for run in runs)
     accuracies = [accuracy_on_plateau(run) for run in runs]
+    nothing = open_seeds(runs, lambda run: what_is_open(run) or "no evaluation on its plateau")
     return _mean_accuracy(accuracies, partial(below, bound=NO_KNOWLEDGE), nothing or "there are no runs")
 
 
 def _emergence(runs: Evidence) -> Verdict:
     final = [run.measures["final_attribute_accuracy"] for run in runs]
     verdict = _mean_accuracy(final, partial(above, bound=KNOWLEDGE), "there are no runs")
-    early = [f"seed {run.seed} {why}" for run in runs if (why := _why_too_early(run))]
+    early = open_seeds(runs, _why_too_early)
     if verdict.answer != DOES_NOT_HOLD or not early:
         return verdict
-    return replace(verdict, answer=CANNOT_TELL, here=f"{verdict.here}, but {'; '.join(early)}", p_value=None)
+    return replace(verdict, answer=CANNOT_TELL, here=f"{verdict.here}, but {early}", p_value=None)
 
 
 def _why_too_early(run: FinishedRun) -> str:

@@ -10,7 +10,7 @@ from moefacts.analysis.plateau_end import NOT_REACHED
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
 from moefacts.experiments.studies._arms import END, LOSS, Arms, arm_findings, arm_runs, difference_claim
-from moefacts.experiments.studies._trained import final_claim, what_is_open
+from moefacts.experiments.studies._trained import final_claim, open_seeds
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.patching.patching_figures import losses_in_order
 from moefacts.experiments.studies.phases import PLATEAU_SHARE, SEEDS_NEEDED, three_phases
@@ -92,8 +92,8 @@ def _no_plateau(arm: str, arms: Arms) -> Verdict:
         return cannot_tell(f"{text} of “{arm}”; fewer than {SEEDS_NEEDED} decide nothing")
     if True in plateaus:
         return Verdict(DOES_NOT_HOLD, text)
-    unclear = [f"seed {run.seed}: {what_is_open(run)}" for run in members if has_plateau(run) is None]
-    return cannot_tell(f"{text}; cannot tell in {'; '.join(unclear)}") if unclear else Verdict(HOLDS, text)
+    unclear = open_seeds(members)
+    return cannot_tell(f"{text}; cannot tell with {unclear}") if unclear else Verdict(HOLDS, text)
 
 
 def has_plateau(run: FinishedRun) -> bool | None:

@@ -67,7 +67,7 @@ CASES = [
     Case(DOES_NOT_HOLD, lambda: scattered(lambda step, draw: 0.1 + 0.01 * draw), (ON_PLATEAU, EMERGENCE)),
     # It stops before the plateau begins, before it ends, and soon after it has ended
     Case(TOO_SHORT, lambda: runs(5000, start=1000, last=40), (PHASES, ON_PLATEAU), "stopped at step 40 before its plateau began"),
-    Case(TOO_SHORT, lambda: runs(5000, start=1000, last=40), (EMERGENCE,), "seed 102400 stopped at step 40 before"),
+    Case(TOO_SHORT, lambda: runs(5000, start=1000, last=40), (EMERGENCE,), "seeds 102400, 102401, 102402, 102403, 102404: stopped at step 40 before"),
     Case(TOO_SHORT, lambda: runs(5000, last=240), (PHASES, ON_PLATEAU, EMERGENCE), "at step 240 before its plateau ended"),
     Case(TOO_SHORT, lambda: runs(last=360), (EMERGENCE,), "stopped at step 360, soon after its plateau ended at step 2"),
     Case(TOO_SHORT, lambda: [*runs(5000, last=240)[:1], *runs()[1:]], (PHASES,), "in 4 of 5 seeds; cannot tell in 1"),
