@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from moefacts.analysis.summary import estimate
+from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, Estimate, estimate
 
 _DODGE = 0.025  # shift, as a share of the size, that sets the intervals of several models side by side
 
@@ -81,12 +81,15 @@ def _line(axes, line: Series, shift: float, color: str):
     means = {size: mean for size in sizes if (mean := estimate(list(line.values[size]))) is not None}
     x = np.array(list(means), float) * shift
     y = np.array([mean.mean for mean in means.values()])
-    # With two seeds an interval is ±12.7 standard errors, wider than any figure.
-    half = np.array([mean.mean - mean.low if mean.low is not None and mean.count > 2 else 0 for mean in means.values()])
+    half = np.array([_half(mean) for mean in means.values()])
     for size in means:
         dots = [value for value in line.values[size] if value is not None]
         axes.plot([size * shift] * len(dots), dots, ".", color=color, markersize=3, alpha=0.6)
     return axes.errorbar(x, y, yerr=half, color=color, capsize=2, linewidth=1.2, elinewidth=0.9)
+
+
+def _half(mean: Estimate) -> float:
+    return mean.mean - mean.low if mean.low is not None and mean.count >= SHOWN_WITH_INTERVAL else 0.0
 
 
 def _fit_to_dots(panels, rows: Sequence[Sequence[Series]]) -> None:

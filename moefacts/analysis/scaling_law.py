@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from moefacts.analysis.seed_scatter import seed_moves
+
 NUM_REPLICATES = 10_000
 _SEED = 0  # seeds the bootstrap, so that the same runs give the same digits
 
@@ -17,11 +19,14 @@ class Point:
         x: a positive number.
         values: positive numbers, one per seed.
         standard_errors: of each value, from its own measurement alone (how noisy the evaluations are).
+        seeds: the seed of each value. Values of one seed at several x are not independent. Empty if no seed is known,
+            which means that all values are.
     """
 
     x: float
     values: Sequence[float]
     standard_errors: Sequence[float]
+    seeds: Sequence[int] = ()
 
     @property
     def mean(self) -> float:
@@ -65,8 +70,17 @@ class PowerLaw:
 def fit_power_law(points: Sequence[Point], num_replicates: int = NUM_REPLICATES) -> PowerLaw:
     """Fit a·x^b to the geometric means of ``points``.
 
-    A replicate moves every value by the noise of its evaluations and by a deviation drawn from those of all seeds about
-    their own means. The deviations are inflated by sqrt(n / (n - 1)), since a mean of n values absorbs part of them.
+    A replicate moves every value by the noise of its evaluations and by the deviation of a seed, drawn with
+    replacement, from its size's mean in logs. Deviations are inflated by sqrt(n / (n - 1)), since a mean of n values
+    absorbs part of them.
+
+    - If no seed is shared by two sizes, every size draws from its own deviations. A size with one seed has none, and
+      draws from those of all other sizes.
+    - If seeds are shared, they are clusters: a replicate draws seeds once, for all sizes. Where a size lacks a drawn
+      seed or has only one, the seed's deviation at another size, drawn anew, stands in for it.
+    - If no size has two seeds, the deviations are the residuals about the law, inflated by sqrt(P / (P - 2)) for P
+      sizes. The scatter over seeds is then not known apart from how badly the law fits, and the intervals hold both.
+
     The interval of R² leans low, because a replicate carries the seeds' scatter twice.
 
     Raises:
@@ -78,8 +92,9 @@ def fit_power_law(points: Sequence[Point], num_replicates: int = NUM_REPLICATES)
     log_y = np.log([point.mean for point in points])
     b, log_a, r_squared = (float(column[0]) for column in _lines(log_x, log_y[None]))
     random = np.random.default_rng(_SEED)
-    deviations = np.concatenate([_deviations(point) for point in points])
-    moves = np.stack([_moves(point, deviations, num_replicates, random) for point in points], axis=1)
+    residuals = log_y - (log_a + b * log_x)
+    logs, seeds = [np.log(point.values) for point in points], [point.seeds for point in points]
+    moves = seed_moves(logs, seeds, residuals, num_replicates, random) + _noise(points, num_replicates, random)
     slopes, intercepts, shares = _lines(log_x, log_y + moves)
     bends = _bends(log_x, np.concatenate([log_y[None], log_y + moves]))
     return PowerLaw(
@@ -89,7 +104,7 @@ def fit_power_law(points: Sequence[Point], num_replicates: int = NUM_REPLICATES)
         a_interval=_interval(np.exp(intercepts)),
         b_interval=_interval(slopes),
         r_squared_interval=_interval(shares),
-        residuals=tuple(float(r) for r in log_y - (log_a + b * log_x)),
+        residuals=tuple(float(r) for r in residuals),
         bend=float(bends[0]),
         bend_interval=_interval(bends[1:]),
         replicates=np.stack([intercepts, slopes], axis=1),
@@ -120,15 +135,8 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _deviations(point: Point) -> np.ndarray:
-    logs = np.log(point.values)
-    count = len(logs)
-    return (logs - logs.mean()) * np.sqrt(count / (count - 1)) if count > 1 else np.zeros(0)
-
-
-def _moves(point: Point, deviations: np.ndarray, num_replicates: int, random: np.random.Generator) -> np.ndarray:
-    """How far the replicates of a point's mean lie from that mean, in logs."""
-    shape = (num_replicates, len(point.values))
-    between = random.choice(deviations, shape) if len(deviations) else np.zeros(shape)
-    within = np.asarray(point.standard_errors) / np.asarray(point.values) * random.standard_normal(shape)
-    return (between + within).mean(axis=1)
+def _noise(points: Sequence[Point], num_replicates: int, random: np.random.Generator) -> np.ndarray:
+    """How far the noise of evaluations moves every replicate's means, in logs: one row per replicate."""
+    relative = [np.asarray(point.standard_errors) / np.asarray(point.values) for point in points]
+    noise = [(one * random.standard_normal((num_replicates, len(one)))).mean(axis=1) for one in relative]
+    return np.stack(noise, axis=1)

@@ -43,11 +43,15 @@ MEANINGS = {
 }
 
 
+SHOWN_WITH_INTERVAL = 3  # with two runs an interval is 12.7 standard errors to either side, so their values say more
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A mean over ``count`` runs with its 95% Student t interval, which needs at least two runs.
 
     ``missing`` runs lack the number, for example because a boundary was not reached, and are not in the mean.
+    ``values`` are the numbers of the others.
     """
 
     mean: float
@@ -55,11 +59,12 @@ class Estimate:
     high: float | None
     count: int
     missing: int
+    values: tuple[float, ...]
 
     def text(self) -> str:
-        """The estimate as a table cell."""
-        if self.low is None or self.high is None:
-            text = format_number(self.mean)
+        """The estimate as a table cell: mean and half the interval, or every value if there are fewer than three."""
+        if self.low is None or self.high is None or self.count < SHOWN_WITH_INTERVAL:
+            text = ", ".join(map(format_number, self.values))
         elif self.low == self.high:
             text = f"{format_number(self.mean)} (all equal)"
         else:
@@ -117,7 +122,7 @@ def estimate(values: list[float | None]) -> Estimate | None:
     if len(known) > 1:
         half = stats.t.ppf(0.975, len(known) - 1) * np.std(known, ddof=1) / math.sqrt(len(known))
         low, high = mean - float(half), mean + float(half)
-    return Estimate(mean, low, high, len(known), len(values) - len(known))
+    return Estimate(mean, low, high, len(known), len(values) - len(known), tuple(known))
 
 
 def summarize_group(group: Group, threshold: float | None = None) -> dict[str, Estimate | None]:

@@ -215,6 +215,8 @@ def _print_verdicts(page, plan) -> None:
         verdict = f"[bold {color}]{claim['verdict']}[/]"
         table.add_row(claim["claim"], claim["published"], claim["here"], verdict, claim["rule"])
     screen.print(table)
+    if result["judged_together"]:
+        screen.print(result["judged_together"]["text"], markup=False)
     for run in result["missing"]:
         log = f"; its log: {plan.out / 'logs' / run['run']}.log" if run["log"] else ""
         screen.print(f"missing: {run['run']}: {run['state']}{log}", markup=False)

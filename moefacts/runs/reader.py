@@ -116,8 +116,13 @@ class Run:
     @property
     def final_training_loss(self) -> float:
         """Mean cross entropy, in nats per token, of the last twentieth of the training records (at least one)."""
-        loss = self.training[keys.TRAIN_LOSS]
-        return float(loss.tail(max(1, len(loss) // 20)).mean())
+        return _mean_at_end(self.training[keys.TRAIN_LOSS])
+
+    @property
+    def final_training_attribute_loss(self) -> float | None:
+        """The attribute loss in the texts of training, averaged likewise; None if it was not recorded."""
+        key = keys.TRAIN_ATTRIBUTE_LOSS
+        return _mean_at_end(self.training[key]) if key in self.training else None
 
     def _table(self, key: str) -> pd.DataFrame:
         rows = [record for record in self.records if key in record]
@@ -154,6 +159,10 @@ class Run:
             for probe, written in tables.PROBES.items()
             if applies[probe] and not all(table.path(self.path).exists() for table in written)
         ]
+
+
+def _mean_at_end(values: pd.Series) -> float:
+    return float(values.tail(max(1, len(values) // 20)).mean())
 
 
 _NEEDED = ("no_knowledge_baseline", "no_knowledge_baseline_by_attribute", "parameters", "command", "device")

@@ -54,7 +54,7 @@ def test_estimates_are_means_with_student_t_intervals():
     low, high = stats.t.interval(0.95, 2, loc=np.mean(values), scale=stats.sem(values))
     result = estimate([*values, None])
     assert (result.low, result.high) == pytest.approx((low, high))
-    assert (result.count, result.missing) == (3, 1)
+    assert (result.count, result.missing, result.values) == (3, 1, (1.0, 2.0, 4.0))
     assert estimate([3.0]).low is None
     assert estimate([None, None]) is None
 
@@ -155,14 +155,16 @@ def test_numbers_are_readable(value, text):
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        (Estimate(2.5, None, None, 1, 0), "2.5"),
-        (Estimate(2.5, 2.0, 3.0, 3, 0), "2.5 ± 0.5"),
-        (Estimate(40.0, 40.0, 40.0, 3, 0), "40 (all equal)"),
-        (Estimate(2.5, 2.0, 3.0, 2, 1), "2.5 ± 0.5 (1 of 3 not reached)"),
-        (Estimate(2.5, None, None, 1, 2), "2.5 (2 of 3 not reached)"),
+        (Estimate(2.5, None, None, 1, 0, (2.5,)), "2.5"),
+        (Estimate(2.5, 2.0, 3.0, 3, 0, (2.3, 2.5, 2.7)), "2.5 ± 0.5"),
+        (Estimate(40.0, 40.0, 40.0, 3, 0, (40.0,) * 3), "40 (all equal)"),
+        (Estimate(2.5, 2.0, 3.0, 3, 1, (2.3, 2.5, 2.7)), "2.5 ± 0.5 (1 of 4 not reached)"),
+        (Estimate(2.5, None, None, 1, 2, (2.5,)), "2.5 (2 of 3 not reached)"),
+        (estimate([172.0, 188.0]), "172, 188"),  # not 180 ± 102
+        (estimate([172.0, None, 172.0]), "172, 172 (1 of 3 not reached)"),
     ],
 )
-def test_an_estimate_stands_in_a_table_with_half_its_interval_and_what_it_lacks(given, text):
+def test_an_estimate_stands_in_a_table_with_half_its_interval_or_fewer_than_three_values_and_what_it_lacks(given, text):
     assert given.text() == cell("plateau_end", given) == text
 
 

@@ -17,6 +17,7 @@ from moefacts.analysis.study_report import StudyPage, write_study_report
 from moefacts.analysis.summary import measure_run
 from moefacts.errors import UserError
 from moefacts.experiments.engine.grid import Plan
+from moefacts.experiments.engine.many_claims import judged_together
 from moefacts.experiments.engine.study import Findings, FinishedRun
 from moefacts.runs import keys, layout
 from moefacts.runs.durable import write_durably
@@ -94,7 +95,8 @@ def _result(plan: Plan, finished: Sequence[FinishedRun], missing: list[dict], fi
     for claim in plan.study.claims[plan.scale]:
         verdict = claim.decide(findings.evidence)
         row: dict[str, Any] = {"claim": claim.text, "published": claim.published, "here": verdict.here}
-        row |= {"value": verdict.value, "interval": verdict.interval, "verdict": verdict.answer, "rule": claim.rule}
+        row |= {"value": verdict.value, "interval": verdict.interval, "p_value": verdict.p_value}
+        row |= {"verdict": verdict.answer, "rule": claim.rule}
         claims.append(row)
     first = finished[0].record.manifest
     return {
@@ -106,6 +108,7 @@ def _result(plan: Plan, finished: Sequence[FinishedRun], missing: list[dict], fi
         "missing": missing,
         **findings.values,
         "claims": claims,
+        "judged_together": judged_together(claims),
         "runs": [
             {"run": run.record.path.name, **run.labels, "seed": run.seed, **run.measures}
             | {"command": run.record.manifest["command"]}

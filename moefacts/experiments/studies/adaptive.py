@@ -16,9 +16,9 @@ from moefacts.experiments.studies._arms import (
     Arms,
     arm_findings,
     arm_runs,
-    difference_claim,
     sampling,
 )
+from moefacts.experiments.studies._trained import STOPPED_EARLY, final_claim, stopped_early
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.warmup import SHARE, warmup
 
@@ -93,6 +93,8 @@ def _saved(arms: Arms, arm: str, size: int) -> list[float]:
 
 
 def _matters_everywhere(arms: Arms) -> Verdict:
+    if early := stopped_early(lambda key: arms.values(key, AT_ONCE), lambda key: arms.values(key, UNIFORM)):
+        return cannot_tell(early)
     saved = {size: one for size in arms.sizes if (one := _saved(arms, AT_ONCE, size))}
     if len(saved) < SIZES_NEEDED or min(map(len, saved.values())) < SEEDS_NEEDED:
         return cannot_tell(f"there are fewer than {SIZES_NEEDED} sizes, or fewer than {SEEDS_NEEDED} seeds at a size")
@@ -111,10 +113,10 @@ def _claims(scale: str) -> tuple[Claim, ...]:
     warmups = tuple(_warmup(epochs) for epochs in _EPOCHS[scale])
     none, ends = "none published", "At equal steps the untuned adaptive curriculum ends with a lower loss than"
     return (
-        difference_claim(f"{ends} uniform sampling", none, LOSS, AT_ONCE, UNIFORM),
-        difference_claim(f"{ends} the best power law", none, LOSS, AT_ONCE, laws),
-        difference_claim(f"{ends} the best fixed warm-up", none, LOSS, AT_ONCE, warmups),
-        difference_claim(
+        final_claim(f"{ends} uniform sampling", none, LOSS, AT_ONCE, UNIFORM),
+        final_claim(f"{ends} the best power law", none, LOSS, AT_ONCE, laws),
+        final_claim(f"{ends} the best fixed warm-up", none, LOSS, AT_ONCE, warmups),
+        final_claim(
             "Adding people in stages ends with a lower loss than adding them all at once", none, LOSS, STAGED, AT_ONCE
         ),
         Claim(
@@ -122,7 +124,7 @@ def _claims(scale: str) -> tuple[Claim, ...]:
             none,
             f"Difference in final attribute loss, uniform sampling minus “{AT_ONCE}”. Holds if it is above {MATTERS} "
             "nats in every seed at every size; does not hold if it is so in no seed of some size; cannot tell "
-            f"otherwise or with fewer than {SIZES_NEEDED} sizes of {SEEDS_NEEDED} seeds each.",
+            f"otherwise or with fewer than {SIZES_NEEDED} sizes of {SEEDS_NEEDED} seeds each. {STOPPED_EARLY}",
             _matters_everywhere,
         ),
     )

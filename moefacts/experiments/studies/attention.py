@@ -1,13 +1,14 @@
 """Figures 3, right, and F: the attention that recalls facts forms while the loss stands still."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 
 from moefacts.analysis.attention_figures import ATTENTION_CAPTION, PANELS, attention_signatures, signature_curves
 from moefacts.analysis.groups import Group
+from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
@@ -50,7 +51,7 @@ def signatures_of(run: FinishedRun) -> Signatures | None:
     steps = {
         UNTRAINED: 0.0,
         START: run.measures["plateau_start"],
-        END: run.measures["plateau_end_interpolated"],
+        END: run.measures["plateau_end_interpolated"] if run.measures["plateau_end_status"] == REACHED else None,
         LAST: float(table["step"].max()),
     }
     curves = {name: signature_curves(Group("", [run.record]), name)[0] for name in PANELS}
@@ -82,7 +83,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
             rows.append([title, str(layer + 1), format_number(reference), *texts])
             values[f"{name}/layer_{layer + 1}"] = [None if mean is None else vars(mean) for mean in means]
     columns = ["attention", "layer", "without preference", UNTRAINED, START, END, LAST]
-    note = "Means over seeds with 95% intervals, interpolated between checkpoints."
+    note = "Means over seeds with 95% intervals, or the values of one or two seeds, interpolated between checkpoints."
     if left_out := [str(run.seed) for run in runs if run.record.attention is None]:
         note += (
             f" Seeds {', '.join(left_out)} have not been probed and are left out; run the study again to probe them."
@@ -117,16 +118,18 @@ def _change(decide, signature: str, layers, before: str, after: str, runs: Seque
     ]
     mean = estimate([change for change in changes if np.isfinite(change)])
     if mean is None:
-        return cannot_tell("no seed has this change")
+        return cannot_tell(f"no seed was trained up to its {after}")
     interval = None if mean.low is None or mean.high is None else (mean.low, mean.high)
-    return decide(mean.mean, interval, 0.0)
+    verdict = decide(mean.mean, interval, 0.0, mean.count)
+    missing = f" over {mean.count} of {len(runs)} seeds" if mean.count < len(runs) else ""
+    return replace(verdict, here=verdict.here + missing)
 
 
 def _claim(text: str, published: str, what: str, decide, *change) -> Claim:
     where, otherwise = ("above", "below") if decide is above else ("below", "above")
     rule = (
-        f"{what}, averaged over seeds. Holds if its 95% interval lies {where} 0; does not hold if it lies "
-        f"{otherwise}; cannot tell otherwise."
+        f"{what}, averaged over seeds that were trained so far. Holds if its 95% interval lies {where} 0; does not "
+        f"hold if it lies {otherwise}; cannot tell otherwise."
     )
     return Claim(text, published, rule, partial(_change, decide, *change))
 

@@ -7,7 +7,7 @@ from moefacts.analysis.comparison import paired_difference
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
-from moefacts.experiments.engine.verdict import Claim, Verdict, above
+from moefacts.experiments.engine.verdict import Claim, Verdict, above, cannot_tell
 from moefacts.experiments.studies._arms import (
     END,
     EVALUATION,
@@ -20,10 +20,12 @@ from moefacts.experiments.studies._arms import (
     sampling,
 )
 from moefacts.experiments.studies._paired import decide_paired
+from moefacts.experiments.studies._trained import final_claim
 from moefacts.runs import keys
 
 _STEPS = {"laptop": {1024: 1000}, "paper": {64000: 16000, 128000: 16000}}
 _SEEDS = 6
+KNOWN = 0.05  # with less accuracy than this, a run was too short to show of whom it knows more
 # (n, m): one in n people is a celebrity, who is m times as likely to be shown as any of the rest.
 _CELEBRITIES = ((16, 8), (16, 32), (4, 4), (4, 16))
 
@@ -77,18 +79,22 @@ def _known_first(arms: Arms) -> Verdict:
         }
         for bucket in ("celebrities", "rest")
     )
+    known = [max(celebrities[key] or 0.0, rest[key] or 0.0) for key in celebrities]
+    if early := sum(share < KNOWN for share in known):
+        return cannot_tell(f"in {early} of {len(known)} runs less than {KNOWN:.0%} is known of either")
     return decide_paired(paired_difference(celebrities, rest), partial(above, bound=0.0))
 
 
 _NONE = "no number published"
 _CLAIMS = (
     difference_claim("A few celebrities end everybody's plateau earlier", _NONE, END, MAIN, UNIFORM),
-    difference_claim("With a few celebrities, the loss over all people ends lower", _NONE, LOSS, MAIN, UNIFORM),
+    final_claim("With a few celebrities, the loss over all people ends lower", _NONE, LOSS, MAIN, UNIFORM),
     Claim(
         "More is known of celebrities than of the rest",
         _NONE,
         "Difference in final accuracy, celebrities minus the rest of the same run, averaged over all runs with "
-        "celebrities. Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell otherwise.",
+        "celebrities. Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell otherwise, "
+        f"or if in some run less than {KNOWN:.0%} is known of either.",
         _known_first,
     ),
 )

@@ -10,9 +10,9 @@ from moefacts.experiments.studies._arms import (
     UNIFORM,
     arm_findings,
     arm_runs,
-    difference_claim,
     sampling,
 )
+from moefacts.experiments.studies._trained import final_claim
 from moefacts.experiments.studies.warmup import EPOCHS, SHARE
 
 ZIPF, CELEBRITIES, WARMUP, SUBSET = "Zipf", "celebrities", "warm-up", "only the warm-up's people"
@@ -55,16 +55,16 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 
 _CLAIMS = (
-    difference_claim(
+    final_claim(
         "Of all distributions, warm-up ends with the lowest loss",
         _PUBLISHED_LOSS,
         LOSS,
         WARMUP,
         (UNIFORM, ZIPF, CELEBRITIES),
     ),
-    difference_claim("Warm-up ends with a lower loss than uniform sampling", _PUBLISHED_LOSS, LOSS, WARMUP, UNIFORM),
-    difference_claim("Zipf ends with a lower loss than uniform sampling", _PUBLISHED_LOSS, LOSS, ZIPF, UNIFORM),
-    difference_claim(
+    final_claim("Warm-up ends with a lower loss than uniform sampling", _PUBLISHED_LOSS, LOSS, WARMUP, UNIFORM),
+    final_claim("Zipf ends with a lower loss than uniform sampling", _PUBLISHED_LOSS, LOSS, ZIPF, UNIFORM),
+    final_claim(
         "At equal steps, warm-up leaves more known of everybody than training on the warm-up's people alone",
         "128k: 94.92% against 63.26% for 83k people only",
         ACCURACY,

@@ -1,13 +1,13 @@
 """Figure 2, left and middle: three phases, and no knowledge before the second has ended (study, section 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from moefacts.analysis.figures import attribute_accuracy, attribute_loss, seen_and_unseen_loss
 from moefacts.analysis.groups import Group
-from moefacts.analysis.plateau_end import CANNOT_TELL as END_UNDETERMINED
 from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
@@ -22,14 +22,17 @@ from moefacts.experiments.engine.verdict import (
     above,
     below,
     cannot_tell,
+    number_and_interval,
     within,
 )
 from moefacts.experiments.studies import _laptop as laptop
+from moefacts.experiments.studies._trained import open_seeds, what_is_open
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
 from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR
 
 PLATEAU_SHARE = 0.25  # a plateau lasts at least this share of the steps up to its end
+SEEDS_NEEDED = 2  # fewer cannot show that something is so in every seed
 NO_KNOWLEDGE, KNOWLEDGE = 0.05, 0.5  # accuracy on the plateau, and at the end
 PUBLISHED_ACCURACY = {3000: 0.007, 5000: 0.069, 7500: 0.495, 14000: 0.999}  # 64k people, digitised
 ACCURACY_TOLERANCE = 0.1
@@ -47,9 +50,9 @@ Evidence = Sequence[FinishedRun]
 
 
 def accuracy_on_plateau(run: FinishedRun) -> float | None:
-    """Attribute accuracy averaged over evaluations from the plateau's start to its end; None without a plateau."""
+    """Attribute accuracy averaged over evaluations from the plateau's start to its end; None if either is not known."""
     start, end = run.measures["plateau_start"], run.measures["plateau_end_interpolated"]
-    if start is None or end is None:
+    if run.measures["plateau_end_status"] != REACHED or start is None or end is None:
         return None
     accuracy = run.record.curve(keys.ATTRIBUTE_ACCURACY)
     part = accuracy[(accuracy.index >= start) & (accuracy.index <= end)]
@@ -97,74 +100,90 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 def three_phases(run: FinishedRun) -> bool | None:
     """Whether the loss falls to the baseline, stays there for ``PLATEAU_SHARE`` of the steps, and leaves it.
 
-    None when the plateau's end cannot be determined.
+    None when the plateau's end is not known: it cannot be determined, or training stopped before it.
     """
-    start, end = run.measures["plateau_start"], run.measures["plateau_end_interpolated"]
-    if run.measures["plateau_end_status"] == END_UNDETERMINED:
+    if run.measures["plateau_end_status"] != REACHED:
         return None
-    reached = run.measures["plateau_end_status"] == REACHED and start is not None
-    return bool(reached and end - start >= PLATEAU_SHARE * end)
+    start, end = run.measures["plateau_start"], run.measures["plateau_end_interpolated"]
+    return bool(end - start >= PLATEAU_SHARE * end)
 
 
 def _three_phases(runs: Evidence) -> Verdict:
     answers = [three_phases(run) for run in runs]
-    shown, unknown = answers.count(True), answers.count(None)
-    text = f"in {shown} of {len(runs)} seeds" + (f"; cannot tell in {unknown}" if unknown else "")
-    if shown == len(runs):
-        return Verdict(HOLDS, text)
-    return Verdict(CANNOT_TELL if unknown else DOES_NOT_HOLD, text)
+    text = f"in {answers.count(True)} of {len(runs)} seeds"
+    if len(runs) < SEEDS_NEEDED:
+        return cannot_tell(f"{text}; fewer than {SEEDS_NEEDED} decide nothing")
+    if is_open := open_seeds(runs):
+        text += f"; cannot tell in {answers.count(None)} ({is_open})"
+    if False in answers:
+        return Verdict(DOES_NOT_HOLD, text)
+    return cannot_tell(text) if is_open else Verdict(HOLDS, text)
 
 
-def _mean_accuracy(runs: Evidence, of, decide) -> Verdict:
-    """Decide from the mean of an accuracy over seeds and its interval, clipped to [0, 1]."""
-    mean = estimate([of(run) for run in runs])
+def _mean_accuracy(values: Sequence[float | None], decide: Callable[..., Verdict], nothing: str) -> Verdict:
+    """Decide from the mean of an accuracy over seeds. Its interval is shown within [0, 1]; ``nothing`` is its lack."""
+    mean = estimate(list(values))
     if mean is None:
-        return cannot_tell("no seed has this accuracy")
+        return cannot_tell(nothing)
     if mean.low is None or mean.high is None:
-        return cannot_tell(f"{mean.mean:.3g} (no interval: only one seed)")
-    return decide(mean.mean, (max(0.0, mean.low), min(1.0, mean.high)))
+        return decide(mean.mean, None)
+    verdict = decide(mean.mean, (mean.low, mean.high), count=mean.count)
+    shown = (max(0.0, mean.low), min(1.0, mean.high))
+    return replace(verdict, here=number_and_interval(mean.mean, shown), interval=shown)
 
 
 def _no_knowledge(runs: Evidence) -> Verdict:
-    return _mean_accuracy(runs, accuracy_on_plateau, lambda mean, interval: below(mean, interval, NO_KNOWLEDGE))
+    accuracies = [accuracy_on_plateau(run) for run in runs]
+    nothing = open_seeds(runs, lambda run: what_is_open(run) or "no evaluation on its plateau")
+    return _mean_accuracy(accuracies, partial(below, bound=NO_KNOWLEDGE), nothing or "there are no runs")
 
 
 def _emergence(runs: Evidence) -> Verdict:
-    def final(run: FinishedRun) -> float:
-        return run.measures["final_attribute_accuracy"]
+    final = [run.measures["final_attribute_accuracy"] for run in runs]
+    verdict = _mean_accuracy(final, partial(above, bound=KNOWLEDGE), "there are no runs")
+    early = open_seeds(runs, _why_too_early)
+    if verdict.answer != DOES_NOT_HOLD or not early:
+        return verdict
+    return replace(verdict, answer=CANNOT_TELL, here=f"{verdict.here}, but {early}", p_value=None)
 
-    return _mean_accuracy(runs, final, lambda mean, interval: above(mean, interval, KNOWLEDGE))
+
+def _why_too_early(run: FinishedRun) -> str:
+    """Why a run cannot show that knowledge does not emerge; empty if it can."""
+    if reason := what_is_open(run):
+        return reason
+    end, last = run.measures["plateau_end_interpolated"], run.measures["last_step"]
+    return "" if last >= 2 * end else f"stopped at step {last:,}, soon after its plateau ended at step {end:,.0f}"
 
 
 def _published_accuracy(step: int, published: float, runs: Evidence) -> Verdict:
-    def at(run: FinishedRun) -> float | None:
-        accuracy = accuracy_at(run.record, step)
-        return None if np.isnan(accuracy) else accuracy
-
+    at = [None if np.isnan(accuracy := accuracy_at(run.record, step)) else accuracy for run in runs]
     low, high = published - ACCURACY_TOLERANCE, published + ACCURACY_TOLERANCE
-    return _mean_accuracy(runs, at, lambda mean, interval: within(mean, interval, low, high))
+    # No accuracy lies beyond 0 or 1, but its interval may.
+    decide = partial(within, low=low if low > 0 else -np.inf, high=high if high < 1 else np.inf)
+    return _mean_accuracy(at, decide, f"every run stopped before step {step:,}")
 
 
 _PHASES = Claim(
     "Learning has three phases: the loss falls to the no-knowledge baseline, stays on a plateau, and falls again",
     "three phases in every seed",
     f"Holds if, in every seed, the loss comes within {PLATEAU_CEILING - 1:.0%} of the baseline and later falls below "
-    f"{PLATEAU_FLOOR} of it, and the plateau in between lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end. "
-    "If not: cannot tell if the plateau's end cannot be determined in some seed; does not hold otherwise.",
+    f"{PLATEAU_FLOOR} of it, and the plateau in between lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end; "
+    "does not hold if, in some seed, it ends after fewer. Cannot tell otherwise, because training stopped too early or "
+    f"the plateau's end cannot be determined, or with fewer than {SEEDS_NEEDED} seeds.",
     _three_phases,
 )
 _ON_PLATEAU = Claim(
     "On the plateau the model knows next to nothing",
     "0.7% at 3,000 steps",
-    f"Holds if the 95% interval of the mean accuracy over the plateau's evaluations lies below {NO_KNOWLEDGE:.0%}; "
-    "does not hold if it lies above; cannot tell otherwise.",
+    "Uses the seeds whose plateau has ended. Holds if the 95% interval of the mean accuracy over the plateau's "
+    f"evaluations lies below {NO_KNOWLEDGE:.0%}; does not hold if it lies above; cannot tell otherwise.",
     _no_knowledge,
 )
 _EMERGENCE = Claim(
     "After the plateau knowledge emerges",
     "99.9% by 14,000 steps",
-    f"Holds if the 95% interval of the final accuracy lies above {KNOWLEDGE:.0%}; does not hold if it lies below; "
-    "cannot tell otherwise.",
+    f"Holds if the 95% interval of the final accuracy lies above {KNOWLEDGE:.0%}; does not hold if it lies below, and "
+    "every seed was trained for at least as many steps after its plateau's end as before; cannot tell otherwise.",
     _emergence,
 )
 _ACCURACIES = tuple(
@@ -172,7 +191,7 @@ _ACCURACIES = tuple(
         f"After {step:,} steps the accuracy is that of the study",
         f"{accuracy:.1%}",
         f"Holds if the 95% interval of the accuracy lies within {100 * ACCURACY_TOLERANCE:.0f} percentage points of "
-        "the published one; does not hold if it lies outside; cannot tell otherwise.",
+        "the published one; does not hold if it lies outside; cannot tell otherwise, or if every run stopped before.",
         partial(_published_accuracy, step, accuracy),
     )
     for step, accuracy in PUBLISHED_ACCURACY.items()

@@ -8,6 +8,7 @@ import numpy as np
 
 from moefacts.analysis.comparison import paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over
+from moefacts.analysis.plateau_end import NOT_REACHED, REACHED
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
@@ -15,10 +16,11 @@ from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Ver
 from moefacts.experiments.studies._arms import END, EVALUATION, Arms, arm_runs, sampling
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
 from moefacts.runs import keys
+from moefacts.runs.thresholds import PLATEAU_FLOOR
 
 MILD = (0.6, 0.8)  # the exponents with the shortest plateaus in the study
 SIZES_NEEDED = 2  # fewer sizes cannot show that something holds at every size
-MARGIN = 0.05  # mean plateau ends that differ by less than this count as equal
+MARGIN = 0.05  # mean plateau ends, or losses, that differ by less than this count as equal
 _EXPONENTS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 # Size -> budgets in steps. With a constant learning rate, a long run contains the shorter ones.
 _LAPTOP_BUDGETS = {1024: (500, 1000), 2048: (1000, 1500)}
@@ -59,6 +61,14 @@ class Evidence:
         """The plateau ends of all seeds; None where the end was not reached or cannot be determined."""
         return list(self.ends.values(END, f"{exponent}", size).values())
 
+    def end_bounds(self, size: int, exponent: float) -> tuple[float, float] | None:
+        """The least and the largest mean plateau end over seeds; None without a run.
+
+        An end that was not reached is the last step or later; one that cannot be determined may be anywhere.
+        """
+        bounds = [_end_bounds(run) for run in self.ends.members(f"{exponent}", size)]
+        return (float(np.mean([b[0] for b in bounds])), float(np.mean([b[1] for b in bounds]))) if bounds else None
+
     def losses(self, size: int, exponent: float, budget: int) -> list[float | None]:
         """The attribute losses of all seeds after ``budget`` steps, in nats."""
         wanted = (size, exponent)
@@ -68,17 +78,38 @@ class Evidence:
             if (run.labels["size"], run.labels["exponent"]) == wanted and budget in run.labels["budgets"]
         ]
 
-    def best_by_loss(self, size: int, budget: int) -> float | None:
-        """The exponent with the lowest mean loss; None unless every exponent has one."""
+    def mean_losses(self, size: int, budget: int) -> list[float] | None:
+        """The mean loss of every exponent; None unless all have one and the lowest has left its plateau."""
         means = [estimate(self.losses(size, exponent, budget)) for exponent in self.exponents]
         known = [mean.mean for mean in means if mean is not None]
-        return self.exponents[int(np.argmin(known))] if len(known) == len(means) > 1 else None
+        has_left = len(known) == len(means) > 1 and min(known) < PLATEAU_FLOOR * self.runs[0].record.baseline
+        return known if has_left else None
+
+    def best_by_loss(self, size: int, budget: int) -> float | None:
+        """The exponent with the lowest mean loss; None where ``mean_losses`` is."""
+        losses = self.mean_losses(size, budget)
+        return None if losses is None else self.exponents[int(np.argmin(losses))]
+
+    def good_by_loss(self, size: int, budget: int) -> tuple[float, float] | None:
+        """The smallest and the largest exponent whose mean loss is within ``MARGIN`` of the lowest."""
+        losses = self.mean_losses(size, budget)
+        if losses is None:
+            return None
+        good = [a for a, loss in zip(self.exponents, losses, strict=True) if loss <= (1 + MARGIN) * min(losses)]
+        return good[0], good[-1]
 
 
 def loss_at(run: FinishedRun, step: int) -> float:
     """Attribute loss at ``step``, interpolated between evaluations."""
     loss = run.record.curve(keys.ATTRIBUTE_LOSS)
     return float(np.interp(step, loss.index, loss))
+
+
+def _end_bounds(run: FinishedRun) -> tuple[float, float]:
+    status, end = run.measures["plateau_end_status"], run.measures["plateau_end_interpolated"]
+    if status == REACHED:
+        return end, end
+    return (run.measures["last_step"] if status == NOT_REACHED else 0.0), np.inf
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
@@ -127,33 +158,33 @@ def _shortens(evidence: Evidence) -> Verdict:
 
 
 def _shortest_when_mild(evidence: Evidence) -> Verdict:
-    """Decide from the plateau end of the best mild exponent over that of the best other one.
-
-    An end that was not reached counts as later than all others.
-    """
+    """Decide from bounds on the plateau end of the best mild exponent over that of the best other one."""
     ratios = {}
     for size in evidence.sizes:
-        means = {a: _mean_or_never(evidence.plateau_ends(size, a)) for a in evidence.exponents}
-        mild = min((mean for a, mean in means.items() if a in MILD), default=np.inf)
-        other = min((mean for a, mean in means.items() if a not in MILD), default=np.inf)
-        if np.isfinite(min(mild, other)) and {*MILD, 0.0} <= means.keys():
-            ratios[size] = float(np.divide(mild, other))
-    text = ", ".join(f"{size:,}: ×{ratio:.2f}" for size, ratio in ratios.items())
+        bounds = {a: found for a in evidence.exponents if (found := evidence.end_bounds(size, a)) is not None}
+        if {*MILD, 0.0} <= bounds.keys():
+            mild, other = (
+                np.min([found for a, found in bounds.items() if (a in MILD) == is_mild], axis=0)
+                for is_mild in (True, False)
+            )
+            ratios[size] = (float(mild[0] / other[1]), float(mild[1] / other[0]) if other[0] else np.inf)
+    text = ", ".join(f"{size:,}: {_between(*ratio)}" for size, ratio in ratios.items())
     if len(ratios) < SIZES_NEEDED:
         return cannot_tell(f"fewer than {SIZES_NEEDED} sizes have these ends: {text or 'none'}")
-    if all(ratio < 1 - MARGIN for ratio in ratios.values()):
+    if all(high < 1 - MARGIN for _, high in ratios.values()):
         return Verdict(HOLDS, text)
-    return Verdict(DOES_NOT_HOLD, text) if any(r > 1 + MARGIN for r in ratios.values()) else cannot_tell(text)
+    return Verdict(DOES_NOT_HOLD, text) if any(low > 1 + MARGIN for low, _ in ratios.values()) else cannot_tell(text)
 
 
-def _mean_or_never(ends: list[float | None]) -> float:
-    reached = [np.inf if end is None else end for end in ends]
-    return float(np.mean(reached)) if reached else np.inf
+def _between(low: float, high: float) -> str:
+    if low == high:
+        return f"×{low:.2f}"
+    return f"×{low:.2f} or more" if np.isinf(high) else f"×{low:.2f} to ×{high:.2f}"
 
 
 def _falls_with_steps(evidence: Evidence) -> Verdict:
     chains = {
-        f"{size:,} people": [(budget, evidence.best_by_loss(size, budget)) for budget in evidence.budgets]
+        f"{size:,} people": [(budget, evidence.good_by_loss(size, budget)) for budget in evidence.budgets]
         for size in evidence.sizes
     }
     return _monotone(chains, -1)
@@ -161,27 +192,36 @@ def _falls_with_steps(evidence: Evidence) -> Verdict:
 
 def _grows_with_people(evidence: Evidence) -> Verdict:
     chains = {
-        f"{budget:,} steps": [(size, evidence.best_by_loss(size, budget)) for size in evidence.sizes]
+        f"{budget:,} steps": [(size, evidence.good_by_loss(size, budget)) for size in evidence.sizes]
         for budget in evidence.budgets
     }
     return _monotone(chains, 1)
 
 
-def _monotone(chains: dict[str, list[tuple[int, float | None]]], sign: int) -> Verdict:
-    known = {name: [(at, best) for at, best in chain if best is not None] for name, chain in chains.items()}
+def _monotone(chains: dict[str, list[tuple[int, tuple[float, float] | None]]], sign: int) -> Verdict:
+    """Decide from the smallest and the largest good exponent at every budget or size of every chain."""
+    known = {name: [(at, good) for at, good in chain if good is not None] for name, chain in chains.items()}
     known = {name: chain for name, chain in known.items() if len(chain) > 1}
     if not known:
-        return cannot_tell("there are no two budgets or sizes to compare")
-    text = "; ".join(f"{name}: " + ", ".join(f"{at:,} → {b:g}" for at, b in chain) for name, chain in known.items())
-    steps = [sign * (b - a) for chain in known.values() for (_, a), (_, b) in pairwise(chain)]
-    if any(step < 0 for step in steps):
+        return cannot_tell("there are no two budgets or sizes at which some α has left its plateau")
+    text = "; ".join(
+        f"{name}: " + ", ".join(f"{at:,} → " + "–".join(f"{a:g}" for a in sorted(set(good))) for at, good in chain)
+        for name, chain in known.items()
+    )
+    pairs = [(one, two) for chain in known.values() for (_, one), (_, two) in pairwise(chain)]
+    rises = any(two[0] > one[1] for one, two in pairs)
+    falls = any(two[1] < one[0] for one, two in pairs)
+    right, wrong = (rises, falls) if sign > 0 else (falls, rises)
+    if wrong:
         return Verdict(DOES_NOT_HOLD, text)
-    return Verdict(HOLDS, text) if any(step > 0 for step in steps) else cannot_tell(f"{text} (the grid is too coarse)")
+    return Verdict(HOLDS, text) if right else cannot_tell(f"{text} (the grid is too coarse)")
 
 
 _DIRECTION = (
-    "The α in the grid with the lowest mean loss over seeds. Holds if it never {wrong} {along} and {right} at least "
-    "once; does not hold if it {wrong} anywhere; cannot tell if it is always the same."
+    f"Every α in the grid with a mean loss over seeds within {MARGIN:.0%} of the lowest counts as best. The best α "
+    "rises or falls where its range does not overlap with the one before. Holds if it never {wrong} {along} and "
+    "{right} at least once; does not hold if it {wrong} anywhere; cannot tell otherwise. A size and budget at which no "
+    f"α has a mean loss below {PLATEAU_FLOOR} of the baseline is left out."
 )
 _MILD = " and ".join(f"{exponent}" for exponent in MILD)
 _BEST = "64k .6/.4/.2, 128k .8/.6/.4, 256k .8/.8/.6 after 8k/16k/32k steps"
@@ -198,8 +238,8 @@ _CLAIMS = (
         "α 0.6–0.8 at every size; 64k, α = 0…1: 3078, 3078, 2483, 1987, 2049, 3078",
         f"The earliest mean plateau end over seeds, of α {_MILD} against the other α. Holds if it is more than "
         f"{MARGIN:.0%} earlier at every size; does not hold if it is more than {MARGIN:.0%} later at some size; cannot "
-        f"tell otherwise or with fewer than {SIZES_NEEDED} sizes. An end that was not reached counts as later than all "
-        "others.",
+        f"tell otherwise or with fewer than {SIZES_NEEDED} sizes. An end that was not reached may be anywhere from the "
+        "last step on.",
         _shortest_when_mild,
     ),
     Claim(

@@ -9,7 +9,8 @@ from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
-from moefacts.experiments.studies._arms import ACCURACY, EVALUATION, LOSS, MEASURES, Arms, arm_runs, difference_claim
+from moefacts.experiments.studies._arms import ACCURACY, EVALUATION, LOSS, MEASURES, Arms, arm_runs
+from moefacts.experiments.studies._trained import final_claim
 from moefacts.runs.thresholds import PLATEAU_FLOOR
 
 COUNTS = (1, 2, 4, 8, 16)
@@ -76,19 +77,29 @@ def _figure(series: dict[str, dict[int, list[FinishedRun]]]):
 
 def _over_baseline(arm: str, stays: bool, arms: Arms) -> Verdict:
     """Decide whether the final held-out loss lies above (``stays``) or below ``PLATEAU_FLOOR`` of the baseline."""
-    ratios: list[float | None] = [run.measures[LOSS] / run.record.baseline for run in arms.members(arm)]
+    members = arms.members(arm)
+    if early := [f"{run.seed}" for run in members if not _knows_its_texts(run)]:
+        return cannot_tell(f"“{arm}” has not learned its own texts in seed {', '.join(early)}")
+    ratios: list[float | None] = [run.measures[LOSS] / run.record.baseline for run in members]
     mean = estimate(ratios)
     if mean is None:
         return cannot_tell(f"“{arm}” has no runs")
     interval = None if mean.low is None or mean.high is None else (mean.low, mean.high)
-    return above(mean.mean, interval, PLATEAU_FLOOR) if stays else below(mean.mean, interval, PLATEAU_FLOOR)
+    return (above if stays else below)(mean.mean, interval, PLATEAU_FLOOR, mean.count)
+
+
+def _knows_its_texts(run: FinishedRun) -> bool:
+    """Whether the attribute loss in training has left the plateau, so that held-out loss shows what was learned."""
+    loss = run.record.final_training_attribute_loss
+    return loss is not None and loss < PLATEAU_FLOOR * run.record.baseline
 
 
 def _level_claim(text: str, arm: str, stays: bool) -> Claim:
     side, other = ("above", "below") if stays else ("below", "above")
     rule = (
         f"Final held-out attribute loss of “{arm}” over the baseline. Holds if its 95% interval over seeds lies {side} "
-        f"{PLATEAU_FLOOR}; does not hold if it lies {other}; cannot tell otherwise."
+        f"{PLATEAU_FLOOR}; does not hold if it lies {other}; cannot tell otherwise, or if in some seed the attribute "
+        f"loss in training has not fallen below {PLATEAU_FLOOR} of the baseline."
     )
     return Claim(text, "no number published", rule, partial(_over_baseline, arm, stays))
 
@@ -97,8 +108,8 @@ _CLAIMS = (
     _level_claim("With many templates and shuffled sentences, the model learns facts", MANY, False),
     _level_claim("With one template, the model does not learn facts: held-out loss stays high", ONE, True),
     _level_claim("Without shuffling, the model does not learn facts, even with many templates", MANY_FIXED, True),
-    difference_claim("With one template, held-out loss ends higher", "no number published", LOSS, ONE, MANY, 1),
-    difference_claim("Without shuffling, held-out loss ends higher", "no number published", LOSS, MANY_FIXED, MANY, 1),
+    final_claim("With one template, held-out loss ends higher", "no number published", LOSS, ONE, MANY, 1),
+    final_claim("Without shuffling, held-out loss ends higher", "no number published", LOSS, MANY_FIXED, MANY, 1),
 )
 
 STUDY = Study(

@@ -14,6 +14,7 @@ from moefacts.experiments.studies._arms import (
     difference_claim,
     sampling,
 )
+from moefacts.experiments.studies._trained import final_claim
 
 SHARE, EPOCHS = 4, 8  # the warm-up that the claims are about: a quarter of the people; an epoch is N biographies
 _STEPS = {"laptop": {1024: 1000, 2048: 1500}, "paper": {64000: 16000, 128000: 16000}}
@@ -54,16 +55,16 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 _PUBLISHED = "uniform/warm-up, final loss: 64k .0111/.0051; 128k 4.37/.42"
 _CLAIMS = (
-    difference_claim("At equal steps, a warm-up ends with a lower loss", _PUBLISHED, LOSS, MAIN, UNIFORM),
-    difference_claim("With a warm-up, more is known at the end", "no number published", ACCURACY, MAIN, UNIFORM, 1),
+    final_claim("At equal steps, a warm-up ends with a lower loss", _PUBLISHED, LOSS, MAIN, UNIFORM),
+    final_claim("With a warm-up, more is known at the end", "no number published", ACCURACY, MAIN, UNIFORM, 1),
     difference_claim("With a warm-up, everybody's plateau ends earlier", "no number published", END, MAIN, UNIFORM),
 )
 _CHOICE = (
-    difference_claim("A warm-up half as long is worse", "no number published", LOSS, MAIN, SHORTER),
-    difference_claim("A warm-up on half as many people is worse", "no number published", LOSS, MAIN, FEWER),
-    difference_claim("A warm-up on twice as many people is worse", "no number published", LOSS, MAIN, MORE),
+    final_claim("A warm-up half as long is worse", "no number published", LOSS, MAIN, SHORTER),
+    final_claim("A warm-up on half as many people is worse", "no number published", LOSS, MAIN, FEWER),
+    final_claim("A warm-up on twice as many people is worse", "no number published", LOSS, MAIN, MORE),
 )
-_LAPTOP_CHOICE = difference_claim("A warm-up twice as long is worse", "no number published", LOSS, MAIN, LONGER)
+_LAPTOP_CHOICE = final_claim("A warm-up twice as long is worse", "no number published", LOSS, MAIN, LONGER)
 
 STUDY = Study(
     name="warmup",

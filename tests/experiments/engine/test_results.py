@@ -142,7 +142,7 @@ def examine_seeds(runs):
 
 
 def decide_highest(seeds):
-    return Verdict("holds", f"up to {max(seeds)}", max(seeds), (min(seeds), max(seeds)))
+    return Verdict("holds", f"up to {max(seeds)}", max(seeds), (min(seeds), max(seeds)), 0.01)
 
 
 STUDY = Study(
@@ -165,10 +165,11 @@ def test_the_results_say_what_was_studied_decided_and_missed(written):
     }
     assert found["claims"] == [
         {"claim": "seeds are high", "published": "very high", "here": "up to 2", "value": 2, "interval": [1, 2],
-         "verdict": "holds", "rule": "highest"},
+         "p_value": 0.01, "verdict": "holds", "rule": "highest"},
         {"claim": "nobody knows", "published": "none", "here": "–", "value": None, "interval": None,
-         "verdict": "cannot tell", "rule": "never"},
+         "p_value": None, "verdict": "cannot tell", "rule": "never"},
     ]  # fmt: skip
+    assert found["judged_together"]["not_included"] == ["nobody knows"]
     assert found["command"] == """moefacts reproduce made-up --scale laptop 'x='"'"'a b'"'"''"""
 
 
@@ -211,6 +212,7 @@ def test_the_page_has_the_claims_and_tables_and_is_written_beside_the_results(wr
     assert [table.title for table in page.tables] == ["Seeds"]
     text = (out / layout.REPORT).read_text()
     assert all(part in text for part in ("made-up title", "seeds are high", "up to 2", "41", "three"))
+    assert found["judged_together"]["text"] in text
     assert sorted(path.name for path in out.iterdir()) == ["figures", "report.html", "results.json", "runs.csv"]
     assert (out / "results.json").read_text().count("\n") > 50  # lines that a person can compare
 

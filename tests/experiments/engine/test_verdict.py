@@ -1,4 +1,6 @@
+import numpy as np
 import pytest
+from scipy import stats
 
 from moefacts.experiments.engine.verdict import (
     CANNOT_TELL,
@@ -82,3 +84,28 @@ def test_thousands_have_no_fraction_and_other_numbers_three_digits():
 
 def test_cannot_tell_says_why():
     assert cannot_tell("no pair") == Verdict(CANNOT_TELL, "no pair", None, None)
+
+
+@pytest.mark.parametrize("bound", [0.9, 1.4, 2.0, 2.6])
+def test_the_p_value_is_that_of_students_t_test_against_the_bound(bound):
+    values = [1.0, 2.0, 4.0, 1.5]
+    mean, interval = np.mean(values), stats.t.interval(0.95, 3, loc=np.mean(values), scale=stats.sem(values))
+    expected = stats.ttest_1samp(values, bound).pvalue
+    for decide in (above, below):
+        assert decide(mean, interval, bound, count=4).p_value == pytest.approx(expected)
+        assert decide(mean, interval, bound).p_value is None
+        assert decide(mean, None, bound, count=1).p_value is None
+
+
+@pytest.mark.parametrize("interval", [(0.71, 0.9), (0.69, 0.9), (0.75, 0.92), (0.5, 0.69), (0.6, 0.95), (0.92, 1.5)])
+def test_an_answer_is_given_exactly_when_the_p_value_against_the_nearer_bound_is_below_5_percent(interval):
+    middle = sum(interval) / 2
+    verdict = within(middle, interval, 0.7, 0.91, count=5)
+    assert (verdict.answer != CANNOT_TELL) == (verdict.p_value < 0.05)
+    one_sided = within(middle, interval, -np.inf, 0.91, count=5)
+    assert one_sided == below(middle, interval, 0.91, count=5)
+
+
+def test_numbers_that_are_all_equal_differ_from_the_bound_for_certain_or_not_at_all():
+    assert above(1.0, (1.0, 1.0), 0.0, count=3).p_value == 0.0
+    assert above(0.0, (0.0, 0.0), 0.0, count=3).p_value == 1.0

@@ -1,6 +1,7 @@
 """Made-up runs of a study's grid. Their configurations are real, and their curves have known phases."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,17 +20,28 @@ def replicate(grid_run):
     return int(next(o for o in grid_run.overrides if o.startswith("seed=")).partition("=")[2]) % 100
 
 
-def made_up_run(grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0, extra=None):
+@cache
+def _compose(overrides):
+    return fast_compose(["scale=laptop", *overrides])
+
+
+def made_up_run(
+    grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0, extra=None, plateau=1.03, memorised=None, seed=None
+):
     """A finished run whose loss comes near the baseline at ``start`` and leaves its plateau at ``leaves``.
 
     ``collapse`` says how a mixture's load ends, from 0 (even) to 1 (one expert takes everything). ``extra`` is a
-    function: step -> more metrics of the evaluation at that step.
+    function: step -> more metrics of the evaluation at that step. ``plateau`` is the loss on the plateau over the
+    baseline. The attribute loss in training is the same as in evaluation, or nearly 0 from step ``memorised`` on.
+    ``seed`` replaces the seed of the grid.
     """
-    settings = fast_compose(["scale=laptop", *grid_run.overrides])
+    rest = tuple(override for override in grid_run.overrides if not override.startswith("seed="))
+    given = seed if seed is not None else next((int(o[5:]) for o in grid_run.overrides if o.startswith("seed=")), 0)
+    settings = replace(_compose(rest), seed=given)
     config = asdict(settings)
     spacing = config["evaluation"]["interval"]
     last = last or int(leaves + 60 + 2 * spacing)
-    plateau = 1.03 * BASELINE
+    plateau *= BASELINE
     end = leaves - (plateau - 0.99 * BASELINE) / slope
     records = []
     for step in range(0, last + 1, spacing):
@@ -46,7 +58,8 @@ def made_up_run(grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0,
             record |= _routing(config["model"]["moe"]["num_experts"], collapse * step / last)
         record |= extra(step) if extra else {}
         records.append(record)
-        records.append({"step": step, "train/loss": loss, "throughput/tokens_per_second": 40_000.0})
+        trained = {"train/loss": loss, "train/attribute_loss": 0.1 if memorised and step >= memorised else loss}
+        records.append({"step": step, "throughput/tokens_per_second": 40_000.0} | trained)
     manifest = {
         "state": "finished",
         "no_knowledge_baseline": BASELINE,

@@ -1,4 +1,4 @@
-"""The evidence and the verdict texts of phases, power-law and plateau-law, for runs that are a few numbers each."""
+"""The evidence and the verdict texts of phases and power-law, for runs that are a few numbers each."""
 
 import math
 from types import SimpleNamespace
@@ -10,8 +10,6 @@ import pytest
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies import phases, power_law
-from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
-from moefacts.experiments.studies.plateau_law import published
 from moefacts.runs import keys
 
 STEPS = [0, 100, 200, 300, 400]
@@ -19,8 +17,9 @@ STEPS = [0, 100, 200, 300, 400]
 
 def finished(accuracy=None, loss=None, seed=0, labels=None, **measures):
     curves = {keys.ATTRIBUTE_ACCURACY: accuracy, keys.ATTRIBUTE_LOSS: loss}
-    record = SimpleNamespace(seed=seed, curve=lambda name: pd.Series(curves[name], index=STEPS))
-    usual = {"plateau_start": 100, "plateau_end_interpolated": 300.0, "plateau_end_status": "reached"}
+    record = SimpleNamespace(seed=seed, baseline=5.0, curve=lambda name: pd.Series(curves[name], index=STEPS))
+    usual = {"plateau_start": 100, "plateau_end_interpolated": 300.0, "plateau_end_status": "reached", "last_step": 400}
+    usual["plateau_end_reason"] = ""
     return FinishedRun(labels or {}, record, usual | measures)
 
 
@@ -33,6 +32,7 @@ def test_accuracy_on_the_plateau_is_averaged_from_its_start_to_its_end_both_incl
     assert phases.accuracy_on_plateau(finished(RISES, plateau_start=101)) == pytest.approx(0.04)
     for missing in ("plateau_start", "plateau_end_interpolated"):
         assert phases.accuracy_on_plateau(finished(RISES, **{missing: None})) is None
+    assert phases.accuracy_on_plateau(finished(RISES, plateau_end_status="cannot tell")) is None
     assert phases.accuracy_on_plateau(finished(RISES, plateau_start=110, plateau_end_interpolated=120.0)) is None
 
 
@@ -46,8 +46,7 @@ def test_accuracy_at_a_step_is_interpolated_and_unknown_outside_the_run():
 def test_three_phases_of_a_run():
     assert phases.three_phases(finished(RISES)) is True
     assert phases.three_phases(finished(RISES, plateau_start=226)) is False  # 74 of 300 steps
-    assert phases.three_phases(finished(RISES, plateau_start=None)) is False
-    assert phases.three_phases(finished(RISES, plateau_end_status="not reached")) is False
+    assert phases.three_phases(finished(RISES, plateau_end_status="not reached", plateau_end_interpolated=None)) is None
     assert phases.three_phases(finished(RISES, plateau_end_status="cannot tell")) is None
 
 
@@ -57,11 +56,12 @@ def decide(study, number, runs, scale="paper"):
 
 
 def test_seeds_with_three_phases_are_counted():
-    shown, unclear = finished(RISES), finished(RISES, plateau_end_status="cannot tell")
-    melted = finished(RISES, plateau_start=290)
+    shown, melted = finished(RISES), finished(RISES, plateau_start=290)
+    unclear = finished(RISES, seed=7, plateau_end_status="cannot tell", plateau_end_reason="noise")
     assert decide(phases.STUDY, 0, [shown, shown]) == (HOLDS, "in 2 of 2 seeds")
     assert decide(phases.STUDY, 0, [shown, melted]) == (DOES_NOT_HOLD, "in 1 of 2 seeds")
-    assert decide(phases.STUDY, 0, [shown, melted, unclear]) == (CANNOT_TELL, "in 1 of 3 seeds; cannot tell in 1")
+    said = "in 1 of 2 seeds; cannot tell in 1 (seed 7: noise)"
+    assert decide(phases.STUDY, 0, [shown, unclear]) == (CANNOT_TELL, said)
 
 
 def test_accuracies_on_the_plateau_at_the_end_and_at_a_step_are_those_that_decide():
@@ -73,7 +73,7 @@ def test_accuracies_on_the_plateau_at_the_end_and_at_a_step_are_those_that_decid
     assert (verdict.answer, verdict.value) == (HOLDS, pytest.approx(0.9005))
     at = phases._published_accuracy(250, 0.1, runs)
     assert (at.answer, at.value) == (HOLDS, pytest.approx(np.mean([0.015, 0.016])))
-    assert phases._published_accuracy(401, 0.1, runs).here == "no seed has this accuracy"
+    assert phases._published_accuracy(401, 0.1, runs).here == "every run stopped before step 401"
 
 
 def test_intervals_of_accuracies_end_at_0_and_1():
@@ -84,11 +84,15 @@ def test_intervals_of_accuracies_end_at_0_and_1():
 
 
 def test_one_seed_has_no_interval_and_none_no_accuracy():
-    assert decide(phases.STUDY, 2, [finished(final_attribute_accuracy=0.875)]) == (
+    assert decide(phases.STUDY, 2, [finished(final_attribute_accuracy=0.875, plateau_end_interpolated=150.0)]) == (
         CANNOT_TELL,
-        "0.875 (no interval: only one seed)",
+        "0.875 (no interval: too few seeds)",
     )
-    assert decide(phases.STUDY, 1, [finished(RISES, plateau_start=None)]) == (CANNOT_TELL, "no seed has this accuracy")
+    stops = finished(RISES, plateau_start=None, plateau_end_interpolated=None, plateau_end_status="not reached")
+    assert decide(phases.STUDY, 1, [stops]) == (CANNOT_TELL, "seed 0: stopped at step 400 before its plateau began")
+    between = finished(RISES, plateau_start=110, plateau_end_interpolated=120.0)
+    assert decide(phases.STUDY, 1, [between]) == (CANNOT_TELL, "seed 0: no evaluation on its plateau")
+    assert decide(phases.STUDY, 1, []) == decide(phases.STUDY, 2, []) == (CANNOT_TELL, "there are no runs")
 
 
 def power_run(exponent, end, size=10, seed=0, losses=(9.0, 5.0, 4.0, 3.0, 1.0), budgets=(200, 400), ends=True):
@@ -114,6 +118,10 @@ def test_the_evidence_of_the_power_law_by_size_exponent_and_budget():
     assert power_law.loss_at(runs[0], 150) == 4.5
     assert evidence.best_by_loss(10, 200) == 0.6  # 3 on average, against 3.5
     assert evidence.best_by_loss(10, 400) == 0.0
+    assert evidence.good_by_loss(10, 200) == (0.6, 0.6)
+    assert evidence.end_bounds(10, 0.6) == (235.0, math.inf)  # 70, and step 400 or later
+    assert evidence.end_bounds(10, 0.0) == (90.0, 90.0)
+    assert evidence.end_bounds(20, 0.0) is None
     assert evidence.best_by_loss(20, 300) is None  # one of two exponents
     assert power_law.Evidence(runs[:1]).best_by_loss(10, 200) is None  # nothing to compare
 
@@ -137,77 +145,3 @@ def test_mild_unevenness_counts_by_the_geometric_mean_of_both_exponents_in_pairs
         assert verdict.answer == CANNOT_TELL
         assert verdict.value == pytest.approx(np.mean([math.log(100 / 400), math.log(100 / 401), math.log(200 / 400)]))
         assert verdict.here.endswith("inf] over 3 pairs, 1 of them known within bounds")
-
-
-def ends_of(*ratios, exponents=(0.0, *power_law.MILD)):
-    runs = []
-    for number, ratio in enumerate(ratios):
-        ends = {0.0: 100.0, power_law.MILD[0]: 100.0 * ratio, power_law.MILD[1]: 500.0}
-        runs += [power_run(exponent, ends[exponent], size=1000 * (number + 1)) for exponent in exponents]
-    return power_law.Evidence(runs)
-
-
-def test_the_verdict_on_the_shortest_plateau_names_the_ratio_at_each_size():
-    said = {ratios: power_law._shortest_when_mild(ends_of(*ratios)).here for ratios in ((0.8, 0.5), (0.8, 1.2), (1, 1))}
-    assert list(said.values()) == [
-        "1,000: ×0.80, 2,000: ×0.50",
-        "1,000: ×0.80, 2,000: ×1.20",
-        "1,000: ×1.00, 2,000: ×1.00",
-    ]
-    assert power_law._shortest_when_mild(ends_of(0.8)).here == "fewer than 2 sizes have these ends: 1,000: ×0.80"
-    for some in ((0.0,), power_law.MILD, (0.0, power_law.MILD[0])):
-        lacks = power_law._shortest_when_mild(ends_of(0.8, 0.8, exponents=some))
-        assert (lacks.answer, lacks.here) == (CANNOT_TELL, "fewer than 2 sizes have these ends: none")
-
-
-def test_the_verdicts_on_the_best_exponents_list_them():
-    chains = {"1,000 people": [(500, 0.8), (1000, 0.6)], "2,000 people": [(500, None), (1000, 0.6)]}
-    falls, rises = power_law._monotone(chains, -1), power_law._monotone(chains, 1)
-    assert (falls.answer, falls.here) == (HOLDS, "1,000 people: 500 → 0.8, 1,000 → 0.6")
-    assert (rises.answer, rises.here) == (DOES_NOT_HOLD, falls.here)
-    both = {"a": [(1, 0.2), (2, 0.2)], "b": [(1, 0.4), (2, 0.4)]}
-    same = power_law._monotone(both, 1)
-    assert (same.answer, same.here) == (
-        CANNOT_TELL,
-        "a: 1 → 0.2, 2 → 0.2; b: 1 → 0.4, 2 → 0.4 (the grid is too coarse)",
-    )
-    nothing = power_law._monotone({"a": [(1, 0.2), (2, None)]}, 1)
-    assert (nothing.answer, nothing.here) == (CANNOT_TELL, "there are no two budgets or sizes to compare")
-
-
-def law_evidence(r_squared, *sizes):
-    law = r_squared and SimpleNamespace(r_squared=r_squared, r_squared_interval=(0.9, 1.0))
-    return SimpleNamespace(law=law, inside=[SimpleNamespace(size=size) for size in sizes], points=[])
-
-
-def test_the_verdict_on_the_law_gives_r_squared_or_why_there_are_too_few_sizes():
-    sizes = (1000, 2000, 4000, 8000, 16000)
-    verdict = plateau_law._is_power_law(law_evidence(0.995, *sizes))
-    assert (verdict.answer, verdict.here) == (HOLDS, "R² 0.9950 [0.9000, 1.0000]")
-    assert (verdict.value, verdict.interval) == (0.995, (0.9, 1.0))
-    few = plateau_law._is_power_law(law_evidence(0.995, *sizes[:4])).here
-    assert few == "R² 0.9950, but only 4 sizes inside the law, 1,000 to 8,000"
-    wide = plateau_law._is_power_law(law_evidence(0.995, 1000, 8000, 32000))  # a wide enough range, but too few sizes
-    assert (wide.answer, wide.here) == (CANNOT_TELL, "R² 0.9950, but only 3 sizes inside the law, 1,000 to 32,000")
-    assert (
-        plateau_law._is_power_law(law_evidence(None, *sizes[:2])).here == "only 2 sizes inside the law, 1,000 to 2,000"
-    )
-    assert plateau_law._is_power_law(law_evidence(None)).here == "only 0 sizes inside the law"
-    for claim in plateau_law.STUDY.claims["paper"][1:4]:
-        without = claim.decide(law_evidence(None))
-        assert (without.answer, without.here) == (CANNOT_TELL, "no fit")
-
-
-def test_the_verdict_on_the_published_ends_names_the_ratio_at_each_size():
-    def said(*ratios):
-        points = [
-            SimpleNamespace(size=size, mean=ratio * end, ends=(1,))
-            for (size, end), ratio in zip(published.ENDS.items(), ratios, strict=False)
-        ]
-        points += [SimpleNamespace(size=512, mean=3.0, ends=(1,)), SimpleNamespace(size=256000, mean=None, ends=())]
-        return plateau_law._near_published_ends(SimpleNamespace(points=points)).here
-
-    assert said(1.0, 1.0, 1.05, 0.95) == "4k ×1.00, 8k ×1.00, 16k ×1.05, 32k ×0.95"
-    assert said(1.5, 1.0, 1.0, 1.0) == "4k ×1.50, 8k ×1.00, 16k ×1.00, 32k ×1.00"
-    assert said(1.5, 1.5, 1.5, 1.0) == "4k ×1.50, 8k ×1.50, 16k ×1.50, 32k ×1.00"
-    assert said(1.0, 1.0, 1.0) == "only 3 of the published sizes have runs: 4k ×1.00, 8k ×1.00, 16k ×1.00"

@@ -165,8 +165,8 @@ def test_findings_show_every_arm_and_its_difference_from_the_reference():
     assert (means.title, means.note) == ("Some arms", "a note")
     assert means.columns == ["people", "arm", "runs", *_arms.MEASURES.values()]
     assert [row[:4] for row in means.rows] == [
-        ["10", "b", "2", "3.15 ± 1.906"], ["10", "a", "2", "2.25 ± 3.177"],
-        ["20", "b", "2", "1.2 ± 2.541"], ["20", "a", "2", "2.1 ± 1.271"],
+        ["10", "b", "2", "3, 3.3"], ["10", "a", "2", "2, 2.5"],
+        ["20", "b", "2", "1, 1.4"], ["20", "a", "2", "2, 2.2"],
     ]  # fmt: skip
     assert means.rows[1][5] == "70 (1 of 2 not reached)"
     assert differences.title == "Difference from “a”"

@@ -15,7 +15,9 @@ from tests.experiments.studies.reading import cells, drawn
 
 
 def point(size, *ends, lengths=(), why="", bits=0.25):
-    return SizePoint(size, ends, (1.5,) * len(ends), lengths, 32, bool(ends), not why, why, bits)
+    return SizePoint(
+        size, ends, (1.5,) * len(ends), lengths, 32, bool(ends), not why, why, bits, tuple(range(len(ends)))
+    )
 
 
 POINTS = [
@@ -111,7 +113,7 @@ def test_without_laws_their_values_are_none_and_still_there():
 def law_run(size, end, rate=None, training_loss=1.0):
     """A run whose plateau lasts from step 19.5 to ``end``."""
     labels = {"size": size} | ({} if rate is None else {"learning_rate": rate})
-    record = SimpleNamespace(batch_size=32, baseline=1.0, final_training_loss=training_loss)
+    record = SimpleNamespace(seed=0, batch_size=32, baseline=1.0, final_training_loss=training_loss)
     bounds = {"plateau_end_low": end - 1.96, "plateau_end_high": end + 1.96, "plateau_end_interpolated": float(end)}
     bounds["plateau_length"] = end - 19.5
     status = {"plateau_end_status": "reached", "plateau_end_reason": "", "parameters_total": 1000}

@@ -10,7 +10,6 @@ from moefacts.analysis.figures import draw_study_figures
 from moefacts.config.presets import compose
 from moefacts.errors import UserError
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
-from moefacts.experiments.studies import phases
 from moefacts.experiments.studies.catalog import STUDIES
 from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
 from moefacts.experiments.studies.dense_vs_moe import dense_vs_moe as dense_vs_moe
@@ -148,22 +147,6 @@ def test_the_best_learning_rate_is_the_one_of_the_lowest_final_training_loss():
     losses = findings.values["final_training_loss"]
     assert all(losses[size][best_rates[size]] == min(losses[size].values()) for size in best_rates)
     assert findings.values["b"] == pytest.approx(0.8, abs=0.02)
-
-
-def test_the_claim_of_three_phases_holds_for_runs_that_have_them_and_not_for_runs_that_stay():
-    grid = phases.STUDY.grids["laptop"]
-    shown = phases.examine([made_up_run(run, 250 + 5 * i, last=900) for i, run in enumerate(grid)])
-    assert verdicts(phases.STUDY, shown) == [HOLDS, HOLDS, HOLDS]
-    stays = phases.examine([made_up_run(run, 5000, last=900) for run in grid])
-    assert verdicts(phases.STUDY, stays) == [DOES_NOT_HOLD, CANNOT_TELL, DOES_NOT_HOLD]
-
-
-def test_digitised_accuracies_decide_at_paper_scale():
-    grid = phases.STUDY.grids["laptop"]
-    findings = phases.examine(
-        [made_up_run(run, 250, last=900) for run in grid]
-    )  # everything is known long before step 3,000
-    assert set(verdicts(phases.STUDY, findings, "paper")[3:]) == {CANNOT_TELL}  # no run is that long
 
 
 def moe_runs(kinds, seeds=(0, 1, 2)):

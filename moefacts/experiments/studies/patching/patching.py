@@ -6,14 +6,14 @@ from functools import partial
 
 from moefacts.analysis.figures import DrawFigure
 from moefacts.analysis.groups import Group
-from moefacts.analysis.plateau_end import CANNOT_TELL as END_UNDETERMINED
-from moefacts.analysis.plateau_end import REACHED
+from moefacts.analysis.plateau_end import NOT_REACHED
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
-from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
+from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
 from moefacts.experiments.studies._arms import END, LOSS, Arms, arm_findings, arm_runs, difference_claim
+from moefacts.experiments.studies._trained import final_claim, open_seeds
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.patching.patching_figures import losses_in_order
-from moefacts.experiments.studies.phases import PLATEAU_SHARE, three_phases
+from moefacts.experiments.studies.phases import PLATEAU_SHARE, SEEDS_NEEDED, three_phases
 
 OWN = "own attention"
 # The study's references are 0 and 0.16, 0.32, 0.65, 1.3, 2.6 and 5.2 times its plateau end (3,085 steps at 64,000
@@ -86,15 +86,25 @@ def _figures(arms: Arms) -> dict[str, tuple[str, DrawFigure]]:
 def _no_plateau(arm: str, arms: Arms) -> Verdict:
     """Decide whether, in every seed of ``arm``, the plateau merges into the first phase."""
     members = arms.members(arm)
-    if not members:
-        return cannot_tell(f"“{arm}” has no runs")
-    ends = [run.measures["plateau_end_status"] for run in members]
-    gone = sum(end == REACHED and not three_phases(run) for run, end in zip(members, ends, strict=True))
-    unknown = ends.count(END_UNDETERMINED)
-    text = f"in {gone} of {len(members)} seeds" + (f"; cannot tell in {unknown}" if unknown else "")
-    if gone == len(members):
-        return Verdict(HOLDS, text)
-    return Verdict(CANNOT_TELL if unknown else DOES_NOT_HOLD, text)
+    plateaus = [has_plateau(run) for run in members]
+    text = f"in {plateaus.count(False)} of {len(members)} seeds"
+    if len(members) < SEEDS_NEEDED:
+        return cannot_tell(f"{text} of “{arm}”; fewer than {SEEDS_NEEDED} decide nothing")
+    if True in plateaus:
+        return Verdict(DOES_NOT_HOLD, text)
+    unclear = open_seeds(members)
+    return cannot_tell(f"{text}; cannot tell with {unclear}") if unclear else Verdict(HOLDS, text)
+
+
+def has_plateau(run: FinishedRun) -> bool | None:
+    """Whether a run's plateau lasts for at least ``PLATEAU_SHARE`` of the steps up to its end.
+
+    A plateau that had lasted so long when training stopped will, whenever it ends. None if neither is known.
+    """
+    start, last = run.measures["plateau_start"], run.measures["last_step"]
+    if run.measures["plateau_end_status"] == NOT_REACHED and start is not None and last - start >= PLATEAU_SHARE * last:
+        return True
+    return three_phases(run)
 
 
 def _claims(scale: str) -> tuple[Claim, ...]:
@@ -102,7 +112,9 @@ def _claims(scale: str) -> tuple[Claim, ...]:
     untrained = from_step(0)
     gone = (
         f"Holds if, in every seed of “{after}”, the plateau ends and lasts less than {PLATEAU_SHARE:.0%} of the steps "
-        "up to its end. If not: cannot tell if its end cannot be determined in some seed; does not hold otherwise."
+        "up to its end; does not hold if, in some seed, it lasts at least so long, or has when training stops. Cannot "
+        f"tell otherwise, because training stopped too early or its end cannot be determined, or with fewer than "
+        f"{SEEDS_NEEDED} seeds."
     )
     return (
         difference_claim(
@@ -112,7 +124,7 @@ def _claims(scale: str) -> tuple[Claim, ...]:
             "With attention from after the plateau, no plateau is left", "removed", gone, partial(_no_plateau, after)
         ),
         *(
-            difference_claim(
+            final_claim(
                 f"{arm[0].upper()}{arm[1:]} is worse than untrained attention", "worse", LOSS, arm, untrained, 1
             )
             for arm in early

@@ -8,9 +8,9 @@ import numpy as np
 
 from moefacts.analysis.scaling_law import PowerLaw
 from moefacts.analysis.study_report import Table
-from moefacts.analysis.summary import format_number
+from moefacts.analysis.summary import estimate, format_number
 from moefacts.experiments.engine.study import Findings, FinishedRun, Study
-from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell, within
+from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell, within
 from moefacts.experiments.studies.phases import PLATEAU_SHARE
 from moefacts.experiments.studies.plateau_law import published
 from moefacts.experiments.studies.plateau_law.grids import (
@@ -176,7 +176,7 @@ def _is_power_law(evidence: Evidence) -> Verdict:
         found = f"only {len(sizes)} sizes inside the law" + (f", {min(sizes):,} to {max(sizes):,}" if sizes else "")
         return cannot_tell(found if law is None else f"R² {law.r_squared:.4f}, but {found}")
     low, high = law.r_squared_interval
-    answer = HOLDS if law.r_squared >= R_SQUARED_NEEDED else DOES_NOT_HOLD
+    answer = HOLDS if low >= R_SQUARED_NEEDED else DOES_NOT_HOLD if high < R_SQUARED_NEEDED else CANNOT_TELL
     return Verdict(answer, f"R² {law.r_squared:.4f} [{low:.4f}, {high:.4f}]", law.r_squared, (low, high))
 
 
@@ -194,23 +194,33 @@ def _prefactor(evidence: Evidence) -> Verdict:
 
 
 def _near_published_ends(evidence: Evidence) -> Verdict:
-    ratios = {p.size: p.mean / published.ENDS[p.size] for p in evidence.points if p.ends and p.size in published.ENDS}
-    text = ", ".join(f"{size // 1000}k ×{ratio:.2f}" for size, ratio in ratios.items())
-    off = [size for size, ratio in ratios.items() if abs(ratio - 1) > ENDS_MARGIN]
-    if len(ratios) < ENDS_NEEDED:
-        return cannot_tell(f"only {len(ratios)} of the published sizes have runs: {text or 'none'}")
-    if not off:
+    """Decide from the log ratio of plateau ends to the published one at every size, averaged over seeds."""
+    near, apart, shown = [], [], []
+    for point in evidence.points:
+        if not point.is_determined or point.size not in published.ENDS:
+            continue
+        ratio = estimate([float(np.log(end / published.ENDS[point.size])) for end in point.ends])
+        assert ratio is not None
+        shown.append(f"{point.size // 1000}k ×{np.exp(ratio.mean):.2f}")
+        if ratio.low is not None and ratio.high is not None:
+            low, high = np.exp([ratio.low, ratio.high])
+            near.append(low >= 1 - ENDS_MARGIN and high <= 1 + ENDS_MARGIN)
+            apart.append(high < 1 - ENDS_MARGIN or low > 1 + ENDS_MARGIN)
+    text = ", ".join(shown)
+    if len(near) < ENDS_NEEDED:
+        return cannot_tell(f"only {len(near)} of the published sizes have runs with two seeds: {text or 'none'}")
+    if all(near):
         return Verdict(HOLDS, text)
-    return Verdict(DOES_NOT_HOLD, text) if 2 * len(off) > len(ratios) else cannot_tell(text)
+    return Verdict(DOES_NOT_HOLD, text) if 2 * sum(apart) > len(apart) else cannot_tell(text)
 
 
 _LAW = Claim(
     "The plateau's end is a power law of the number of people",
     f"R² = {published.R_SQUARED}",
-    f"Holds if R² in log-log is at least {R_SQUARED_NEEDED}; does not hold if it is less; cannot tell with fewer than "
-    f"{SIZES_NEEDED} sizes inside the law, or if these span less than a factor of {FACTOR_NEEDED}. A size is inside "
-    "the law when, in every seed, the plateau's end can be determined and the plateau lasts for at least "
-    f"{PLATEAU_SHARE:.0%} of the steps up to its end.",
+    f"Holds if the whole 95% interval of R² in log-log is at least {R_SQUARED_NEEDED}; does not hold if all of it is "
+    f"less; cannot tell otherwise, with fewer than {SIZES_NEEDED} sizes inside the law, or if these span less than a "
+    f"factor of {FACTOR_NEEDED}. A size is inside the law when, in every seed, the plateau's end can be determined "
+    f"and the plateau lasts for at least {PLATEAU_SHARE:.0%} of the steps up to its end.",
     _is_power_law,
 )
 _SUBLINEAR = Claim(
@@ -237,9 +247,10 @@ _PREFACTOR = Claim(
 _ENDS = Claim(
     "At every size the plateau ends when it does in the study",
     ", ".join(f"{size // 1000}k {end:,}" for size, end in published.ENDS.items()),
-    f"Compares the geometric mean over seeds with the published point at every size that has runs. Holds if all are "
-    f"within {ENDS_MARGIN:.0%}; does not hold if more than half are not; cannot tell otherwise or with fewer than "
-    f"{ENDS_NEEDED} sizes.",
+    "Compares plateau ends with the published one where all seeds have one: the geometric mean over seeds "
+    f"of their ratio. Holds if its 95% interval lies within {ENDS_MARGIN:.0%} of 1 at every size; does not hold if it "
+    f"lies outside at more than half of them; cannot tell otherwise or with fewer than {ENDS_NEEDED} sizes of at least "
+    "two seeds.",
     _near_published_ends,
 )
 _LAPTOP_CLAIMS, _PAPER_CLAIMS = (_LAW, _SUBLINEAR, _EXPONENT), (_LAW, _SUBLINEAR, _EXPONENT, _PREFACTOR, _ENDS)

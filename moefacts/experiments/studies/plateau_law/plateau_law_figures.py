@@ -29,6 +29,7 @@ class SizePoint:
         inside: whether the law is fitted to this size.
         why: why the law is not fitted to this size; empty when it is.
         bits_per_parameter: information in the values of all people, per parameter of the model.
+        seeds: the seeds of ``ends``.
     """
 
     size: int
@@ -40,6 +41,7 @@ class SizePoint:
     inside: bool
     why: str
     bits_per_parameter: float
+    seeds: tuple[int, ...]
 
     @property
     def mean(self) -> float:

@@ -33,12 +33,12 @@ class Evidence:
     @cached_property
     def law(self) -> PowerLaw | None:
         """The law of the plateau's end; None with fewer than three sizes inside it."""
-        return _fit([Point(point.size, point.ends, point.errors) for point in self.inside])
+        return _fit([Point(point.size, point.ends, point.errors, point.seeds) for point in self.inside])
 
     @cached_property
     def length_law(self) -> PowerLaw | None:
         """The law of the plateau's length, from its start to its end. No claim is about it."""
-        return _fit([Point(point.size, point.lengths, point.errors) for point in self.determined])
+        return _fit([Point(point.size, point.lengths, point.errors, point.seeds) for point in self.determined])
 
 
 def _fit(points: Sequence[Point]) -> PowerLaw | None:
@@ -65,7 +65,9 @@ def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
         why = f"the plateau merges into the first phase: it lasts for only {share:.0%} of the steps in one seed"
     batch_size = runs[0].record.batch_size
     bits = bits_of_facts(size, runs[0].record.baseline) / runs[0].measures["parameters_total"]
-    return SizePoint(size, tuple(ends), tuple(errors), tuple(lengths), batch_size, not statuses, not why, why, bits)
+    seeds = tuple(run.seed for run in reached)
+    measured = (tuple(ends), tuple(errors), tuple(lengths))
+    return SizePoint(size, *measured, batch_size, not statuses, not why, why, bits, seeds)
 
 
 def bits_of_facts(num_people: int, baseline: float) -> float:

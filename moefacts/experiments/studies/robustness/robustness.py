@@ -9,6 +9,7 @@ from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
 from moefacts.experiments.studies import _laptop as laptop
+from moefacts.experiments.studies._trained import what_is_open
 from moefacts.experiments.studies._unseen import unseen_at_both_ends
 from moefacts.experiments.studies.phases import PLATEAU_SHARE, three_phases
 from moefacts.experiments.studies.robustness.robustness_figures import Curve, curves_by_biographies
@@ -101,27 +102,26 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 def _phases_in_all(varied: str | None, runs: Sequence[FinishedRun]) -> Verdict:
     """Decide whether all runs that vary the setting ``varied`` have three phases; None stands for every run."""
-    shown = {
-        f"{run.labels['part']} {run.labels['value']}": three_phases(run)
-        for run in runs
-        if varied in (None, run.labels["part"])
-    }
-    if len(shown) < RUNS_NEEDED:
+    varying = [run for run in runs if varied in (None, run.labels["part"])]
+    if len(varying) < RUNS_NEEDED:
         return cannot_tell(f"there are fewer than {RUNS_NEEDED} runs")
-    text = f"in {sum(one is True for one in shown.values())} of {len(shown)} runs"
-    for answer, what in ((False, "not with"), (None, "cannot tell with")):
-        if names := [name for name, one in shown.items() if one is answer]:
-            text += f"; {what} {', '.join(names)}"
-    if None in shown.values() and False not in shown.values():
-        return cannot_tell(text)
-    return Verdict(HOLDS if all(shown.values()) else DOES_NOT_HOLD, text)
+    answers = {f"{run.labels['part']} {run.labels['value']}": three_phases(run) for run in varying}
+    reasons = [what_is_open(run) for run in varying]
+    text = f"in {sum(one is True for one in answers.values())} of {len(answers)} runs"
+    if without := [name for name, one in answers.items() if one is False]:
+        text += f"; not with {', '.join(without)}"
+    if unclear := [f"{name} ({reason})" for name, reason in zip(answers, reasons, strict=True) if reason]:
+        text += f"; cannot tell with {', '.join(unclear)}"
+    if without:
+        return Verdict(DOES_NOT_HOLD, text)
+    return cannot_tell(text) if unclear else Verdict(HOLDS, text)
 
 
 _RULE = (
     f"Holds if, in every run, the loss comes within {PLATEAU_CEILING - 1:.0%} of the baseline and later falls below "
     f"{PLATEAU_FLOOR} of it, and the plateau in between lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end; "
-    "does not hold if this is not so in some run; cannot tell if some plateau's end cannot be determined, or with "
-    f"fewer than {RUNS_NEEDED} runs."
+    "does not hold if, in some run, it ends after fewer. Cannot tell otherwise, because training stopped too early or "
+    f"the plateau's end cannot be determined, or with fewer than {RUNS_NEEDED} runs."
 )
 _CLAIMS = (
     Claim("There are three phases, whatever is varied", "three phases in all", _RULE, partial(_phases_in_all, None)),
