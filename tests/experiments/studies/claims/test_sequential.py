@@ -11,9 +11,7 @@ ALL = EASIER, FASTER = texts(STUDY)
 STEPS = 1600
 
 
-def runs(
-    learning=50, forgetting=25, gain=lambda group, number: 0.4 + 0.03 * (group + 0.2 * number), only=None
-):
+def runs(learning=50, forgetting=25, gain=lambda group, number: 0.4 + 0.03 * (group + 0.2 * number), only=None):
     """Each group rises to ``gain`` in twice ``learning`` steps of its turn, then falls in twice ``forgetting`` steps."""
     made = []
     for run in STUDY.grids["laptop"]:
