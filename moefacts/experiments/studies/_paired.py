@@ -2,11 +2,16 @@
 
 import math
 
+import numpy as np
+
 from moefacts.analysis.comparison import Bounds, Paired
+from moefacts.analysis.phases import steps_to_accuracy
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.engine.verdict import Verdict, cannot_tell
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
+
+KNOWN = 0.2  # the share of values that hallucination is compared at; every kind of model reaches it on a laptop
 
 
 def max_violation(run: Run) -> float | None:
@@ -22,13 +27,31 @@ def idle_experts(run: Run) -> int | None:
     return sum(bool(load == 0) for load in loads) if loads else None
 
 
-_OF_ROUTING = {"max_violation": max_violation, "idle_experts": idle_experts}
+def unseen_loss_when_known(run: Run) -> float | None:
+    """The loss on unseen people over the baseline, interpolated to where ``KNOWN`` of seen people's values are known.
+
+    It compares hallucination at equal knowledge: at the end of training, a model that knows more also has a higher loss
+    on unseen people. None if less is known at the end, or if unseen people were not evaluated.
+    """
+    accuracy = run.curve(keys.ATTRIBUTE_ACCURACY)
+    step = steps_to_accuracy(accuracy.index.to_numpy(), accuracy.to_numpy(), KNOWN)
+    if step is None or not run.has_curve(keys.ATTRIBUTE_LOSS, keys.UNSEEN):
+        return None
+    unseen = run.curve(keys.ATTRIBUTE_LOSS, keys.UNSEEN)
+    return float(np.interp(step, unseen.index, unseen)) / run.baseline
+
+
+_OF_RECORD = {
+    "max_violation": max_violation,
+    "idle_experts": idle_experts,
+    "unseen_loss_when_known": unseen_loss_when_known,
+}
 
 
 def value_of(run: FinishedRun, measure: str) -> float | None:
     """A measure of a run; None for a plateau's end that was not reached or cannot be determined."""
-    if measure in _OF_ROUTING:
-        return _OF_ROUTING[measure](run.record)
+    if measure in _OF_RECORD:
+        return _OF_RECORD[measure](run.record)
     if measure == "plateau_end_interpolated" and run.measures["plateau_end_status"] != "reached":
         return None
     return run.measures[measure]

@@ -18,7 +18,7 @@ def losses(**best):
 
 def verdict(found):
     (claim,) = RATES_STUDY.claims["laptop"]
-    return claim.decide(found)
+    return claim.decide(rates.Evidence(found))
 
 
 def test_the_best_rate_has_the_lowest_loss():

@@ -1,13 +1,16 @@
 """Comparisons of finished runs of several kinds of model, at equal population size and seed."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from moefacts.analysis.comparison import Bounds, paired_difference
 from moefacts.experiments.engine.study import FinishedRun
-from moefacts.experiments.engine.verdict import Verdict
+from moefacts.experiments.engine.verdict import Verdict, cannot_tell
 from moefacts.experiments.studies._paired import bounds_of, decide_paired, log_ratio, value_of
+from moefacts.experiments.studies._trained import stopped_early
 
 BALANCED, UNBALANCED, DENSE = "balanced", "unbalanced", "–"
+END = "plateau_end_interpolated"
 NAMES = {
     "dense": "dense",
     "moe": "8 experts top-2, equal active",
@@ -54,20 +57,31 @@ class Comparison:
 def against_dense(measure: str, kind: str, decide, ratio: bool, comparison: Comparison) -> Verdict:
     """Decide from the mean paired difference (or log ratio) of a balanced mixture from dense over sizes and seeds."""
     ours, theirs = comparison.bounds(measure, kind, BALANCED), comparison.bounds(measure, "dense", DENSE)
-    return decide_paired(paired_difference(ours, theirs, log_ratio if ratio else _plain), decide)
+    pair = paired_difference(ours, theirs, log_ratio) if ratio else paired_difference(ours, theirs)
+    if measure != END:
+        early = stopped_early(
+            lambda one: comparison.values(one, kind, BALANCED), lambda one: comparison.values(one, "dense", DENSE)
+        )
+        if early:
+            return cannot_tell(early)
+        if pair is not None and pair.missing:
+            return cannot_tell(
+                f"{pair.missing} of {pair.missing + pair.count} pairs stopped before both could be compared"
+            )
+    return decide_paired(pair, decide)
 
 
 def against_unbalanced(measure: str, decide, comparison: Comparison) -> Verdict:
     """Decide from the mean paired difference over all mixtures: the measure without balancing minus that with it."""
-    ours: dict = {}
-    theirs: dict = {}
-    for kind in NAMES:
-        if kind != "dense":
-            for balancing, values in ((UNBALANCED, ours), (BALANCED, theirs)):
-                found = comparison.values(measure, kind, balancing)
-                values.update({(kind, *key): value for key, value in found.items()})
-    return decide_paired(paired_difference(ours, theirs), decide)
 
+    def of_all(balancing: str, one: str) -> dict[tuple[str, int, int], float | None]:
+        return {
+            (kind, *key): value
+            for kind in NAMES
+            if kind != "dense"
+            for key, value in comparison.values(one, kind, balancing).items()
+        }
 
-def _plain(ours: float, theirs: float) -> float:
-    return ours - theirs
+    if early := stopped_early(partial(of_all, UNBALANCED), partial(of_all, BALANCED)):
+        return cannot_tell(early)
+    return decide_paired(paired_difference(of_all(UNBALANCED, measure), of_all(BALANCED, measure)), decide)

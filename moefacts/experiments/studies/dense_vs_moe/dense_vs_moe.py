@@ -15,7 +15,8 @@ from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
 from moefacts.experiments.engine.study import SCALES, Findings, FinishedRun, Study
 from moefacts.experiments.engine.verdict import Claim, above, below, within
-from moefacts.experiments.studies._paired import idle_experts, max_violation, value_of
+from moefacts.experiments.studies._paired import KNOWN, idle_experts, max_violation, value_of
+from moefacts.experiments.studies._trained import STOPPED_EARLY
 from moefacts.experiments.studies.dense_vs_moe.comparison import (
     BALANCED,
     DENSE,
@@ -38,11 +39,18 @@ _COLUMNS = {
     "final_attribute_loss": "final attribute loss (nats)",
     "final_attribute_accuracy": "final accuracy",
     "unseen_final_loss_over_baseline": "unseen loss / baseline",
+    "unseen_loss_when_known": f"unseen loss / baseline when {KNOWN:.0%} is known",
     "unseen_auroc": "unseen AUROC",
     "max_violation": "max violation at the end",
     "idle_experts": "idle experts at the end",
 }
-_DIFFERENCES = ("plateau_end_interpolated", "steps_to_50_accuracy", "final_attribute_accuracy", "unseen_auroc")
+_DIFFERENCES = (
+    "plateau_end_interpolated",
+    "steps_to_50_accuracy",
+    "final_attribute_accuracy",
+    "unseen_auroc",
+    "unseen_loss_when_known",
+)
 _FIGURE_MEASURES = {
     "plateau_end_interpolated": "plateau end (steps)",
     "steps_to_50_accuracy": "steps to 50% accuracy",
@@ -162,7 +170,8 @@ def _claims() -> list[Claim]:
             Claim(
                 f"At equal active parameters a mixture of {name} knows more at the end than a dense model",
                 "none published",
-                f"Difference in final accuracy, mixture minus dense, {pairs}. " + verdicts.format("above 0", "below"),
+                f"Difference in final accuracy, mixture minus dense, {pairs}. "
+                f"{verdicts.format('above 0', 'below')} {STOPPED_EARLY}",
                 partial(against_dense, "final_attribute_accuracy", kind, partial(above, bound=0.0), False),
             ),
         ]
@@ -173,7 +182,7 @@ def _claims() -> list[Claim]:
                 f"Memorisation follows total parameters: if these are equal, {name} know as much as a dense model",
                 "arXiv 2410.19034",
                 f"Difference in final accuracy, mixture minus dense, {pairs}. "
-                + verdicts.format(f"inside ±{ACCURACY_MARGIN}", "outside"),
+                f"{verdicts.format(f'inside ±{ACCURACY_MARGIN}', 'outside')} {STOPPED_EARLY}",
                 partial(
                     against_dense,
                     "final_attribute_accuracy",
@@ -188,24 +197,29 @@ def _claims() -> list[Claim]:
             "Without balancing the router leans towards collapse: its busiest expert is busier",
             "no number published",
             "Difference in max violation at the end, without balancing minus with it, averaged over all mixtures, "
-            "sizes and seeds. " + verdicts.format("above 0", "below"),
+            f"sizes and seeds. {verdicts.format('above 0', 'below')} {STOPPED_EARLY}",
             partial(against_unbalanced, "max_violation", partial(above, bound=0.0)),
         ),
         Claim(
             "Balancing costs no knowledge",
             "none published",
             "Difference in final accuracy, without balancing minus with it, averaged over all mixtures, sizes and "
-            "seeds. " + verdicts.format(f"below {ACCURACY_MARGIN}", "above"),
+            f"seeds. {verdicts.format(f'below {ACCURACY_MARGIN}', 'above')} {STOPPED_EARLY}",
             partial(against_unbalanced, "final_attribute_accuracy", partial(below, bound=ACCURACY_MARGIN)),
         ),
-        Claim(
-            "At equal active parameters a mixture hallucinates more: its loss on unseen people is higher",
-            "none published",
-            f"Difference in unseen loss over baseline, 8 experts top-2 minus dense, {pairs}. "
-            + verdicts.format("above 0", "below"),
-            partial(against_dense, "unseen_final_loss_over_baseline", "moe", partial(above, bound=0.0), False),
-        ),
     ]
+    for kind in ("moe", "moe_switch"):
+        name = NAMES[kind].split(",")[0]
+        claims.append(
+            Claim(
+                f"A mixture of {name} of equal active parameters hallucinates more than a dense model that knows as much",
+                "none published",
+                f"Difference in loss on unseen people over the baseline, each where {KNOWN:.0%} of the values of seen "
+                f"people are known, mixture minus dense, {pairs}. {verdicts.format('above 0', 'below')} Cannot tell "
+                "either if some run never knows as much.",
+                partial(against_dense, "unseen_loss_when_known", kind, partial(above, bound=0.0), False),
+            )
+        )
     return claims
 
 

@@ -48,7 +48,7 @@ def _common(scale: str, size: int) -> tuple[str, ...]:
         *laptop.LAW_SETTINGS,
         f"evaluation.interval={interval}",
         f"evaluation.interval_after_plateau={2 * interval}",
-        f"evaluation.interval_unseen={4 * interval}",
+        f"evaluation.interval_unseen={2 * interval}",
     )
 
 
