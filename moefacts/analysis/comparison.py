@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from moefacts.analysis.summary import estimate
+from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, estimate, format_number
 
 Bounds = tuple[float, float]
 Value = float | Bounds | None
@@ -31,6 +31,7 @@ class Paired:
         missing: the number of pairs that lack a number.
         censored: the number of pairs of which only bounds are known; those without any bound are not in the mean.
         clusters: the number of different seeds in the mean; None if every pair has its own.
+        values: the mean difference of every cluster.
     """
 
     mean: float
@@ -39,6 +40,18 @@ class Paired:
     missing: int
     censored: int = 0
     clusters: int | None = None
+    values: tuple[float, ...] = ()
+
+    def text(self) -> str:
+        """The difference as a table cell; below three clusters without an interval, as in ``Estimate.text``."""
+        if self.interval is None or len(self.values) < SHOWN_WITH_INTERVAL:
+            text = ", ".join(format_number(value) for value in self.values)
+        elif self.censored:
+            text = f"{format_number(self.mean)} [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
+        else:
+            text = f"{format_number(self.mean)} ± {format_number((self.interval[1] - self.interval[0]) / 2)}"
+        text += f" ({self.censored} within bounds)" if self.censored else ""
+        return text + (f" (missing in {self.missing} more)" if self.missing else "")
 
 
 def paired_difference(
@@ -84,6 +97,7 @@ def paired_difference(
         missing=len(pairs) - len(spans),
         censored=sum(low != high for _, low, high in spans),
         clusters=len(clusters) if len(clusters) < count else None,
+        values=mean.values,
     )
 
 

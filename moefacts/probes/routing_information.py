@@ -44,8 +44,8 @@ def information_table(tokens: Tokens, choices: dict[int, LayerChoices]) -> pd.Da
         such a label (value tokens for the attribute, all tokens otherwise), whatever their ids. ``fraction`` is
         information / entropy. So the fractions of the token id and of the individual beyond it add up to 1 at most.
         ``control`` is the fraction when labels are permuted among the tokens of the same id (token ids: among all
-        tokens), which is what a finite sample alone gives. An individual that occurs in one biography cannot be distinguished
-        from its templates and the order of its sentences.
+        tokens), which is what a finite sample alone gives. An individual that occurs in one biography cannot be
+        distinguished from its templates and the order of its sentences.
     """
     generator = np.random.default_rng(0)
     everything_N = np.zeros_like(tokens.id_N)

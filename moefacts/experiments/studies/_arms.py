@@ -10,7 +10,7 @@ from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.figures import attribute_loss
 from moefacts.analysis.groups import Group
 from moefacts.analysis.study_report import Table
-from moefacts.analysis.summary import cell, estimate, format_number
+from moefacts.analysis.summary import cell, estimate
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
@@ -128,7 +128,9 @@ def arm_findings(
             paired = {key: arms.difference(key, arm, reference, size) for key in MEASURES}
             found.append({"size": size, "arm": arm, "against_reference": {k: p and vars(p) for k, p in paired.items()}})
             if arm != reference:
-                differences.append([f"{size:,}", arm, *(_paired_text(pair) for pair in paired.values())])
+                differences.append(
+                    [f"{size:,}", arm, *("–" if pair is None else pair.text() for pair in paired.values())]
+                )
     tables = [Table(title, ["people", "arm", "runs", *MEASURES.values()], rows, note)]
     about = (
         "Means over pairs of runs of equal size and seed, with 95% intervals. Plateau ends are compared by their log "
@@ -155,16 +157,6 @@ def _over_sizes(arms: Arms):
     return compare_over(
         {"": {label: [Series(arm, values(key, arm)) for arm in arms.names] for key, label in MEASURES.items()}}
     )
-
-
-def _paired_text(pair: Paired | None) -> str:
-    if pair is None:
-        return "–"
-    if pair.censored and pair.interval is not None:
-        half = f" [{pair.interval[0]:.4g}, {pair.interval[1]:.4g}], {pair.censored} censored"
-    else:
-        half = "" if pair.interval is None else f" ± {format_number((pair.interval[1] - pair.interval[0]) / 2)}"
-    return f"{format_number(pair.mean)}{half}" + (f" (missing in {pair.missing} more)" if pair.missing else "")
 
 
 def difference_claim(text: str, published: str, measure: str, ours: Arm, theirs: Arm, sign: int = -1) -> Claim:

@@ -1,6 +1,7 @@
 """Measures of finished runs, and verdicts from paired differences."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -72,11 +73,12 @@ def decide_paired(pair: Paired | None, decide) -> Verdict:
     """Apply ``decide`` to a paired difference; the verdict's text says how many pairs there are."""
     if pair is None:
         return cannot_tell("no pair of runs has both values")
-    verdict = decide(pair.mean, pair.interval)
+    is_exact = pair.interval is not None and all(map(math.isfinite, pair.interval)) and not pair.censored
+    verdict = decide(pair.mean, pair.interval, count=len(pair.values) if is_exact else None)
     note = f" over {pair.count} pairs" + (f" of {pair.clusters} seeds" if pair.clusters else "")
     note += f", missing in {pair.missing} more" if pair.missing else ""
     note += f", {pair.censored} of them known within bounds" if pair.censored else ""
-    return Verdict(verdict.answer, verdict.here + note, verdict.value, verdict.interval)
+    return replace(verdict, here=verdict.here + note)
 
 
 def log_ratio(ours: float, theirs: float) -> float:

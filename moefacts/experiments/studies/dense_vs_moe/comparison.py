@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
-from moefacts.analysis.comparison import Bounds, paired_difference
+from moefacts.analysis.comparison import Bounds, Paired, paired_difference
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.engine.verdict import Verdict, cannot_tell
 from moefacts.experiments.studies._paired import bounds_of, decide_paired, log_ratio, value_of
@@ -52,6 +52,12 @@ class Comparison:
     ) -> dict[tuple[int, int], Bounds | None]:
         """The same, with bounds for an event that was not reached or that cannot be determined."""
         return {(run.labels["size"], run.seed): bounds_of(run, measure) for run in self.members(kind, balancing, size)}
+
+    def from_dense(self, measure: str, kind: str, balancing: str, size: int) -> Paired | None:
+        """The mean paired difference of a mixture from the dense model at one size."""
+        return paired_difference(
+            self.bounds(measure, kind, balancing, size), self.bounds(measure, "dense", DENSE, size)
+        )
 
 
 def against_dense(measure: str, kind: str, decide, ratio: bool, comparison: Comparison) -> Verdict:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from moefacts.analysis.comparison import paired_difference
+from moefacts.analysis.comparison import Paired
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
@@ -19,7 +19,6 @@ from moefacts.experiments.studies._paired import KNOWN, idle_experts, max_violat
 from moefacts.experiments.studies._trained import STOPPED_EARLY
 from moefacts.experiments.studies.dense_vs_moe.comparison import (
     BALANCED,
-    DENSE,
     NAMES,
     UNBALANCED,
     Comparison,
@@ -98,29 +97,27 @@ def _means(comparison: Comparison) -> Table:
     return Table("Dense and mixtures", columns, rows, note)
 
 
+def _pairs(comparison: Comparison) -> list[tuple[str, str, int, str, Paired | None]]:
+    """(kind, balancing, size, measure, difference from dense) of every mixture."""
+    return [
+        (kind, balancing, size, measure, comparison.from_dense(measure, kind, balancing, size))
+        for kind, balancing, size in comparison.groups()
+        if kind != "dense"
+        for measure in _DIFFERENCES
+    ]
+
+
 def _difference_values(comparison: Comparison) -> list[dict[str, Any]]:
-    rows = []
-    for kind, balancing, size in comparison.groups():
-        if kind == "dense":
-            continue
-        for measure in _DIFFERENCES:
-            ours = comparison.bounds(measure, kind, balancing, size)
-            pair = paired_difference(ours, comparison.bounds(measure, "dense", DENSE, size))
-            found: dict[str, Any] = {"pairs": pair.count if pair else 0, "censored": pair.censored if pair else 0}
-            found |= {"mean": pair.mean, "interval": pair.interval} if pair else {}
-            rows.append({"kind": kind, "balancing": balancing, "size": size, "measure": measure} | found)
-    return rows
+    return [
+        {"kind": kind, "balancing": balancing, "size": size, "measure": measure} | (vars(pair) if pair else {})
+        for kind, balancing, size, measure, pair in _pairs(comparison)
+    ]
 
 
 def _differences(comparison: Comparison) -> Table:
     cells: dict[tuple, dict[str, str]] = {}
-    for row in _difference_values(comparison):
-        text = "–"
-        if row["pairs"]:
-            text = f"{row['mean']:+.3g}"
-            if row["interval"]:
-                text += f" [{row['interval'][0]:+.3g}, {row['interval'][1]:+.3g}]"
-        cells.setdefault((row["kind"], row["balancing"], row["size"]), {})[row["measure"]] = text
+    for *mixture, measure, pair in _pairs(comparison):
+        cells.setdefault(tuple(mixture), {})[measure] = "–" if pair is None else pair.text()
     rows = [
         [NAMES[kind], balancing, f"{size:,}", *(found[measure] for measure in _DIFFERENCES)]
         for (kind, balancing, size), found in cells.items()
@@ -212,7 +209,7 @@ def _claims() -> list[Claim]:
         name = NAMES[kind].split(",")[0]
         claims.append(
             Claim(
-                f"A mixture of {name} of equal active parameters hallucinates more than a dense model that knows as much",
+                f"A mixture of {name} of equal active parameters hallucinates more than a dense one that knows as much",
                 "none published",
                 f"Difference in loss on unseen people over the baseline, each where {KNOWN:.0%} of the values of seen "
                 f"people are known, mixture minus dense, {pairs}. {verdicts.format('above 0', 'below')} Cannot tell "
