@@ -100,12 +100,24 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 def three_phases(run: FinishedRun) -> bool | None:
     """Whether the loss falls to the baseline, stays there for ``PLATEAU_SHARE`` of the steps, and leaves it.
 
-    None when the plateau's end is not known: it cannot be determined, or training stopped before it.
+    None when the plateau's end is not known (it cannot be determined, or training stopped before it), or when its
+    length depends on where between two evaluations it started.
     """
     if run.measures["plateau_end_status"] != REACHED:
         return None
-    start, end = run.measures["plateau_start"], run.measures["plateau_end_interpolated"]
-    return bool(end - start >= PLATEAU_SHARE * end)
+    end = run.measures["plateau_end_interpolated"]
+    shortest, longest = (end - run.measures[f"plateau_start_{bound}"] for bound in ("high", "low"))
+    if shortest >= PLATEAU_SHARE * end:
+        return True
+    return False if longest < PLATEAU_SHARE * end else None
+
+
+def why_unclear(run: FinishedRun) -> str:
+    """Why ``three_phases`` gives no answer; empty if it does."""
+    if (why := what_is_open(run)) or three_phases(run) is not None:
+        return why
+    low, high = (run.measures[f"plateau_start_{bound}"] for bound in ("low", "high"))
+    return f"its plateau starts anywhere between steps {low:,.0f} and {high:,.0f}"
 
 
 def _three_phases(runs: Evidence) -> Verdict:
@@ -113,11 +125,11 @@ def _three_phases(runs: Evidence) -> Verdict:
     text = f"in {answers.count(True)} of {len(runs)} seeds"
     if len(runs) < SEEDS_NEEDED:
         return cannot_tell(f"{text}; fewer than {SEEDS_NEEDED} decide nothing")
-    if is_open := open_seeds(runs):
-        text += f"; cannot tell in {answers.count(None)} ({is_open})"
+    if unclear := open_seeds(runs, why_unclear):
+        text += f"; cannot tell in {answers.count(None)} ({unclear})"
     if False in answers:
         return Verdict(DOES_NOT_HOLD, text)
-    return cannot_tell(text) if is_open else Verdict(HOLDS, text)
+    return cannot_tell(text) if unclear else Verdict(HOLDS, text)
 
 
 def _mean_accuracy(values: Sequence[float | None], decide: Callable[..., Verdict], nothing: str) -> Verdict:
@@ -169,7 +181,7 @@ _PHASES = Claim(
     f"Holds if, in every seed, the loss comes within {PLATEAU_CEILING - 1:.0%} of the baseline and later falls below "
     f"{PLATEAU_FLOOR} of it, and the plateau in between lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end; "
     "does not hold if, in some seed, it ends after fewer. Cannot tell otherwise, because training stopped too early or "
-    f"the plateau's end cannot be determined, or with fewer than {SEEDS_NEEDED} seeds.",
+    f"the plateau's start or end cannot be determined well enough, or with fewer than {SEEDS_NEEDED} seeds.",
     _three_phases,
 )
 _ON_PLATEAU = Claim(

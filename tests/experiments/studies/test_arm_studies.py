@@ -161,8 +161,8 @@ def test_one_run_without_three_phases_is_named(tmp_path):
         made = []
         for run in grid:
             longer = 32 / float(run.labels["value"]) if run.labels["part"] == "batch size" else 1
-            start = 380 if run.labels["value"] == melts else 60
-            made.append(made_up_run(run, 400 * longer, start * longer, 0.01 / longer, int(700 * longer)))
+            start, leaves = (560, 580) if run.labels["value"] == melts else (60, 400)
+            made.append(made_up_run(run, leaves * longer, start * longer, 0.01 / longer, int(700 * longer)))
         return made
 
     findings = robustness.examine(runs(None))

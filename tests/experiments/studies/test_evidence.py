@@ -20,7 +20,9 @@ def finished(accuracy=None, loss=None, seed=0, labels=None, **measures):
     record = SimpleNamespace(seed=seed, baseline=5.0, curve=lambda name: pd.Series(curves[name], index=STEPS))
     usual = {"plateau_start": 100, "plateau_end_interpolated": 300.0, "plateau_end_status": "reached", "last_step": 400}
     usual["plateau_end_reason"] = ""
-    return FinishedRun(labels or {}, record, usual | measures)
+    measures = usual | measures
+    measures |= {f"plateau_start_{bound}": measures["plateau_start"] for bound in ("low", "high")}
+    return FinishedRun(labels or {}, record, measures)
 
 
 RISES = [0.0, 0.01, 0.03, 0.05, 0.9]
@@ -145,3 +147,19 @@ def test_mild_unevenness_counts_by_the_geometric_mean_of_both_exponents_in_pairs
         assert verdict.answer == CANNOT_TELL
         assert verdict.value == pytest.approx(np.mean([math.log(100 / 400), math.log(100 / 401), math.log(200 / 400)]))
         assert verdict.here.endswith("inf] over 3 pairs, 1 of them known within bounds")
+
+
+def test_a_plateau_whose_length_depends_on_where_it_started_decides_nothing():
+    def run(low, high):
+        made = finished(RISES)  # its plateau ends at step 300, so it must last 75 steps
+        made.measures.update(plateau_start_low=low, plateau_start_high=high)
+        return made
+
+    assert phases.three_phases(run(100, 225)) is True
+    assert phases.three_phases(run(226, 260)) is False
+    unclear = run(200, 240)
+    assert phases.three_phases(unclear) is None
+    assert phases.why_unclear(unclear) == "its plateau starts anywhere between steps 200 and 240"
+    verdict = phases._three_phases([run(100, 120), unclear])
+    assert verdict.answer == CANNOT_TELL
+    assert "between steps 200 and 240" in verdict.here

@@ -119,7 +119,13 @@ def numbers(rule):
 
 
 def phased(start, end, status="reached", arm=None):
-    measures = {"plateau_start": start, "plateau_end_interpolated": end, "plateau_end_status": status}
+    measures = {
+        "plateau_start": start,
+        "plateau_start_low": start,
+        "plateau_start_high": start,
+        "plateau_end_interpolated": end,
+        "plateau_end_status": status,
+    }
     measures |= {"plateau_end_reason": status, "last_step": 100}
     return SimpleNamespace(
         seed=0, measures=measures, labels={"arm": arm, "size": 1, "part": "mixer", "value": f"{start} {end} {status}"}

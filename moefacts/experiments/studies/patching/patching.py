@@ -13,7 +13,7 @@ from moefacts.experiments.studies._arms import END, LOSS, Arms, arm_findings, ar
 from moefacts.experiments.studies._trained import final_claim, open_seeds
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.patching.patching_figures import losses_in_order
-from moefacts.experiments.studies.phases import PLATEAU_SHARE, SEEDS_NEEDED, three_phases
+from moefacts.experiments.studies.phases import PLATEAU_SHARE, SEEDS_NEEDED, three_phases, why_unclear
 
 OWN = "own attention"
 # The study's references are 0 and 0.16, 0.32, 0.65, 1.3, 2.6 and 5.2 times its plateau end (3,085 steps at 64,000
@@ -92,7 +92,7 @@ def _no_plateau(arm: str, arms: Arms) -> Verdict:
         return cannot_tell(f"{text} of “{arm}”; fewer than {SEEDS_NEEDED} decide nothing")
     if True in plateaus:
         return Verdict(DOES_NOT_HOLD, text)
-    unclear = open_seeds(members)
+    unclear = open_seeds(members, why_unclear)
     return cannot_tell(f"{text}; cannot tell with {unclear}") if unclear else Verdict(HOLDS, text)
 
 
@@ -113,8 +113,8 @@ def _claims(scale: str) -> tuple[Claim, ...]:
     gone = (
         f"Holds if, in every seed of “{after}”, the plateau ends and lasts less than {PLATEAU_SHARE:.0%} of the steps "
         "up to its end; does not hold if, in some seed, it lasts at least so long, or has when training stops. Cannot "
-        f"tell otherwise, because training stopped too early or its end cannot be determined, or with fewer than "
-        f"{SEEDS_NEEDED} seeds."
+        "tell otherwise, because training stopped too early or its start or end cannot be determined, or with fewer "
+        f"than {SEEDS_NEEDED} seeds."
     )
     return (
         difference_claim(

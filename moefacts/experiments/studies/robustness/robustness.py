@@ -9,9 +9,8 @@ from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
 from moefacts.experiments.studies import _laptop as laptop
-from moefacts.experiments.studies._trained import what_is_open
 from moefacts.experiments.studies._unseen import unseen_at_both_ends
-from moefacts.experiments.studies.phases import PLATEAU_SHARE, three_phases
+from moefacts.experiments.studies.phases import PLATEAU_SHARE, three_phases, why_unclear
 from moefacts.experiments.studies.robustness.robustness_figures import Curve, curves_by_biographies
 from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR
 
@@ -106,7 +105,7 @@ def _phases_in_all(varied: str | None, runs: Sequence[FinishedRun]) -> Verdict:
     if len(varying) < RUNS_NEEDED:
         return cannot_tell(f"there are fewer than {RUNS_NEEDED} runs")
     answers = {f"{run.labels['part']} {run.labels['value']}": three_phases(run) for run in varying}
-    reasons = [what_is_open(run) for run in varying]
+    reasons = [why_unclear(run) for run in varying]
     text = f"in {sum(one is True for one in answers.values())} of {len(answers)} runs"
     if without := [name for name, one in answers.items() if one is False]:
         text += f"; not with {', '.join(without)}"
@@ -121,7 +120,7 @@ _RULE = (
     f"Holds if, in every run, the loss comes within {PLATEAU_CEILING - 1:.0%} of the baseline and later falls below "
     f"{PLATEAU_FLOOR} of it, and the plateau in between lasts at least {PLATEAU_SHARE:.0%} of the steps up to its end; "
     "does not hold if, in some run, it ends after fewer. Cannot tell otherwise, because training stopped too early or "
-    f"the plateau's end cannot be determined, or with fewer than {RUNS_NEEDED} runs."
+    f"the plateau's start or end cannot be determined well enough, or with fewer than {RUNS_NEEDED} runs."
 )
 _CLAIMS = (
     Claim("There are three phases, whatever is varied", "three phases in all", _RULE, partial(_phases_in_all, None)),

@@ -38,7 +38,7 @@ def cases(scale):
     early, later, after, factor = ARMS[scale]
     early, later, after = from_step(early), from_step(later), from_step(after)
     sooner, gone, *worse = claims = texts(STUDY, scale)
-    shown = {OWN: (200, 400), UNTRAINED: (200, 600), early: (200, 800), later: (200, 850), after: (120, 145)}
+    shown = {OWN: (200, 400), UNTRAINED: (200, 600), early: (200, 800), later: (200, 850), after: (200, 215)}
     stay = dict.fromkeys(shown, (200, 50_000))
     case = partial(Case, scale=scale)
 

@@ -7,7 +7,7 @@ from tests.experiments.studies.made_up import BASELINE, made_up_run
 
 ALL = texts(STUDY)
 WHATEVER, *EACH = ALL
-MELTED, STOPS = {"start": 380}, {"leaves": 5000, "last": 300}
+MELTED, STOPS = {"start": 560, "leaves": 580}, {"leaves": 5000, "last": 300}
 
 
 def runs(odd=None, parts=None, **shape):
