@@ -13,6 +13,7 @@ from moefacts.analysis.plateau_end import CANNOT_TELL
 from moefacts.analysis.summary import Estimate, cell, format_number, meanings, summarize_group
 from moefacts.runs.durable import write_durably
 from moefacts.runs.reader import Run
+from moefacts.runs.thresholds import PLATEAU_CEILING
 
 
 def write_report(groups: list[Group], drawings: list[Drawing], path: Path, threshold: float | None) -> None:
@@ -87,8 +88,10 @@ def _findings(
         unseen = f"On people it never saw, its loss was {format_number(loss.mean)} times the baseline"
         if start is not None and measures["unseen_departure"] is not None:
             unseen += " and had left it for good: the model hallucinates."
+        elif loss.mean > PLATEAU_CEILING:
+            unseen += "; it never came near the baseline, so these runs do not say whether the model hallucinates."
         else:
-            unseen += "; it has not left the baseline for good, so this is not hallucination."
+            unseen += ", which is near it: the model guesses and does not hallucinate."
     auroc = measures["unseen_auroc"]
     confidence = (
         f"Its confidence tells seen from unseen people with an AUROC of {format_number(auroc.mean)} (0.5 is chance)."

@@ -60,7 +60,9 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):  # only Typer's own errors about the command line have one
             raise
-        _fail(f"{error.format_message()} (moefacts --help shows the commands, moefacts COMMAND --help their options)")
+        _fail(
+            f"{error.format_message() or 'name a command'} (moefacts --help shows the commands, moefacts COMMAND --help their options)"
+        )
     else:
         sys.exit(exit_code or 0)
 

@@ -74,10 +74,10 @@ def write_results(plan: Plan) -> StudyPage:
     """
     finished, missing = read_finished(plan)
     if not finished:
-        first = f"; {missing[0]['run']}: {missing[0]['state']}" + (
+        first = f", the first is {missing[0]['run']}: {missing[0]['state']}" + (
             f", log {missing[0]['log']}" * bool(missing[0]["log"])
         )
-        raise UserError(f"no run of {plan.study.name} is finished in {plan.out}{first}")
+        raise UserError(f"no run of {plan.study.name} is finished in {plan.out}; runs missing: {len(missing)}{first}")
     findings = plan.study.examine(finished)
     result = _result(plan, finished, missing, findings)
     drawings = draw_study_figures(findings.figures, plan.out / layout.FIGURES)

@@ -249,7 +249,10 @@ def test_without_a_finished_run_nothing_is_written_and_the_first_reason_told(tmp
     failed = planned(tmp_path / "failed", state=FAILED)
     failed.log.parent.mkdir()
     failed.log.touch()
-    with pytest.raises(UserError, match=f"no run of made-up is finished in {tmp_path}/out; failed: failed, log .*log$"):
+    with pytest.raises(
+        UserError,
+        match=f"no run of made-up is finished in {tmp_path}/out; runs missing: 1, the first is failed: failed, log .*log$",
+    ):
         write_results(plan_of(failed, planned(tmp_path / "to do"), out=tmp_path / "out"))
     with pytest.raises(UserError, match="to do: to do$"):
         write_results(plan_of(planned(tmp_path / "to do"), failed, out=tmp_path / "out"))
