@@ -251,7 +251,7 @@ def test_without_a_finished_run_nothing_is_written_and_the_first_reason_told(tmp
     failed.log.touch()
     with pytest.raises(
         UserError,
-        match=f"no run of made-up is finished in {tmp_path}/out; runs missing: 1, the first is failed: failed, log .*log$",
+        match=f"no run of made-up is finished in {tmp_path}/out; runs missing: 2, the first is failed: failed, log .*log$",
     ):
         write_results(plan_of(failed, planned(tmp_path / "to do"), out=tmp_path / "out"))
     with pytest.raises(UserError, match="to do: to do$"):
