@@ -60,9 +60,8 @@ def main() -> None:
     except Exception as error:
         if not hasattr(error, "format_message"):  # only Typer's own errors about the command line have one
             raise
-        _fail(
-            f"{error.format_message() or 'name a command'} (moefacts --help shows the commands, moefacts COMMAND --help their options)"
-        )
+        message = error.format_message() or "name a command"
+        _fail(f"{message} (moefacts --help shows the commands, moefacts COMMAND --help their options)")
     else:
         sys.exit(exit_code or 0)
 
