@@ -1,0 +1,54 @@
+"""Who recomputes intervals of the committed results from their tables with scipy gets the printed numbers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from moefacts.experiments.studies.catalog import STUDIES
+
+RESULTS = Path(__file__).parents[3] / "results" / "laptop"
+LOSS, ACCURACY, END = "final_attribute_loss", "final_attribute_accuracy", "plateau_end_interpolated"
+# Study, claim -> the numbers that its interval is the Student t interval of, from the table of runs.
+RECOMPUTED = {
+    ("celebrities", "With a few celebrities, the loss over all people ends lower"): lambda runs: (
+        of(runs, "1/16 of the people, ×8", LOSS) - of(runs, "uniform", LOSS)
+    ),
+    ("celebrities", "A few celebrities end everybody's plateau earlier"): lambda runs: np.log(
+        of(runs, "1/16 of the people, ×8", END) / of(runs, "uniform", END)
+    ),
+    ("phases", "After the plateau knowledge emerges"): lambda runs: runs[ACCURACY],
+}
+
+
+def of(runs, arm, column):
+    """A measure of the runs of one arm, by population size and seed."""
+    return runs[runs.arm == arm].set_index(["size", "seed"])[column]
+
+
+@pytest.mark.parametrize(("study", "claim"), RECOMPUTED)
+def test_an_interval_can_be_recomputed_from_the_table_of_runs(study, claim):
+    results = json.loads((RESULTS / study / "results.json").read_text())
+    (row,) = [row for row in results["claims"] if row["claim"] == claim]
+    values = RECOMPUTED[study, claim](pd.read_csv(RESULTS / study / "runs.csv"))
+    assert values.index.is_unique
+    low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+    assert (row["value"], *row["interval"]) == pytest.approx((values.mean(), low, high))
+    assert f"{values.mean():.3g} [{low:.3g}, {high:.3g}]" in row["here"]
+    assert row["p_value"] == pytest.approx(stats.ttest_1samp(values, BOUNDS.get(claim, 0)).pvalue)
+
+
+BOUNDS = {"After the plateau knowledge emerges": 0.5}
+
+
+@pytest.mark.parametrize("study", sorted({study for study, _ in RECOMPUTED}))
+def test_committed_results_are_complete_and_of_the_present_claims(study):
+    results = json.loads((RESULTS / study / "results.json").read_text())
+    assert results["complete"]
+    assert [row["claim"] for row in results["claims"]] == [claim.text for claim in STUDIES[study].claims["laptop"]]
+    assert [row["rule"] for row in results["claims"]] == [claim.rule for claim in STUDIES[study].claims["laptop"]]
+    seeds = {(run["seed"], run.get("size")) for run in results["runs"]}
+    assert len({seed for seed, _ in seeds}) == len(seeds)  # no seed of two sizes
