@@ -1,6 +1,7 @@
 """Small settings that all tests share. Each process uses one thread, so that two of them do not compete for cores."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -61,12 +62,18 @@ def batcher(population) -> Batcher:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory) -> Path:
-    """A tiny run that is trained once. Read only."""
+def trained_once(tmp_path_factory) -> Path:
+    """A tiny run that is trained once, and only copied."""
     from moefacts.experiments.tasks.train import execute
 
     path = tmp_path_factory.mktemp("runs") / "finished"
     return execute(tiny_config(f"run.dir={path}"))
+
+
+@pytest.fixture
+def finished_run(trained_once, tmp_path_factory) -> Path:
+    """A copy of a finished tiny run. What a test writes into it, no other test sees."""
+    return shutil.copytree(trained_once, tmp_path_factory.mktemp("copy") / "finished")
 
 
 @pytest.fixture
