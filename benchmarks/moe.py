@@ -79,9 +79,9 @@ def dispatches(tokens: int, d_model: int, d_expert: int) -> dict[str, Callable[[
             x_AD = x.index_select(0, routing.token_A[order_A])
             weights = (layer.experts.up, layer.experts.gate, layer.experts.down, layer.experts.activation)
             if grouped:
-                y_AD = products._grouped(x_AD, count_E, *weights)
+                y_AD = products.grouped(x_AD, count_E, *weights)
             else:
-                y_AD = torch.cat(products._split(x_AD, count_E, *weights))
+                y_AD = torch.cat(products.split(x_AD, count_E, *weights))
             y_AD = y_AD * routing.weight_A[order_A, None]
             if inverse:
                 return y_AD.index_select(0, order_A.argsort()).view(tokens, 2, -1).sum(dim=1)

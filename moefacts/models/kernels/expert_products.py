@@ -25,8 +25,8 @@ def expert_products(
         The results in the order of the rows, in one or several parts; several save a copy.
     """
     if _use_grouped(x_AD, up_EFD):
-        return [_grouped(x_AD, count_E, up_EFD, gate_EFD, down_EDF, activation)]
-    return _split(x_AD, count_E, up_EFD, gate_EFD, down_EDF, activation)
+        return [grouped(x_AD, count_E, up_EFD, gate_EFD, down_EDF, activation)]
+    return split(x_AD, count_E, up_EFD, gate_EFD, down_EDF, activation)
 
 
 def expert_products_reference(
@@ -49,7 +49,7 @@ def _use_grouped(x_AD: Tensor, up_EFD: Tensor) -> bool:
     return is_bf16 or (is_plain_cpu(x_AD) and is_small)  # on CUDA and in the compiler there is none for fp32
 
 
-def _grouped(
+def grouped(
     x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
 ) -> Tensor:
     offset_E = count_E.cumsum(0).to(torch.int32)
@@ -63,7 +63,7 @@ def _grouped(
 
 
 @torch.compiler.disable  # a graph cannot read the counts
-def _split(
+def split(
     x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
 ) -> list[Tensor]:
     # Unbinding once makes the backward pass stack the experts' gradients. Indexing would add each to zeros for all.
