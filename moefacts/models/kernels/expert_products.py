@@ -52,6 +52,7 @@ def _use_grouped(x_AD: Tensor, up_EFD: Tensor) -> bool:
 def grouped(
     x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
 ) -> Tensor:
+    """The products of all experts as grouped ones, shape (A, D); the arguments are those of ``expert_products``."""
     offset_E = count_E.cumsum(0).to(torch.int32)
     dtype = product_dtype(x_AD)
 
@@ -66,6 +67,7 @@ def grouped(
 def split(
     x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
 ) -> list[Tensor]:
+    """The products of one expert after the other; arguments and result are those of ``expert_products``."""
     # Unbinding once makes the backward pass stack the experts' gradients. Indexing would add each to zeros for all.
     up_E, down_E = up_EFD.unbind(), down_EDF.unbind()
     gate_E = repeat(None) if gate_EFD is None else gate_EFD.unbind()
