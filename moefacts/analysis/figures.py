@@ -19,6 +19,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter, Sca
 
 from moefacts.analysis.attention_figures import ATTENTION_CAPTION, attention_signatures
 from moefacts.analysis.groups import Group
+from moefacts.analysis.knowledge_figures import FLOOR_CAPTION, floor_and_knowledge, has_control
 from moefacts.analysis.phase_bands import shade_phases
 from moefacts.analysis.routing_figures import routing_figures
 from moefacts.runs import keys
@@ -209,6 +210,9 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
     with plt.style.context(STYLE):
         for name, (caption, draw) in FIGURES.items():
             drawings.append(save_figure(draw(groups, threshold), folder, name, caption + note))
+        if measured := [group for group in groups if has_control(group)]:
+            figure = floor_and_knowledge(measured, threshold)
+            drawings.append(save_figure(figure, folder, "floor_and_knowledge", FLOOR_CAPTION + note))
         for number, group in enumerate(groups):
             run = group.runs[0]
             suffix, of_group = (f"_{number}", f" {group.label}.") if len(groups) > 1 else ("", "")

@@ -94,7 +94,8 @@ def _report_undetermined_plateaus(groups, threshold: float | None) -> None:
 def _print_table(groups, threshold: float | None) -> None:
     from rich.table import Table
 
-    from moefacts.analysis.summary import cell, meanings, summarize_group
+    from moefacts.analysis.knowledge import KNOWLEDGE
+    from moefacts.analysis.summary import cell, has_knowledge, knowledge_rows, meanings, summarize_group
     from moefacts.cli.output import console
 
     summaries = [summarize_group(group, threshold) for group in groups]
@@ -103,5 +104,10 @@ def _print_table(groups, threshold: float | None) -> None:
     for group in groups:
         table.add_column(f"{group.label} ({len(group.runs)} run{'s' if len(group.runs) > 1 else ''})", overflow="fold")
     for key in meanings(groups):
-        table.add_row(key, *(cell(key, summary.get(key)) for summary in summaries))
+        table.add_row(key, *(cell(key, summary.get(key), has_knowledge(summary)) for summary in summaries))
     console().print(table)
+    if rows := knowledge_rows(groups, threshold):
+        table = Table("group", "attribute", *KNOWLEDGE, box=None, pad_edge=False, header_style="bold")
+        for label, attribute, cells in rows:
+            table.add_row(label, attribute, *cells)
+        console().print(table)
