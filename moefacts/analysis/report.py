@@ -11,6 +11,7 @@ from moefacts.analysis.groups import Group
 from moefacts.analysis.knowledge import KNOWLEDGE
 from moefacts.analysis.phases import phase_measures
 from moefacts.analysis.plateau_end import CANNOT_TELL
+from moefacts.analysis.retention_tables import RETENTION_HEADER, retention_rows, two_way_cells
 from moefacts.analysis.summary import (
     Estimate,
     cell,
@@ -42,6 +43,8 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
             for key, text in meanings(groups).items()
         ],
         knowledge=(KNOWLEDGE, knowledge_rows(groups, threshold)),
+        retention=(RETENTION_HEADER, retention_rows(groups)),
+        two_way=[(group.label, found) for group in groups if (found := two_way_cells(group.runs[0]))],
         runs=[_run_row(run) for run in runs],
         several_seeds=any(len(group.runs) > 1 for group in groups),
         commands=[run.manifest["command"] for run in runs]

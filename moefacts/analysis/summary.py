@@ -12,6 +12,7 @@ from moefacts.analysis.groups import Group
 from moefacts.analysis.hallucination import PROBED, hallucination_measures
 from moefacts.analysis.knowledge import KNOWLEDGE, knowledge_by_attribute, knowledge_measures
 from moefacts.analysis.phases import phase_measures
+from moefacts.analysis.retention_tables import retention_summary
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
 
@@ -166,7 +167,7 @@ def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, An
         {"path": str(run.path), "seed": run.seed, "state": run.manifest["state"]}
         | {"parameters": run.manifest["parameters"]}
         | (measures := measure_run(run, threshold))
-        | {"knowledge_by_attribute": knowledge_by_attribute(run, measures)}
+        | {"knowledge_by_attribute": knowledge_by_attribute(run, measures), "retention": retention_summary(run)}
         for group in groups
         for run in group.runs
     ]
