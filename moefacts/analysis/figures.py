@@ -19,7 +19,9 @@ from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter, Sca
 
 from moefacts.analysis.attention_figures import ATTENTION_CAPTION, attention_signatures
 from moefacts.analysis.groups import Group
+from moefacts.analysis.knowledge_figures import FLOOR_CAPTION, floor_and_knowledge, has_control
 from moefacts.analysis.phase_bands import shade_phases
+from moefacts.analysis.retention_figures import RETENTION_CAPTION, retention_curves
 from moefacts.analysis.routing_figures import routing_figures
 from moefacts.runs import keys
 
@@ -201,7 +203,7 @@ class Drawing:
 
 
 def draw_figures(groups: list[Group], folder: Path, threshold: float | None = None) -> list[Drawing]:
-    """Write every figure as PNG and PDF into ``folder``; routing figures show the first run of each group."""
+    """Write every figure as PNG and PDF into ``folder``; retention and routing are of the first run of each group."""
     folder.mkdir(parents=True, exist_ok=True)
     several = any(len(group.runs) > 1 for group in groups)
     note = " Thin lines are single seeds, thick lines their mean." if several else ""
@@ -209,6 +211,9 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
     with plt.style.context(STYLE):
         for name, (caption, draw) in FIGURES.items():
             drawings.append(save_figure(draw(groups, threshold), folder, name, caption + note))
+        if measured := [group for group in groups if has_control(group)]:
+            figure = floor_and_knowledge(measured, threshold)
+            drawings.append(save_figure(figure, folder, "floor_and_knowledge", FLOOR_CAPTION + note))
         for number, group in enumerate(groups):
             run = group.runs[0]
             suffix, of_group = (f"_{number}", f" {group.label}.") if len(groups) > 1 else ("", "")
@@ -216,6 +221,10 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
                 figure = attention_signatures(group, threshold)
                 drawings.append(save_figure(figure, folder, f"attention{suffix}", ATTENTION_CAPTION + of_group + note))
             of_run = f" {group.label}, seed {run.seed}." if len(groups) > 1 else ""
+            if run.retention is not None:
+                drawings.append(
+                    save_figure(retention_curves(run), folder, f"retention{suffix}", RETENTION_CAPTION + of_run)
+                )
             for name, (caption, draw_run) in routing_figures(run).items():
                 drawings.append(save_figure(draw_run(run), folder, name + suffix, caption + of_run))
     return drawings

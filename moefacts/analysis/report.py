@@ -8,9 +8,19 @@ import yaml
 
 from moefacts.analysis.figures import Drawing
 from moefacts.analysis.groups import Group
+from moefacts.analysis.knowledge import KNOWLEDGE
 from moefacts.analysis.phases import phase_measures
 from moefacts.analysis.plateau_end import CANNOT_TELL
-from moefacts.analysis.summary import Estimate, cell, format_number, meanings, summarize_group
+from moefacts.analysis.retention_tables import RETENTION_HEADER, retention_rows, two_way_cells
+from moefacts.analysis.summary import (
+    Estimate,
+    cell,
+    format_number,
+    has_knowledge,
+    knowledge_rows,
+    meanings,
+    summarize_group,
+)
 from moefacts.runs.durable import write_durably
 from moefacts.runs.reader import Run
 from moefacts.runs.thresholds import PLATEAU_CEILING
@@ -28,7 +38,13 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         ],
         drawings=drawings,
         labels=[group.label for group in groups],
-        measures=[(key, [cell(key, s.get(key)) for s in summaries], text) for key, text in meanings(groups).items()],
+        measures=[
+            (key, [cell(key, s.get(key), has_knowledge(s)) for s in summaries], text)
+            for key, text in meanings(groups).items()
+        ],
+        knowledge=(KNOWLEDGE, knowledge_rows(groups, threshold)),
+        retention=(RETENTION_HEADER, retention_rows(groups)),
+        two_way=[(group.label, found) for group in groups if (found := two_way_cells(group.runs[0]))],
         runs=[_run_row(run) for run in runs],
         several_seeds=any(len(group.runs) > 1 for group in groups),
         commands=[run.manifest["command"] for run in runs]
@@ -80,6 +96,7 @@ def _findings(
     ]
     if unsure:
         plateau += f" Its end could not be determined in {len(unsure)} of {len(group.runs)} runs ({'; '.join(unsure)})."
+    floor = _floor_sentence(measures)
     accuracy, loss = measures["final_attribute_accuracy"], measures["unseen_final_loss_over_baseline"]
     assert accuracy is not None
     knowledge = f"At the end the model knew {100 * accuracy.mean:.1f}% of the attribute values of the people it saw."
@@ -98,7 +115,23 @@ def _findings(
         if auroc
         else ""
     )
-    return [prefix + text for text in (plateau, knowledge, unseen, confidence) if text]
+    return [prefix + text for text in (plateau, floor, knowledge, unseen, confidence) if text]
+
+
+def _floor_sentence(measures: dict[str, Estimate | None]) -> str:
+    """How high the plateau's floor is and when there was some knowledge; empty if it was not recorded."""
+    floor, step, final = (measures[key] for key in ("plateau_floor", "plateau_floor_step", "final_knowledge"))
+    if floor is None or step is None or final is None:
+        return ""
+    reached = measures["steps_to_5_knowledge"]
+    when = "never worth 5% of the baseline"
+    if reached is not None:
+        when = f"worth 5% of the baseline from step {format_number(reached.mean)} on"
+    return (
+        f"Without knowledge of persons the loss was at least {format_number(floor.mean)} times the baseline (permuted "
+        f"values, step {format_number(step.mean)}). What the model knew of persons was {when}, and "
+        f"{format_number(final.mean)} times the baseline at the end."
+    )
 
 
 def _run_row(run: Run) -> dict[str, Any]:

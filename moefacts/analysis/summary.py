@@ -10,7 +10,9 @@ from scipy import stats
 
 from moefacts.analysis.groups import Group
 from moefacts.analysis.hallucination import PROBED, hallucination_measures
+from moefacts.analysis.knowledge import KNOWLEDGE, knowledge_by_attribute, knowledge_measures
 from moefacts.analysis.phases import phase_measures
+from moefacts.analysis.retention_tables import retention_summary
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
 
@@ -21,6 +23,11 @@ MEANINGS = {
     "plateau_end": "first evaluation below the threshold, 0.99 × baseline unless set (step)",
     "plateau_end_interpolated": "where the loss crosses the threshold, interpolated (step)",
     "plateau_length": "plateau end − plateau start (steps)",
+    "plateau_floor": "lowest loss on permuted values, which knowledge of persons cannot lower, over the baseline",
+    "plateau_floor_step": "the evaluation with that lowest loss (step)",
+    "knowledge_at_plateau_end": "knowledge, (loss on permuted values − loss) / baseline, where the plateau ends",
+    "steps_to_5_knowledge": "5% knowledge, interpolated (step)",
+    "final_knowledge": "knowledge at the last evaluation on permuted values",
     "steps_to_10_accuracy": "10% of values known, interpolated (step)",
     "steps_to_50_accuracy": "50% of values known, interpolated (step)",
     "steps_to_90_accuracy": "90% of values known, interpolated (step)",
@@ -81,16 +88,23 @@ def format_number(value: float | None) -> str:
     return f"{value:.4g}"
 
 
-def cell(key: str, estimate: Estimate | None) -> str:
-    """An estimate as a table cell, or the reason why there is none."""
+def cell(key: str, estimate: Estimate | None, is_recorded: bool = True) -> str:
+    """An estimate as a table cell, or the reason why there is none; ``is_recorded`` comes from ``has_knowledge``."""
     if estimate is not None:
         return estimate.text()
-    return "not measured" if key in PROBED else "not reached"
+    return "not measured" if key in PROBED or (key in KNOWLEDGE and not is_recorded) else "not reached"
+
+
+def has_knowledge(summary: dict[str, Estimate | None]) -> bool:
+    """Whether any run behind ``summary`` recorded its control loss, from which knowledge is computed."""
+    return summary["final_knowledge"] is not None
 
 
 def measure_run(run: Run, threshold: float | None = None) -> dict[str, Any]:
     """Every measure of one run; None where it was not reached."""
-    measures = phase_measures(run, threshold) | hallucination_measures(run)
+    measures = phase_measures(run, threshold)
+    measures |= knowledge_measures(run, measures["plateau_start"], measures["plateau_end_interpolated"])
+    measures |= hallucination_measures(run)
     for cohort in _other_cohorts(run):
         for measure in (keys.ATTRIBUTE_LOSS, keys.ATTRIBUTE_ACCURACY):
             measures[f"{cohort}_final_{measure}"] = float(run.curve(measure, cohort).iloc[-1])
@@ -131,12 +145,29 @@ def summarize_group(group: Group, threshold: float | None = None) -> dict[str, E
     return {key: estimate([measures.get(key) for measures in measured]) for key in meanings([group])}
 
 
+def knowledge_rows(groups: Sequence[Group], threshold: float | None = None) -> list[tuple[str, str, list[str]]]:
+    """The measures in ``KNOWLEDGE`` of every attribute as table cells, for the groups with a control loss.
+
+    Returns:
+        Rows of the group's label, the attribute in words, and a cell for each measure.
+    """
+    rows = []
+    for group in groups:
+        found = [knowledge_by_attribute(run, phase_measures(run, threshold)) for run in group.runs]
+        for attribute in next((list(one) for one in found if one), []):
+            values = {key: [one[attribute][key] if one else None for one in found] for key in KNOWLEDGE}
+            cells = [cell(key, estimate(values[key])) for key in KNOWLEDGE]
+            rows.append((group.label, attribute.replace("_", " "), cells))
+    return rows
+
+
 def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, Any]:
     """All measures as JSON values, under ``runs`` and ``groups``; those of a single run also stand at the top level."""
     runs = [
         {"path": str(run.path), "seed": run.seed, "state": run.manifest["state"]}
         | {"parameters": run.manifest["parameters"]}
-        | measure_run(run, threshold)
+        | (measures := measure_run(run, threshold))
+        | {"knowledge_by_attribute": knowledge_by_attribute(run, measures), "retention": retention_summary(run)}
         for group in groups
         for run in group.runs
     ]

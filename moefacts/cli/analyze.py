@@ -62,15 +62,16 @@ def _is_analysis(path: Path) -> bool:
 
 
 def _run_probes(runs) -> None:
-    """Run the missing probes of attention and routing for the report. Nothing else in this command uses torch."""
+    """Run the missing probes for the report. Nothing else in this command uses torch."""
     for run in runs:
         if run.missing_probes:
             from moefacts.experiments.tasks.probe import probe_run
 
+            wanted = " and ".join(run.missing_probes)
             try:
                 written = " and ".join(probe_run(run))
             except UserError as error:
-                typer.echo(f"moefacts: {run.path}: figures of attention or experts are missing: {error}", err=True)
+                typer.echo(f"moefacts: {run.path}: figures of {wanted} are missing: {error}", err=True)
             else:
                 typer.echo(f"{run.path}: {written} probed", err=True)
 
@@ -94,7 +95,9 @@ def _report_undetermined_plateaus(groups, threshold: float | None) -> None:
 def _print_table(groups, threshold: float | None) -> None:
     from rich.table import Table
 
-    from moefacts.analysis.summary import cell, meanings, summarize_group
+    from moefacts.analysis.knowledge import KNOWLEDGE
+    from moefacts.analysis.retention_tables import RETENTION_HEADER, retention_rows
+    from moefacts.analysis.summary import cell, has_knowledge, knowledge_rows, meanings, summarize_group
     from moefacts.cli.output import console
 
     summaries = [summarize_group(group, threshold) for group in groups]
@@ -103,5 +106,15 @@ def _print_table(groups, threshold: float | None) -> None:
     for group in groups:
         table.add_column(f"{group.label} ({len(group.runs)} run{'s' if len(group.runs) > 1 else ''})", overflow="fold")
     for key in meanings(groups):
-        table.add_row(key, *(cell(key, summary.get(key)) for summary in summaries))
+        table.add_row(key, *(cell(key, summary.get(key), has_knowledge(summary)) for summary in summaries))
     console().print(table)
+    if rows := knowledge_rows(groups, threshold):
+        table = Table("group", "attribute", *KNOWLEDGE, box=None, pad_edge=False, header_style="bold")
+        for label, attribute, cells in rows:
+            table.add_row(label, attribute, *cells)
+        console().print(table)
+    if found := retention_rows(groups):
+        table = Table(*RETENTION_HEADER, box=None, pad_edge=False, header_style="bold")
+        for row in found:
+            table.add_row(*row)
+        console().print(table)

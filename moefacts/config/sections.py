@@ -67,7 +67,8 @@ class EvaluationConfig:
     the plateau ends. ``interval_early``, a multiple of ``interval``, applies while the training batches say that the
     plateau's start or end is far away. ``interval_unseen``, another multiple, applies to the other cohorts: they are
     evaluated at the first and the last step, and at the evaluated steps in between that it divides. Null means that
-    ``interval`` applies.
+    ``interval`` applies. At the multiples of ``interval_control`` among the evaluated steps, and at the last, the first
+    cohort is also evaluated with permuted values, which says what its loss is without knowledge; null means never.
     """
 
     biographies: int
@@ -77,6 +78,7 @@ class EvaluationConfig:
     batch_size: int
     interval_early: int | None = None
     interval_unseen: int | None = None
+    interval_control: int | None = None
     cohorts: list[str] = field(default_factory=lambda: [SEEN, UNSEEN])
 
     def check(self) -> None:
@@ -84,7 +86,7 @@ class EvaluationConfig:
         check_at_least("evaluation.biographies", self.biographies, 2)
         for key in ("interval", "interval_after_plateau", "batch_size"):
             check_at_least(f"evaluation.{key}", getattr(self, key), 1)
-        for key in ("interval_early", "interval_unseen"):
+        for key in ("interval_early", "interval_unseen", "interval_control"):
             value = getattr(self, key)
             if value is not None and (value < self.interval or value % self.interval):
                 raise UserError(

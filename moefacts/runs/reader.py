@@ -144,16 +144,26 @@ class Run:
         """The table of the attention probe; None if it has not been written."""
         return tables.ATTENTION.read(self.path)
 
+    @cached_property
+    def retention(self) -> pd.DataFrame | None:
+        """The table of the retention probe; None if it has not been written."""
+        return tables.RETENTION.read(self.path)
+
     @property
     def missing_probes(self) -> list[str]:
-        """The probes in ``tables.PROBES`` that suit the model and have not been run.
+        """The probes in ``tables.PROBES`` that suit the run and have not been run.
 
-        The list is empty before training ends, and for a patched run, whose weights are not the whole model.
+        The list is empty before training ends, and for a patched run, whose weights are not the whole model. Retention
+        is probed where knowledge was measured during training, too: where ``evaluation.interval_control`` is set.
         """
         if not self.is_finished or self.settings.patching.is_on:
             return []
         model = self.settings.model
-        applies = {"routing": model.moe is not None, "attention": model.mixer == "attention"}
+        applies = {
+            "routing": model.moe is not None,
+            "attention": model.mixer == "attention",
+            "retention": self.settings.evaluation.interval_control is not None,
+        }
         return [
             probe
             for probe, written in tables.PROBES.items()

@@ -66,6 +66,9 @@ CONFIDENCE = ProbeTable(
     added=(FREE_RUNNING_CONFIDENCE,),
 )
 ATTENTION = ProbeTable("attention", ("step", "layer", "signature", "value", "reference"))
+RETENTION = ProbeTable(
+    "retention", ("step", "individual", "times_shown", "steps_since_shown", keys.ATTRIBUTE_LOSS, keys.CONTROL_LOSS)
+)
 EXPERT_USE = ProbeTable("routing_use", ("layer", "kind", "label", "expert", "share"))
 INFORMATION = ProbeTable(  # ``routing_information``, which earlier versions wrote, had information without a condition
     "routing_information_given_token", ("layer", "weights", "label", "information", "entropy", "fraction", "control")
@@ -78,4 +81,4 @@ BIOGRAPHY = ProbeTable("routing_biography", ("layer", "position", "token", "role
 ROUTING = (EXPERT_USE, INFORMATION, VOCABULARY, COACTIVATION, SATURATION, ABLATION, BIOGRAPHY)
 
 # Probe -> its tables, which are written on request. (The confidence table is written when training ends.)
-PROBES = {"routing": ROUTING, "attention": (ATTENTION,)}
+PROBES = {"routing": ROUTING, "attention": (ATTENTION,), "retention": (RETENTION,)}

@@ -53,15 +53,25 @@ def training_plan(
         distribution: how often people are drawn, and in how many variants; None means all seen people uniformly.
         num_active: how many people an adaptive curriculum trains on; None means as many as it begins with.
     """
-    key = ("train", step)
-    individual_key = stream_key(population.seed, *key, "individual")
+    individual_B = training_people(population, step, batch_size, distribution, num_active)
+    variety = None if distribution is None else distribution.config
+    return _plan(population, ("train", step), individual_B, population.splits.trained_SJ, variety)
+
+
+def training_people(
+    population: Population,
+    step: int,
+    batch_size: int,
+    distribution: Distribution | None = None,
+    num_active: int | None = None,
+) -> np.ndarray:
+    """Whom the biographies of ``training_plan`` with these arguments are about, without planning them: (B,)."""
+    key = stream_key(population.seed, "train", step, "individual")
     if distribution is None:
         people = population.cohort(SEEN)
-        rank_B = random_below(individual_key, np.arange(batch_size), len(people))
-        return _plan(population, key, people.start + rank_B, population.splits.trained_SJ)
+        return people.start + random_below(key, np.arange(batch_size), len(people))
     people = population.cohort(distribution.config.cohort)
-    rank_B = distribution.draw(individual_key, step, batch_size, num_active)
-    return _plan(population, key, people.start + rank_B, population.splits.trained_SJ, distribution.config)
+    return people.start + distribution.draw(key, step, batch_size, num_active)
 
 
 def evaluation_plan(

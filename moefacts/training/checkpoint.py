@@ -133,6 +133,15 @@ def load_weights(run: Path, step: int, model: nn.Module) -> None:
         raise UserError(f"the checkpoint of step {step} in {run} does not fit the run's model") from None
 
 
+def load_state(run: Path, step: int) -> LoopState:
+    """The state of the loop in the checkpoint of ``step``.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    return _load_state(layout.checkpoint_folder(run, step) / STATE, step)
+
+
 def load_checkpoint(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> LoopState:
     """Restore weights and optimizer from the checkpoint of ``step``, and return the state of the loop.
 

@@ -10,6 +10,7 @@ from moefacts.config.schema import RunConfig
 from moefacts.runs import keys
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.training.balancing import summarize_loads
+from moefacts.training.control import ControlEvaluation
 from moefacts.training.curriculum import Curriculum
 from moefacts.training.evaluation import Evaluator, summarize, summarize_buckets
 from moefacts.training.moment import Evaluation, Moment
@@ -51,7 +52,10 @@ class RoutingEvaluation:
 
 # Everything that a run records besides its cohorts and its curriculum. Each entry is called with the run's
 # configuration, its batcher and the evaluators of its cohorts.
-EVALUATIONS: list[Callable[[RunConfig, Batcher, dict[str, Evaluator]], Evaluation]] = [RoutingEvaluation]
+EVALUATIONS: list[Callable[[RunConfig, Batcher, dict[str, Evaluator]], Evaluation]] = [
+    RoutingEvaluation,
+    ControlEvaluation,
+]
 
 
 def cohort_evaluators(config: RunConfig, batcher: Batcher) -> dict[str, Evaluator]:

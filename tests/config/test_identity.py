@@ -23,7 +23,7 @@ def test_where_and_how_fast_it_runs_does_not_count(override):
 @pytest.mark.parametrize(
     "override",
     ["seed=1", "population.unseen=33", "sampling.shuffle_sentences=false", "training.stop_after_plateau=5",
-     "evaluation.interval_early=8", "evaluation.cohorts=[seen]", "patching.reference_step=4", "tokenizer=sentencepiece_32k",
+     "evaluation.interval_early=8", "evaluation.interval_control=8", "evaluation.cohorts=[seen]", "patching.reference_step=4", "tokenizer=sentencepiece_32k",
      "population.cohorts={few:{stop:4}}", "model.mixer=rg_lru"],
 )  # fmt: skip
 def test_what_changes_the_result_does(override):
@@ -34,7 +34,7 @@ def test_no_setting_at_its_neutral_value_is_in_the_identity():
     found = identity(compose([]))
     assert "patching" not in found
     assert "sampling" not in found
-    assert "interval_unseen" not in found["evaluation"]
+    assert not {"interval_unseen", "interval_control"} & found["evaluation"].keys()
     assert "moe" not in found["model"]
 
 

@@ -131,7 +131,7 @@ def test_a_run_without_weights_is_analyzed_without_attention(make_config, tmp_pa
     shutil.rmtree(run / layout.CHECKPOINTS)
     result = CliRunner().invoke(cli.app, ["analyze", str(run)])
     assert result.exit_code == 0, result.output
-    assert "figures of attention or experts are missing" in result.stderr
+    assert "figures of attention are missing" in result.stderr
     assert "has no checkpoint" in result.stderr
     assert (run / "report.html").read_text().count("<svg") == 5
 

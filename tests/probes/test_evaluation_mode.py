@@ -18,6 +18,7 @@ from tests.conftest import tiny_config
 NOISY = [
     "model=moe_laptop", "model.moe.num_experts=4", "model.moe.d_expert=16", "model.activation=swiglu",
     "model.moe.kind=keep_top_k", "model.moe.noise=true", "checkpoints.interval=12",
+    "evaluation.interval_control=12",
 ]  # fmt: skip
 
 

@@ -27,6 +27,7 @@ MIXED = [
     "model.moe.layers=[1]", "model.num_layers=2", "model.d_hidden=32", "training.log_interval=1", "training.gradient_accumulation=2",
     "model.moe.balance.importance=0.1", "model.moe.balance.token_balance=0.1", "model.moe.balance.z_loss=0.01",
     "model.moe.balance.bias_rate=0.01", "training.clip_norm=0.5", "evaluation.biographies=30", "evaluation.batch_size=10",
+    "evaluation.interval_control=8",
 ]  # fmt: skip
 TOLERANCE = 1e-4  # relative, of every logged number and weight over 12 steps, since fp32 sums differ by their order
 

@@ -67,7 +67,7 @@ def test_a_resumed_run_evaluates_at_the_same_steps(make_config, tmp_path, monkey
     assert records(execute(make_config(f"run.dir={tmp_path}/stopped", *EVALUATIONS))) == records(whole)
 
 
-@pytest.mark.parametrize("setting", ["interval_early=3", "interval_early=0", "interval_unseen=1"])
+@pytest.mark.parametrize("setting", ["interval_early=3", "interval_early=0", "interval_unseen=1", "interval_control=3"])
 def test_intervals_that_miss_evaluations_are_refused(make_config, setting):
     with pytest.raises(UserError, match="positive multiple of evaluation.interval=2"):
         make_config("evaluation.interval=2", f"evaluation.{setting}")

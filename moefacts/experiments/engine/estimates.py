@@ -56,7 +56,8 @@ def _evaluations(run: PlannedRun) -> float:
     early = (plateau - near) / (evaluation.interval_early or evaluation.interval)
     seen = early + near / evaluation.interval + (steps - plateau) / evaluation.interval_after_plateau
     unseen = seen if evaluation.interval_unseen is None else min(seen, steps / evaluation.interval_unseen)
-    return seen + unseen + 3  # both cohorts at the first step, unseen people at the last
+    control = 0 if evaluation.interval_control is None else min(seen, steps / evaluation.interval_control) + 2
+    return seen + unseen + control + 3  # both cohorts at the first step, unseen people at the last
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tu
     training.stop_after_plateau = training.stop_at_accuracy = None
     training.learning_rate = training.final_learning_rate = 0.0  # a trial must not diverge
     trial.patching = PatchingConfig()  # its reference may not exist yet; patched steps take longer than estimated
-    trial.evaluation.interval_early = trial.evaluation.interval_unseen = None
+    trial.evaluation.interval_early = trial.evaluation.interval_unseen = trial.evaluation.interval_control = None
     trial.evaluation.interval = trial.evaluation.interval_after_plateau = steps  # evaluate before and after
     with tempfile.TemporaryDirectory() as folder:
         trial.run.root, trial.run.dir = folder, None

@@ -1,12 +1,11 @@
 """Run the probes that a finished run still lacks."""
 
-from pathlib import Path
-
 from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
+from moefacts.probes.retention import retention_table
 from moefacts.probes.routing import routing_tables
 from moefacts.runs.reader import Run
-from moefacts.runs.tables import ATTENTION
+from moefacts.runs.tables import ATTENTION, RETENTION
 
 
 def probe_run(run: Run, *wanted: str) -> list[str]:
@@ -19,18 +18,24 @@ def probe_run(run: Run, *wanted: str) -> list[str]:
     if missing:
         _, materials = load_run(run.path)
         for probe in missing:
-            _PROBES[probe](run.path, materials)
+            _PROBES[probe](run, materials)
     return missing
 
 
-def _probe_routing(run: Path, materials: Materials) -> None:
-    for table, rows in routing_tables(run, materials.model, materials.batcher).items():
-        table.write(run, rows)
+def _probe_routing(run: Run, materials: Materials) -> None:
+    for table, rows in routing_tables(run.path, materials.model, materials.batcher).items():
+        table.write(run.path, rows)
 
 
-def _probe_attention(run: Path, materials: Materials) -> None:
-    ATTENTION.write(run, attention_table(run, materials.model, materials.batcher))
+def _probe_attention(run: Run, materials: Materials) -> None:
+    ATTENTION.write(run.path, attention_table(run.path, materials.model, materials.batcher))
+
+
+def _probe_retention(run: Run, materials: Materials) -> None:
+    plateau_end = run.manifest.get("plateau_end")
+    table = retention_table(run.path, materials.model, materials.batcher, run.batch_size, plateau_end)
+    RETENTION.write(run.path, table)
 
 
 # Name in ``runs.tables.PROBES`` -> function. Each leaves the model with the weights of the last checkpoint.
-_PROBES = {"routing": _probe_routing, "attention": _probe_attention}
+_PROBES = {"routing": _probe_routing, "attention": _probe_attention, "retention": _probe_retention}

@@ -48,6 +48,8 @@ EVALUATION = ["evaluation.interval=10", "evaluation.interval_early=40", "evaluat
         (["training.stop_after_plateau=20", "evaluation.interval_unseen=1000000"], 5 + 20 + 3),
         # a plateau of 100 steps, then an evaluation every 20 steps
         (["evaluation.interval_unseen=200"], 50 / 40 + 5 + 15 + 400 / 200 + 3),
+        # and the control: at least at both ends
+        (["evaluation.interval_unseen=200", "evaluation.interval_control=100"], 50 / 40 + 5 + 15 + 2 + 3 + 4 + 2),
     ],
 )
 def test_evaluations_are_counted_as_a_run_spaces_them(overrides, evaluations):
@@ -157,7 +159,8 @@ def trials(monkeypatch):
 
 VARIED = (
     "training.gradient_accumulation=2", "training.stop_after_plateau=5", "training.stop_at_accuracy=0.5",
-    "patching.reference_step=4", "evaluation.interval_early=6", "evaluation.interval_unseen=9", "wandb.mode=offline",
+    "patching.reference_step=4", "evaluation.interval_early=6", "evaluation.interval_unseen=9",
+    "evaluation.interval_control=6", "wandb.mode=offline",
 )  # fmt: skip
 
 
@@ -175,7 +178,7 @@ def test_a_slow_model_is_tried_for_two_steps_that_change_nothing_and_leave_nothi
     assert (training.learning_rate, training.final_learning_rate) == (0.0, 0.0)
     assert (training.stop_after_plateau, training.stop_at_accuracy) == (None, None)
     assert (evaluation.biographies, evaluation.interval, evaluation.interval_after_plateau) == (8, 2, 2)
-    assert (evaluation.interval_early, evaluation.interval_unseen) == (None, None)
+    assert (evaluation.interval_early, evaluation.interval_unseen, evaluation.interval_control) == (None, None, None)
     assert trial.patching.is_on is False
     assert trial.wandb.mode == "disabled"
     # The first step warms up and is left out. At the other steps' 30 tokens per second, 320 tokens take 10.7 of the 30

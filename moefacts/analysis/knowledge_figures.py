@@ -1,0 +1,68 @@
+"""The figure of the plateau's floor and of knowledge: losses on true and on permuted values, and their difference."""
+
+import textwrap
+
+import matplotlib.pyplot as plt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from moefacts.analysis.groups import Group
+from moefacts.analysis.knowledge import LEVEL, knowledge_curve
+from moefacts.analysis.phase_bands import shade_phases
+from moefacts.analysis.phases import phase_measures
+from moefacts.runs import keys
+
+FLOOR_CAPTION = (
+    "The plateau's floor and knowledge. Above: the loss, and that on the same biographies with permuted values, which "
+    "knowledge of persons cannot lower. Below: knowledge, their difference over the baseline; the dotted line is 0.05."
+)
+_TOP = 2.5  # losses are drawn up to this many baselines, because those of the first steps would hide the plateau
+
+
+def has_control(group: Group) -> bool:
+    """Whether every run of ``group`` recorded its control loss."""
+    return all(run.has_curve(keys.CONTROL_LOSS) for run in group.runs)
+
+
+def floor_and_knowledge(groups: list[Group], threshold: float | None = None) -> Figure:
+    """Draw losses and knowledge of ``groups``, all of which have a control loss: solid is the loss, dotted the control.
+
+    With one group, the two losses have a colour each; with several, each group has one.
+    """
+    width, height = plt.rcParams["figure.figsize"]
+    figure, (above, below) = plt.subplots(2, 1, figsize=(1.2 * width, 1.8 * height), sharex=True)
+    colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    for index, group in enumerate(groups):
+        single = len(groups) == 1
+        color, control_color = colors[index % 7], colors[1 if single else index % 7]
+        label, permuted = ("true values", "permuted values") if single else (group.label, f"{group.label}, permuted")
+        label, permuted = ("\n".join(textwrap.wrap(text, 45)) for text in (label, permuted))
+        starts = [phase_measures(run, threshold)["plateau_start"] for run in group.runs]
+        curves = [knowledge_curve(run, start) for run, start in zip(group.runs, starts, strict=True)]
+        losses = [run.curve(keys.ATTRIBUTE_LOSS) for run in group.runs]
+        controls = [run.curve(keys.CONTROL_LOSS) for run in group.runs]
+        _mean(above, losses, color, "-", label)
+        _mean(above, controls, control_color, "-" if single else ":", permuted, marker="o")
+        _mean(below, [curve["knowledge"] for curve in curves if curve is not None], color, "-", label)
+    for baseline in sorted({round(run.baseline, 6) for group in groups for run in group.runs}):
+        above.axhline(baseline, color="black", linestyle="--", linewidth=0.9, label="no-knowledge baseline")
+    above.set_ylim(0, _TOP * max(run.baseline for group in groups for run in group.runs))
+    above.set_ylabel("attribute loss (nats)")
+    below.axhline(LEVEL, color="black", linestyle=":", linewidth=0.9)
+    below.set_ylabel("knowledge (baselines)")
+    below.set_xlabel("training step")
+    for axes in (above, below):
+        axes.grid(axis="y")
+        if len(groups) == 1:
+            shade_phases(axes, groups[0], threshold)
+    above.legend()
+    return figure
+
+
+def _mean(axes: Axes, curves: list[pd.Series], color: str, style: str, label: str, marker: str | None = None) -> None:
+    """Draw every curve as a thin line, and the mean over the steps that all of them have as a thick one."""
+    for curve in curves if len(curves) > 1 else []:
+        axes.plot(curve.index, curve, color=color, linewidth=0.7, alpha=0.45, linestyle=style)
+    mean = pd.concat(curves, axis=1, join="inner").mean(axis=1)
+    axes.plot(mean.index, mean, color=color, linestyle=style, label=label, marker=marker, markersize=2.5)
