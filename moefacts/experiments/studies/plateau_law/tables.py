@@ -63,7 +63,7 @@ def law_table(evidence: Evidence, best: dict[int, float], title: str = "Plateau 
         rows.append(
             [
                 f"{point.size:,}",
-                *([f"{best[point.size]:g}"] if best else []),
+                *([f"{best[point.size]:g}" if point.size in best else "–"] if best else []),
                 ", ".join(format_number(round(end, 1)) for end in point.ends) or "–",
                 ", ".join(f"{length:.0f}" for length in point.lengths) or "–",
                 f"{point.mean * point.batch_size / point.size:.1f}" if point.ends else "–",
