@@ -19,7 +19,7 @@ EXIT_INCOMPLETE = 1
 def reproduce(
     context: typer.Context,
     study: Annotated[str, typer.Argument(help="A study (moefacts list shows them), or 'all'.")],
-    scale: Annotated[str, typer.Option(help="laptop or paper.")] = "laptop",
+    scale: Annotated[str, typer.Option(help="laptop, workstation (some studies) or paper.")] = "laptop",
     out: Annotated[Path | None, typer.Option(help="Folder for runs and results (default: runs/STUDY).")] = None,
     launcher: Annotated[
         str | None, typer.Option(help="basic, joblib, submitit or ray (default: joblib; basic on a GPU).")
@@ -45,7 +45,7 @@ def reproduce(
     from moefacts.training.interrupt import Interrupted
 
     check_choice("--scale", scale, SCALES)
-    studies = find_studies(study)
+    studies = find_studies(study, scale)
     settings = [argument for argument in context.args if argument.lstrip("+~").startswith("hydra")]
     overrides = [argument for argument in context.args if argument not in settings]
     folders = [out / one.name if out and len(studies) > 1 else out for one in studies]
@@ -160,8 +160,18 @@ def _print_plan(plan, expected) -> None:
         f"to train: {len(seconds)} runs, {expected.total_tokens:,.0f} tokens, about {clock(expected.total_seconds)} "
         f"with {expected.jobs} at a time; nothing was started"
     )
+    for part, runs in _parts(expected).items():
+        screen.print(f"of these, {part}: {len(runs)} runs, about {clock(expected.of_runs(runs).total_seconds)}")
     for source in expected.sources:
         screen.print(f"speed of {source}", markup=False)
+
+
+def _parts(expected) -> dict[str, list]:
+    """Part of the grid -> its runs to train; empty unless they belong to several parts."""
+    parts: dict[str, list] = {}
+    for run, _ in expected.seconds:
+        parts.setdefault(run.grid_run.labels.get("part", "other runs"), []).append(run)
+    return parts if len(parts) > 1 else {}
 
 
 def _print_total(plans, estimates) -> None:

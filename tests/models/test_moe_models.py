@@ -55,7 +55,7 @@ def test_every_preset_matches_its_dense_twin_in_active_or_in_total_parameters_as
         config = compose([f"model={name}"]).model
         if config.moe is None:
             continue
-        dense = compose([f"model=dense_{'laptop' if 'laptop' in name else '44m'}"]).model
+        dense = compose([f"model=dense_{name.split('_')[1]}"]).model
         width = config.moe.num_experts if name.endswith("_total") else config.moe.experts_per_token
         assert config.moe.d_expert * width == dense.d_hidden
         counts, twin = parameter_counts(config, 1000), parameter_counts(dense, 1000)

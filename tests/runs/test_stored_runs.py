@@ -142,7 +142,7 @@ def test_a_finished_study_trains_nothing_and_reports_the_same(copied, study):
     folder = copied(study)
     before = json.loads((folder / "results.json").read_text())
     _, _, name, *overrides = shlex.split(before["command"])
-    plan = make_plan(find_studies(name)[0], "laptop", overrides[2:], folder, folder)
+    plan = make_plan(find_studies(name, "laptop")[0], "laptop", overrides[2:], folder, folder)
     assert runs_to_launch(plan, retry_failed=True) == []
     assert {run.path.name for run in plan.distinct()} == {run["run"] for run in before["runs"]}
     CliRunner().invoke(cli.app, ["reproduce", name, *overrides, "--out", str(folder), "--report"])
@@ -156,7 +156,9 @@ def test_a_finished_study_trains_nothing_and_reports_the_same(copied, study):
 def test_another_study_takes_its_runs_over_under_their_present_names(copied, study):
     folder = copied(study)
     _, _, name, *overrides = shlex.split(json.loads((folder / "results.json").read_text())["command"])
-    plan = adopt_finished(make_plan(find_studies(name)[0], "laptop", overrides[2:], folder.parent / "other", folder))
+    plan = adopt_finished(
+        make_plan(find_studies(name, "laptop")[0], "laptop", overrides[2:], folder.parent / "other", folder)
+    )
     assert {run.state for run in plan.distinct()} == {FINISHED}
     assert {run.path.name for run in plan.distinct()} == {run_name(run.config) for run in plan.distinct()}
     assert len(list((folder.parent / "other").iterdir())) == len(plan.distinct())

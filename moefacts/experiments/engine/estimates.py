@@ -11,7 +11,7 @@ from pathlib import Path
 
 from moefacts.config.schema import RunConfig
 from moefacts.config.sections import PatchingConfig
-from moefacts.experiments.engine.grid import Plan, PlannedRun
+from moefacts.experiments.engine.grid import UNDECIDED, Plan, PlannedRun
 from moefacts.runs import keys, layout
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.records import read_metrics
@@ -69,9 +69,19 @@ class Estimate:
     jobs: int
     sources: list[str]
 
-    def of_runs(self, paths: Sequence[Path]) -> "Estimate":
-        """The estimate for the runs in ``paths`` alone."""
-        seconds, tokens = ([pair for pair in pairs if pair[0].path in paths] for pairs in (self.seconds, self.tokens))
+    def of_runs(self, runs: Sequence[PlannedRun]) -> "Estimate":
+        """The estimate for ``runs`` alone. Settings of runs that were undecided may have been chosen since."""
+        by_path = {run.path: run for run in runs}
+
+        def now(run: PlannedRun) -> PlannedRun | None:
+            if run.state != UNDECIDED:
+                return by_path.get(run.path)
+            return next((one for one in runs if one.grid_run == run.grid_run), None)
+
+        seconds, tokens = (
+            list({one.path: (one, value) for run, value in pairs if (one := now(run)) is not None}.values())
+            for pairs in (self.seconds, self.tokens)
+        )
         return replace(self, seconds=seconds, tokens=tokens)
 
     @property

@@ -1,5 +1,10 @@
-"""A study's grid as a plan: runs with their configurations, directories and states."""
+"""A study's grid as a plan: runs with their configurations, directories and states.
 
+A run may take settings from the best of several others. It is planned with those of the first, so that its time can be
+estimated, and is undecided until the others are finished. Then it gets its configuration and its directory.
+"""
+
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,9 +16,11 @@ from moefacts.errors import UserError
 from moefacts.experiments.engine.study import GridRun, Study
 from moefacts.runs import layout
 from moefacts.runs.location import run_directory
-from moefacts.runs.manifest import FAILED, INTERRUPTED, KILLED, RUNNING, current_state, read_manifest
+from moefacts.runs.manifest import FAILED, FINISHED, INTERRUPTED, KILLED, RUNNING, current_state, read_manifest
+from moefacts.runs.reader import read_run
 
 TO_DO, HALF_DONE, ELSEWHERE = "to do", "half done", "running elsewhere"  # beside FINISHED and FAILED
+UNDECIDED = "undecided"  # the run takes settings from the best of runs that are not all finished
 _LOGS = "logs"
 _LONGEST_NAME = 120
 
@@ -70,11 +77,13 @@ class Plan:
         return {path: "; ".join(dict.fromkeys(places)) for path, places in texts.items()}
 
     def refreshed(self) -> "Plan":
-        """The same plan with the current states of the run directories."""
-        runs, prerequisites = (
-            tuple(replace(run, state=run_state(run.path)) for run in part) for part in (self.runs, self.prerequisites)
-        )
-        return replace(self, runs=runs, prerequisites=prerequisites)
+        """The same plan with the current states of the run directories, and with the choices that they allow."""
+        runs, prerequisites = (tuple(_refreshed(run) for run in part) for part in (self.runs, self.prerequisites))
+        plan = replace(self, runs=runs, prerequisites=prerequisites)
+        finished = {run.path for run in plan.distinct(FINISHED)}
+        if any(finished.issuperset(run.needs) for run in plan.distinct(UNDECIDED)):
+            return make_plan(self.study, self.scale, self.overrides, self.out, self.out.parent)
+        return plan
 
 
 def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | None, root: Path) -> Plan:
@@ -99,16 +108,38 @@ def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | No
         folder = folder.relative_to(Path.cwd())
     where = [f"run.root={quoted(str(folder.parent))}", f"run.study={quoted(folder.name)}"]
     prerequisites: list[PlannedRun] = []
+    composed = functools.cache(lambda *of_run: compose([f"scale={scale}", *of_run, *overrides, *where]))
 
     def planned(grid_run: GridRun) -> PlannedRun:
         needed = [planned(one) for one in grid_run.needs]
-        prerequisites.extend(needed)
-        config = compose([f"scale={scale}", *grid_run.overrides, *overrides, *where])
+        candidates = [planned(one.run) for one in grid_run.best_of]
+        prerequisites.extend((*needed, *candidates))
+        best = _best(candidates) if candidates else None
+        chosen = grid_run.best_of[best or 0].overrides if candidates else ()
+        config = composed(*grid_run.overrides, *chosen)
         path = run_directory(config)
-        return PlannedRun(grid_run, config, path, run_state(path), tuple(run.path for run in needed))
+        needs = tuple(run.path for run in (*needed, *candidates))
+        if candidates and best is None:
+            return PlannedRun(grid_run, config, path.with_name(f"{path.name}-{UNDECIDED}"), UNDECIDED, needs)
+        return PlannedRun(grid_run, config, path, run_state(path), needs)
 
     runs = tuple(planned(grid_run) for grid_run in grid)
     return Plan(study, scale, tuple(overrides), folder, runs, tuple(prerequisites))
+
+
+def _best(candidates: Sequence[PlannedRun]) -> int | None:
+    """Which run has the lowest final training loss, the first of equal ones; None unless all are finished and whole."""
+    if any(run.state != FINISHED for run in candidates):
+        return None
+    try:
+        losses = [read_run(run.path).final_training_loss for run in candidates]
+    except UserError:  # damaged, which the results report
+        return None
+    return losses.index(min(losses))
+
+
+def _refreshed(run: PlannedRun) -> PlannedRun:
+    return run if run.state == UNDECIDED else replace(run, state=run_state(run.path))
 
 
 def default_name(study: Study, scale: str, overrides: Sequence[str]) -> str:
@@ -153,7 +184,7 @@ def _refuse_varied(study: Study, grid: Sequence[GridRun], overrides: Sequence[st
 def _with_needs(grid: Sequence[GridRun]) -> Iterator[GridRun]:
     for run in grid:
         yield run
-        yield from _with_needs(run.needs)
+        yield from _with_needs((*run.needs, *(candidate.run for candidate in run.best_of)))
 
 
 def _sets(key: str, setting: str) -> bool:

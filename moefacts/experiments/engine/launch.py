@@ -11,7 +11,7 @@ from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
 from moefacts.experiments.engine.adopt import adopt_finished
 from moefacts.experiments.engine.estimates import Estimate
-from moefacts.experiments.engine.grid import HALF_DONE, TO_DO, Plan, PlannedRun
+from moefacts.experiments.engine.grid import HALF_DONE, TO_DO, UNDECIDED, Plan, PlannedRun
 from moefacts.experiments.engine.grid_progress import GridProgress
 from moefacts.runs.manifest import FAILED, FINISHED
 from moefacts.runs.reader import read_run
@@ -21,22 +21,30 @@ Launch = Callable[[Sequence[int], Callable[[int], None]], None]
 
 
 def runs_to_launch(plan: Plan, retry_failed: bool) -> list[PlannedRun]:
-    """The runs that are not finished; failed runs are included only if ``retry_failed``."""
-    return plan.distinct(TO_DO, HALF_DONE, *([FAILED] if retry_failed else []))
+    """The runs that are not finished, undecided ones too; failed runs are included only if ``retry_failed``."""
+    return plan.distinct(TO_DO, HALF_DONE, UNDECIDED, *([FAILED] if retry_failed else []))
 
 
 def launch_runs(plan: Plan, estimate: Estimate, launch: Launch, longest_first: bool) -> Plan:
     """Train the runs of ``estimate`` through ``launch``, probe them, and return the plan with their new states.
 
     Runs that another study has finished in the meantime are copied instead. A run that fails stops only those that
-    need it. Its state then is "failed", and its traceback is in its log.
+    need it. Its state then is "failed", and its traceback is in its log. Undecided runs follow once their settings can
+    be chosen.
 
     Raises:
         Interrupted: a signal was received; the runs in progress have saved their state.
     """
-    plan = adopt_finished(plan)
-    estimate = estimate.of_runs([run.path for run in runs_to_launch(plan, retry_failed=True)])
-    runs = [run for run, _ in sorted(estimate.seconds, key=lambda pair: -pair[1] if longest_first else 0)]
+    plan = _train_all(adopt_finished(plan), estimate, launch, longest_first)
+    _probe(plan, launch)
+    return plan
+
+
+def _train_all(plan: Plan, estimate: Estimate, launch: Launch, longest_first: bool) -> Plan:
+    """Train the runs whose settings are known, then those whose settings can be chosen by now, and so on."""
+    estimate = estimate.of_runs(runs_to_launch(plan, retry_failed=True))
+    in_order = sorted(estimate.seconds, key=lambda pair: -pair[1] if longest_first else 0)
+    runs = [run for run, _ in in_order if run.state != UNDECIDED]
     if runs:
         for run in runs:
             run.log.parent.mkdir(parents=True, exist_ok=True)
@@ -47,9 +55,10 @@ def launch_runs(plan: Plan, estimate: Estimate, launch: Launch, longest_first: b
                 if ready:
                     task = functools.partial(_train_run, [run.config for run in ready], [str(run.log) for run in ready])
                     launch(range(len(ready)), task)
+    undecided = [run.grid_run for run in plan.distinct(UNDECIDED)]
     plan = plan.refreshed()
-    _probe(plan, launch)
-    return plan
+    decided = [run for run in plan.distinct(TO_DO, HALF_DONE) if run.grid_run in undecided]
+    return _train_all(adopt_finished(plan), estimate.of_runs(decided), launch, longest_first) if decided else plan
 
 
 def stages(runs: Sequence[PlannedRun]) -> Iterator[list[PlannedRun]]:

@@ -9,7 +9,8 @@ from moefacts.analysis.study_report import Table
 from moefacts.experiments.engine.verdict import Claim
 from moefacts.runs.reader import Run
 
-SCALES = ("laptop", "paper")
+SCALES = ("laptop", "workstation", "paper")
+USUAL_SCALES = ("laptop", "paper")  # those of nearly every study
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,25 @@ class GridRun:
         expected_steps: the number of steps it is likely to take if it may stop early; None means all of them.
         labels: the names and values by which the study identifies it.
         needs: the runs that must be finished before it can start; they need not be in the grid themselves.
+        best_of: the runs of which the best gives it further overrides, such as a learning rate, once all are finished.
     """
 
     overrides: tuple[str, ...]
     expected_steps: int | None = None
     labels: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple["GridRun", ...] = ()
+    best_of: tuple["Candidate", ...] = ()
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One of several runs of which the one with the lowest final training loss gives its overrides to another run.
+
+    Of equal ones it is the first.
+    """
+
+    run: GridRun
+    overrides: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,7 @@ class Study:
         name: the name to type after ``moefacts reproduce``.
         title: its subject in one line.
         figure: its figure or section in the paper.
-        grids: scale -> its runs, quick ones first.
+        grids: scale -> its runs, quick ones first. A study need not have every scale.
         claims: scale -> its claims, in the order of the table.
         examine: turns the finished runs, of which there may be few or none, into findings. It only reads files.
         probes: the probes (``runs.tables.PROBES``) whose tables ``examine`` reads.

@@ -11,15 +11,17 @@ from moefacts.analysis.groups import Group
 from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
+from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
 from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies.phases import STUDY as PHASES
 
 UNTRAINED, START, END, LAST = "untrained", "plateau start", "plateau end", "last step"
-_SEEDS = range(5)
+_PEOPLE = 1024
+_SEEDS = seeds_for(_PEOPLE, 5)
 _LAPTOP = (
-    "population.size=1024",
+    f"population.size={_PEOPLE}",
     *laptop.SETTINGS,
     "training.steps=2200",
     "evaluation.interval=40",

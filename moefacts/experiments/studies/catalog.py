@@ -34,19 +34,22 @@ _IN_ORDER = (
     dense_vs_moe,
 )
 STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in _IN_ORDER}
-STUDIES |= {module.RATES_STUDY.name: module.RATES_STUDY for module in (plateau_law, dense_vs_moe)}
+_MORE = (plateau_law.RATES_STUDY, plateau_law.MIXTURES_STUDY, dense_vs_moe.RATES_STUDY)
+STUDIES |= {study.name: study for study in _MORE}
 ALL = "all"  # the studies of the paper, and the curriculum that it names as future work
-_NOT_IN_ALL = (plateau_law.RATES_STUDY.name, dense_vs_moe.STUDY.name, dense_vs_moe.RATES_STUDY.name)
+_NOT_IN_ALL = (dense_vs_moe.STUDY.name, *(study.name for study in _MORE))
 
 
-def find_studies(name: str) -> list[Study]:
-    """The study called ``name``, or those that ``all`` stands for.
+def find_studies(name: str, scale: str) -> list[Study]:
+    """The study called ``name``, or those that ``all`` stands for at ``scale``.
 
     Raises:
-        UserError: there is no such study; the message names the nearest.
+        UserError: there is no such study, or it has no runs at this scale; the message names the nearest.
     """
     if name == ALL:
-        return [study for study in STUDIES.values() if study.name not in _NOT_IN_ALL]
+        return [study for study in STUDIES.values() if study.name not in _NOT_IN_ALL and scale in study.grids]
     if name not in STUDIES:
         raise UserError(f"there is no study '{name}'; {nearest(name, [*STUDIES, ALL])}")
+    if scale not in STUDIES[name].grids:
+        raise UserError(f"{name} has no scale {scale}; use --scale {' or '.join(STUDIES[name].grids)}")
     return [STUDIES[name]]

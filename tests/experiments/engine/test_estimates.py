@@ -63,7 +63,7 @@ def test_evaluations_are_counted_as_a_run_spaces_them(overrides, evaluations):
 def test_an_estimate_of_some_runs_counts_only_these():
     runs = [planned("seed=1"), planned("seed=2")]
     whole = estimates.Estimate([(run, 5.0) for run in runs], [(run, 7.0) for run in runs], 1, [])
-    left = whole.of_runs([runs[1].path])
+    left = whole.of_runs([runs[1]])
     assert (left.total_seconds, left.total_tokens) == (5.0, 7.0)
 
 
@@ -127,7 +127,7 @@ def test_time_is_shared_between_jobs_but_never_less_than_the_longest_run():
     alone, shared, enough = (estimates.Estimate(pairs, pairs, jobs, []) for jobs in (1, 2, 3))
     assert (alone.total_seconds, shared.total_seconds, enough.total_seconds) == (15.0, 10.0, 10.0)
     assert alone.total_tokens == 15.0
-    left = alone.of_runs([runs[2].path, runs[0].path])
+    left = alone.of_runs([runs[2], runs[0]])
     assert (left.seconds, left.tokens) == ([pairs[0], pairs[2]], [pairs[0], pairs[2]])
     assert estimates.Estimate([], [], 1, []).total_seconds == 0.0
 

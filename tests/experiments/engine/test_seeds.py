@@ -3,12 +3,8 @@
 import pytest
 
 from moefacts.experiments.engine.seeds import seeds_for
-from moefacts.experiments.studies import attention, plateau_law
 from moefacts.experiments.studies.catalog import STUDIES
 from tests.experiments.studies.composing import fast_compose
-
-# Their grids get independent seeds together with their other changes.
-OLD_SEEDS = {plateau_law.STUDY.name, plateau_law.RATES_STUDY.name, attention.STUDY.name}
 
 
 def test_seeds_of_one_size_are_distinct_and_belong_to_no_other_size():
@@ -22,8 +18,7 @@ def test_more_seeds_keep_the_first_ones():
     assert list(seeds_for(512, 5))[:3] == list(seeds_for(512, 3))
 
 
-@pytest.mark.parametrize("name", sorted(STUDIES.keys() - OLD_SEEDS))
-@pytest.mark.parametrize("scale", ["laptop", "paper"])
+@pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in STUDIES for scale in STUDIES[name].grids])
 def test_no_seed_of_a_study_is_used_for_two_population_sizes(name, scale):
     sizes: dict[int, set[int]] = {}
     for run in STUDIES[name].grids[scale]:

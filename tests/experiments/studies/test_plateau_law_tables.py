@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from moefacts.analysis.law_comparison import OFFSET_POWER, POWER, FittedLaw
 from moefacts.analysis.scaling_law import PowerLaw
 from moefacts.experiments.engine.study import FinishedRun
-from moefacts.experiments.studies.plateau_law import plateau_law, published
+from moefacts.experiments.studies.plateau_law import grids, plateau_law, published, rates, tables
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import SizePoint
 from moefacts.experiments.studies.plateau_law.points import Evidence
 from tests.experiments.studies.reading import cells, drawn
@@ -16,7 +17,17 @@ from tests.experiments.studies.reading import cells, drawn
 
 def point(size, *ends, lengths=(), why="", bits=0.25):
     return SizePoint(
-        size, ends, (1.5,) * len(ends), lengths, 32, bool(ends), not why, why, bits, tuple(range(len(ends)))
+        size,
+        ends,
+        (1.5,) * len(ends),
+        lengths,
+        32,
+        bool(ends),
+        not why,
+        why,
+        bits,
+        tuple(range(len(ends))),
+        tuple(1e-3 * end for end in ends),
     )
 
 
@@ -30,12 +41,18 @@ LAW = PowerLaw(0.5, 0.8, 0.99771, (0.31, 0.72), (0.751, 0.852), (0.99, 1.0), (),
 LENGTHS = PowerLaw(0.25, 1.1, 0.98765, (0.11, 0.42), (1.051, 1.152), (0.9, 1.0), (), 0.2, (0.1, 0.3), np.zeros((1, 2)))
 
 
+LAWS = {
+    POWER: FittedLaw(POWER, 0.0, 0.5, 0.8, 0.01, -30.26),
+    OFFSET_POWER: FittedLaw(OFFSET_POWER, 12.34, 0.4, 0.9, 0.008, -28.1),
+}
+
+
 def evidence(law=LAW, lengths=None):
-    return SimpleNamespace(points=POINTS, law=law, length_law=lengths)
+    return SimpleNamespace(points=POINTS, law=law, length_law=lengths, law_comparison=LAWS if law else None)
 
 
 def test_every_size_has_a_row_with_its_ends_exponent_and_distance_from_the_law():
-    table = plateau_law._table(evidence(), {})
+    table = tables.law_table(evidence(), {})
     assert table.title
     mean = np.sqrt(90.26 * 121.0)
     off = [100 * (end / (0.5 * size**0.8) - 1) for size, end in ((1000, mean), (2000, 220.0), (8000, 500.0))]
@@ -56,33 +73,33 @@ def numbers(text):
 
 
 def test_the_note_has_the_fit_with_its_intervals_and_the_published_one():
-    note = plateau_law._table(evidence(), {}).note
+    note = tables.law_table(evidence(), {}).note
     assert numbers(note.partition("Published")[0]) == [
         "0.5", "0.800", "0.9977", "95", "0.31", "0.72", "0.751", "0.852", "32",
     ]  # fmt: skip
     assert f"Published: {published.TEXT} steps of {published.BATCH_SIZE}, R² {published.R_SQUARED}" in note
     assert "+0.012 [-0.011, +0.034]" in note
     assert "length" not in note
-    both = plateau_law._table(evidence(lengths=LENGTHS), {}).note
+    both = tables.law_table(evidence(lengths=LENGTHS), {}).note
     assert both.startswith(note)
     assert numbers(both.removeprefix(note)) == ["0.25", "1.100", "0.9877", "0.11", "0.42", "1.051", "1.152"]
 
 
 def test_without_a_fit_nothing_is_said_of_one():
-    table = plateau_law._table(evidence(law=None), {})
+    table = tables.law_table(evidence(law=None), {})
     assert [row["against the law"] for row in cells(table)] == ["–"] * 4
     assert numbers(table.note) == []
     assert table.note
 
 
 def test_with_several_rates_the_best_of_a_size_is_in_its_row():
-    table = plateau_law._table(evidence(), {1000: 1e-3, 2000: 2e-3, 4000: 4e-3, 8000: 8e-3})
+    table = tables.law_table(evidence(), {1000: 1e-3, 2000: 2e-3, 4000: 4e-3, 8000: 8e-3})
     assert [row["best rate"] for row in cells(table)] == ["0.001", "0.002", "0.004", "0.008"]
     assert list(table.columns)[:2] == ["people", "best rate"]
 
 
 def test_the_values_have_every_size_and_both_laws():
-    values = plateau_law._values(evidence(lengths=LENGTHS))
+    values = tables.law_values(evidence(lengths=LENGTHS))
     assert {key: values[key] for key in ("a", "b", "r_squared", "bend", "a_interval", "b_interval", "bend_interval")} == {
         "a": 0.5, "b": 0.8, "r_squared": 0.99771, "bend": 0.0123,
         "a_interval": (0.31, 0.72), "b_interval": (0.751, 0.852), "bend_interval": (-0.011, 0.034),
@@ -90,11 +107,12 @@ def test_the_values_have_every_size_and_both_laws():
     assert values["r_squared_interval"] == (0.99, 1.0)
     assert (values["length_law"]["a"], values["length_law"]["b_interval"]) == (0.25, (1.051, 1.152))
     assert values["published"] == {"a": published.A, "b": published.B, "r_squared": published.R_SQUARED}
+    assert values["law_comparison"] == {POWER: vars(LAWS[POWER]), OFFSET_POWER: vars(LAWS[OFFSET_POWER])}
     first, second, third, last = values["sizes"]
     assert first == {
         "size": 1000, "plateau_ends": (90.26, 121.0), "standard_errors_of_evaluation": (1.5, 1.5),
         "plateau_lengths": (50.4, 60.6), "biographies_per_individual": pytest.approx([2.88832, 3.872]),
-        "bits_per_parameter": 0.25, "inside": True, "outside_because": "", "local_exponent": None,
+        "sums_of_learning_rates": pytest.approx((0.09026, 0.121)), "bits_per_parameter": 0.25, "inside": True, "outside_because": "", "local_exponent": None,
         "log_residual": pytest.approx(np.log(np.sqrt(90.26 * 121.0) / (0.5 * 1000**0.8))),
     }  # fmt: skip
     assert second["local_exponent"] == pytest.approx(np.log2(220 / np.sqrt(90.26 * 121.0)))
@@ -104,58 +122,64 @@ def test_the_values_have_every_size_and_both_laws():
 
 
 def test_without_laws_their_values_are_none_and_still_there():
-    values, with_law = (plateau_law._values(evidence(law)) for law in (None, LAW))
+    values, with_law = (tables.law_values(evidence(law)) for law in (None, LAW))
     assert values.keys() == with_law.keys()
-    assert values["a"] is values["bend_interval"] is values["length_law"]["b"] is None
+    assert values["a"] is values["bend_interval"] is values["length_law"]["b"] is values["law_comparison"] is None
     assert [size["log_residual"] for size in values["sizes"]] == [None] * 4
 
 
-def law_run(size, end, rate=None, training_loss=1.0):
+def test_the_laws_that_are_compared_have_a_row_each():
+    table = tables.comparison_table(evidence())
+    assert [list(row.values()) for row in cells(table)] == [
+        ["c·N^b", "0", "0.5", "0.800", "0.0"],
+        ["T0 + c·N^b", "12.3", "0.4", "0.900", "2.2"],
+    ]
+
+
+TRAINING = SimpleNamespace(schedule="constant", learning_rate=0.002, final_learning_rate=0.0, steps=9)
+
+
+def law_run(size, end, training_loss=1.0, **labels):
     """A run whose plateau lasts from step 19.5 to ``end``."""
-    labels = {"size": size} | ({} if rate is None else {"learning_rate": rate})
-    record = SimpleNamespace(seed=0, batch_size=32, baseline=1.0, final_training_loss=training_loss)
+    settings = SimpleNamespace(training=TRAINING)
+    record = SimpleNamespace(seed=0, batch_size=32, baseline=1.0, final_training_loss=training_loss, settings=settings)
     bounds = {"plateau_end_low": end - 1.96, "plateau_end_high": end + 1.96, "plateau_end_interpolated": float(end)}
     bounds["plateau_length"] = end - 19.5
     status = {"plateau_end_status": "reached", "plateau_end_reason": "", "parameters_total": 1000}
-    return FinishedRun(labels, record, bounds | status)
+    return FinishedRun({"size": size} | labels, record, bounds | status)
 
 
-SWEEP = [
-    law_run(size, end + extra, rate, loss)
-    for size, end, best in ((4000, 400, 0.002), (1000, 100, 0.001), (2000, 200, 0.001))
-    for rate, extra, losses in ((0.002, 3, (0.5, 0.7)), (0.001, 0, (0.9, 0.2)))
-    for loss in (losses if best == 0.002 else [1 - loss for loss in losses])
-]
-
-
-def test_a_size_counts_at_the_rate_of_the_lowest_mean_training_loss():
-    """Of every rate and size there are two runs; neither the first nor the lowest of one run decides, but the mean."""
-    findings = plateau_law.examine(SWEEP)
-    best, losses = findings.values["best_learning_rate"], findings.values["final_training_loss"]
-    means = {(size, rate): np.mean([r.record.final_training_loss for r in SWEEP if (r.labels["size"], r.labels["learning_rate"]) == (size, rate)])
-             for size in (1000, 2000, 4000) for rate in (0.001, 0.002)}  # fmt: skip
-    assert {(size, rate): loss for size, by in losses.items() for rate, loss in by.items()} == pytest.approx(means)
+def test_the_losses_of_a_sweep_are_in_order_and_the_lowest_gives_the_rate_or_the_smallest_of_equal_ones():
+    made = {4000: {0.002: 0.5, 0.001: 0.7}, 1000: {0.002: 0.9, 0.001: 0.2}, 2000: {0.002: 0.3, 0.001: 0.3}}
+    runs = [
+        law_run(size, 100, loss, part=grids.CHOICE, learning_rate=rate)
+        for size, by_rate in made.items()
+        for rate, loss in by_rate.items()
+    ]
+    losses = rates.losses_by_rate([law_run(8000, 100, 0.1, part=grids.BEST), *runs])
     assert [(size, list(by)) for size, by in losses.items()] == [(size, [0.001, 0.002]) for size in (1000, 2000, 4000)]
-    assert best == {size: min((0.001, 0.002), key=lambda rate: means[size, rate]) for size in (1000, 2000, 4000)}
-    assert set(best.values()) == {0.001, 0.002}
-    assert {one.size: set(one.ends) for one in findings.evidence.points} == {
-        size: {size / 10 + (3 if best[size] == 0.002 else 0)} for size in (1000, 2000, 4000)
-    }
-    assert [table.columns[:2] for table in findings.tables] == [["people", "best rate"], ["people", "0.001"]]
+    assert losses == made
+    assert rates.chosen_rates(losses) == {1000: 0.001, 2000: 0.001, 4000: 0.002}
 
 
-def test_the_rates_that_a_size_lacks_are_dashes():
-    table = plateau_law._rates_table({1000: {0.001: 0.5}, 2000: {0.002: 0.25, 0.001: 1.0}})
+def test_the_rates_that_a_size_lacks_are_dashes_and_nothing_is_chosen_there():
+    table = rates.rates_table({1000: {0.001: 0.5}, 2000: {0.002: 0.25, 0.001: 1.0, 0.004: 0.3}})
     assert cells(table) == [
-        {"people": "1,000", "0.001": "0.5000", "0.002": "–"},
-        {"people": "2,000", "0.001": "1.0000", "0.002": "0.2500"},
+        {"people": "1,000", "0.001": "0.5000", "0.002": "–", "0.004": "–", "chosen": "–"},
+        {"people": "2,000", "0.001": "1.0000", "0.002": "0.2500", "0.004": "0.3000", "chosen": "0.002"},
     ]
 
 
 def test_figures_are_those_for_which_there_are_data():
     runs = [law_run(size, size // 10) for size in (1000, 2000, 4000)]
-    assert list(plateau_law.examine(runs).figures) == ["plateau_law", "encounters", "residuals", "plateau_length"]
-    assert list(plateau_law.examine(runs[:2]).figures) == ["plateau_law", "encounters"]
+    assert list(plateau_law.examine(runs).figures) == [
+        "plateau_law",
+        "encounters",
+        "rate_sums",
+        "residuals",
+        "plateau_length",
+    ]
+    assert list(plateau_law.examine(runs[:2]).figures) == ["plateau_law", "encounters", "rate_sums"]
     never = FinishedRun({"size": 1000}, runs[0].record, runs[0].measures | {"plateau_end_status": "not reached"})
     assert list(plateau_law.examine([never]).figures) == []
     assert plateau_law.examine([]).figures == {}
@@ -171,6 +195,17 @@ def test_the_figures_show_the_points_and_their_law():
     assert isinstance(findings.evidence, Evidence)
     panels = {name: drawn(draw()) for name, (_, draw) in findings.figures.items()}
     ends = [100.0, 200.0, 400.0]
+    sizes = np.array([1000, 2000, 4000])
+    study = published.steps(sizes)
+    for name, values in (
+        ("plateau_law", study * 128 / 32),  # as many steps of 32 as it takes to see as many biographies
+        ("encounters", study * 128 / sizes),
+        ("rate_sums", published.rate_sums(sizes)),
+    ):
+        ((_, lines),) = panels[name].items()
+        assert any(len(line) == 3 and np.allclose(line, values) for line in lines)
+    ((_, sums),) = panels["rate_sums"].items()
+    assert all(any(np.allclose(line, [0.002 * end]) for line in sums) for end in ends)
     lengths = [point.lengths[0] for point in findings.evidence.points]
     for name, values, law in (
         ("plateau_law", ends, ends),

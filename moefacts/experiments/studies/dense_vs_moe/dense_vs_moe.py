@@ -13,7 +13,7 @@ from moefacts.analysis.comparison import Paired
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
-from moefacts.experiments.engine.study import SCALES, Findings, FinishedRun, Study
+from moefacts.experiments.engine.study import USUAL_SCALES, Findings, FinishedRun, Study
 from moefacts.experiments.engine.verdict import Claim, above, below, within
 from moefacts.experiments.studies._paired import KNOWN, idle_experts, max_violation, value_of
 from moefacts.experiments.studies._trained import STOPPED_EARLY
@@ -224,7 +224,7 @@ STUDY = Study(
     name="dense_vs_moe",
     title="What a mixture of experts changes about how facts are learned",
     figure="not in the paper",
-    grids={scale: comparison_grid(scale) for scale in SCALES},
-    claims=dict.fromkeys(SCALES, tuple(_claims())),
+    grids={scale: comparison_grid(scale) for scale in USUAL_SCALES},
+    claims=dict.fromkeys(USUAL_SCALES, tuple(_claims())),
     examine=examine,
 )

@@ -6,7 +6,7 @@ from functools import partial
 
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.study_report import Table
-from moefacts.experiments.engine.study import SCALES, Findings, FinishedRun, Study
+from moefacts.experiments.engine.study import USUAL_SCALES, Findings, FinishedRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
 from moefacts.experiments.studies._trained import what_is_open
 from moefacts.experiments.studies.dense_vs_moe.comparison import NAMES
@@ -81,7 +81,7 @@ STUDY = Study(
     name="dense_vs_moe-lr",
     title="Which learning rate suits each kind of model",
     figure="not in the paper",
-    grids={scale: rate_grid(scale) for scale in SCALES},
-    claims={scale: (_claim(scale),) for scale in SCALES},
+    grids={scale: rate_grid(scale) for scale in USUAL_SCALES},
+    claims={scale: (_claim(scale),) for scale in USUAL_SCALES},
     examine=examine,
 )

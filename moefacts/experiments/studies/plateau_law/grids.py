@@ -1,102 +1,151 @@
-"""The runs of plateau-law: sizes, seeds, learning rates, and how often each run is evaluated."""
+"""The runs of plateau-law: sizes, seeds, and how often each run is evaluated."""
 
-from moefacts.experiments.engine.study import GridRun
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from moefacts.experiments.engine.seeds import seeds_for
+from moefacts.experiments.engine.study import Candidate, GridRun
 from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies._unseen import unseen_at_both_ends
 from moefacts.experiments.studies.plateau_law import published
 
-# Size -> (step limit, likely steps, steps between evaluations, seeds). Evaluations are about a tenth of the likely
-# steps apart. The smallest size shows where the law stops holding; the largest takes so long that it has only one seed.
-_LAPTOP_STEPS = {
-    256: (400, 150, 15, 3), 512: (700, 240, 25, 3), 1024: (1100, 410, 40, 3), 2048: (2000, 760, 80, 3),
-    4096: (4000, 1570, 160, 3), 8192: (8000, 3500, 350, 3), 16384: (16000, 7500, 750, 1),
+
+@dataclass(frozen=True)
+class Size:
+    """How the runs of one population size are trained and evaluated.
+
+    Attributes:
+        likely: the step at which the plateau is likely to end.
+        interval: steps between evaluations near the plateau's start and end: at most about a tenth of ``likely``.
+        seeds: the number of seeds of the law.
+        limit: the step at which a run ends whose plateau has not; None means that of the scale.
+        sweep: the steps of the runs that choose a learning rate; None where none is chosen.
+    """
+
+    likely: int
+    interval: int
+    seeds: int
+    limit: int | None = None
+    sweep: int | None = None
+
+
+# The smallest size shows where the law stops holding. The largest takes as long as all others together.
+_LAPTOP = {
+    256: Size(150, 15, 3, 400), 512: Size(240, 25, 3, 700, 350), 1024: Size(410, 40, 3, 1100, 620),
+    2048: Size(760, 80, 3, 2000, 1150), 4096: Size(1570, 160, 3, 4000, 2400), 8192: Size(3500, 350, 3, 8000, 5000),
+    16384: Size(7500, 750, 2, 16000),
 }  # fmt: skip
-# From this size on, evaluations are four times as far apart until the plateau's end is near.
-_LONG = {"laptop": 2048, "paper": 32000}
-_EARLY_FACTOR = 4
+# Likely ends are those of one run by hand at each size. A sweep is about 1.5 times as long.
+_WORKSTATION = {
+    512: Size(145, 15, 3, 450, 250), 1024: Size(225, 25, 3, 700, 350), 2048: Size(400, 40, 3, 1200, 600),
+    4096: Size(680, 70, 3, 2000, 1000), 8192: Size(1450, 150, 3, 4200, 2200), 16384: Size(4000, 400, 3, 10000, 5500),
+}  # fmt: skip
 _PAPER_INTERVAL = 25
-_LAPTOP_RATE_STEPS = {512: 350, 1024: 620, 2048: 1150, 4096: 2400, 8192: 5000}  # 1.5 times the likely steps
-_LAPTOP_RATES = ("7.5e-4", *laptop.LEARNING_RATES)  # five, as in the study, a factor of two apart
-_PAPER_RATES = ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4")
+_PAPER = {size: Size(end, _PAPER_INTERVAL, 5, sweep=16000) for size, end in published.ENDS.items()}
+SIZES = {"laptop": _LAPTOP, "workstation": _WORKSTATION, "paper": _PAPER}
+# From this size on, evaluations are four times as far apart until the plateau's start or end is near.
+_LONG = {"laptop": 2048, "workstation": 2048, "paper": 32000}
+_EARLY_FACTOR = 4
+_STOP_INTERVALS = {"laptop": 2, "workstation": 2, "paper": 4}  # evaluations from the plateau's end to the run's
+_SETTINGS = {"laptop": laptop.LAW_SETTINGS, "workstation": (), "paper": ()}
+
+# The rate of every run of plateau-law. The scale's own is the workstation's and the paper's.
+_FIXED = {"laptop": laptop.LEARNING_RATE, "workstation": "1e-3", "paper": "4e-4"}
+# A factor of two apart: five as in the study, or four. The weight decay is the same at every rate, as in the study.
+RATES = {
+    "laptop": ("7.5e-4", *laptop.LEARNING_RATES),
+    "workstation": ("2.5e-4", "5e-4", "1e-3", "2e-3"),
+    "paper": ("1e-4", "2e-4", "4e-4", "8e-4", "16e-4"),
+}
+CHOICE, FIXED, BEST = "choice of rates", "one fixed rate", "best rates"  # the parts of plateau-law-lr
 
 
-def _evaluation(scale: str, size: int, interval: int) -> tuple[str, ...]:
-    """Evaluation settings. The law needs no unseen people, so they are evaluated only at the first and last step."""
-    early = interval * (_EARLY_FACTOR if size >= _LONG[scale] else 1)
-    return (
-        f"evaluation.interval={interval}",
+def law_run(
+    scale: str,
+    size: int,
+    seed: int,
+    settings: Sequence[str] = (),
+    labels: Mapping[str, str] | None = None,
+    best_of: tuple[Candidate, ...] = (),
+) -> GridRun:
+    """A run of the law, which stops soon after its plateau. The law needs no unseen people until then."""
+    at = SIZES[scale][size]
+    margin = _STOP_INTERVALS[scale] * at.interval
+    early = at.interval * (_EARLY_FACTOR if size >= _LONG[scale] else 1)
+    overrides = (
+        f"population.size={size}",
+        *_SETTINGS[scale],
+        f"evaluation.interval={at.interval}",
         f"evaluation.interval_early={early}",
-        unseen_at_both_ends(interval),
+        unseen_at_both_ends(at.interval),
+        f"evaluation.interval_after_plateau={at.interval}",
+        f"seed={seed}",
+        *settings,
+        *([] if at.limit is None else [f"training.steps={at.limit}"]),
+        f"training.stop_after_plateau={margin}",
+    )
+    return GridRun(overrides, at.likely + margin, {**(labels or {}), "size": size}, best_of=best_of)
+
+
+def fixed_rate(scale: str) -> str:
+    """The override that sets the rate of every run of plateau-law."""
+    return f"training.learning_rate={_FIXED[scale]}"
+
+
+def law_grid(scale: str, labels: Mapping[str, str] | None = None) -> list[GridRun]:
+    """The runs of the law at one fixed learning rate, the longest first but for the paper's."""
+    return [
+        law_run(scale, size, seed, [fixed_rate(scale)], labels)
+        for size, at in _in_order(scale)
+        for seed in seeds_for(size, at.seeds)
+    ]
+
+
+def rates_grid(scale: str) -> list[GridRun]:
+    """The runs of the law with the best of several rates at every size, beside the runs at one fixed rate.
+
+    As in the study, the best rate has the lowest final training loss. It is chosen with a seed that no run of the law
+    has. Runs that choose do not stop early, are evaluated at both ends only, and are no evidence for any claim.
+    """
+    return [*_choice(scale), *law_grid(scale, {"part": FIXED}), *_best(scale)]
+
+
+def _choice(scale: str) -> list[GridRun]:
+    return [candidate.run for size, at in _in_order(scale) if at.sweep for candidate in _candidates(scale, size)]
+
+
+def _candidates(scale: str, size: int) -> tuple[Candidate, ...]:
+    at = SIZES[scale][size]
+    seed = seeds_for(size, at.seeds + 1)[-1]
+    common = (
+        f"population.size={size}",
+        *_SETTINGS[scale],
+        f"evaluation.interval={at.sweep}",
+        f"evaluation.interval_after_plateau={at.sweep}",
+        f"seed={seed}",
+        f"training.steps={at.sweep}",
+        *([] if scale == "paper" else ["training.log_interval=1"]),  # the final loss is then that of more biographies
+    )
+    return tuple(
+        Candidate(
+            GridRun(
+                (*common, f"training.learning_rate={rate}"),
+                labels={"part": CHOICE, "size": size, "learning_rate": float(rate)},
+            ),
+            (f"training.learning_rate={rate}",),
+        )
+        for rate in RATES[scale]
     )
 
 
-def _laptop_settings(size: int) -> tuple[str, ...]:
-    interval = _LAPTOP_STEPS[size][2]
-    after = f"evaluation.interval_after_plateau={interval}"
-    return (f"population.size={size}", *laptop.LAW_SETTINGS, *_evaluation("laptop", size, interval), after)
-
-
-def _paper_settings(size: int) -> tuple[str, ...]:
-    return (f"population.size={size}", *_evaluation("paper", size, _PAPER_INTERVAL))
-
-
-def laptop_grid() -> list[GridRun]:
-    """The runs of the laptop scale, which stop soon after their plateau."""
+def _best(scale: str) -> list[GridRun]:
     return [
-        GridRun(
-            (
-                *_laptop_settings(size),
-                f"seed={seed}",
-                f"training.learning_rate={laptop.LEARNING_RATE}",
-                f"training.steps={steps}",
-                f"training.stop_after_plateau={2 * interval}",
-            ),
-            expected + 2 * interval,
-            {"size": size},
-        )
-        for size, (steps, expected, interval, seeds) in reversed(_LAPTOP_STEPS.items())  # the longest first
-        for seed in range(seeds)
+        law_run(scale, size, seed, labels={"part": BEST}, best_of=_candidates(scale, size))
+        for size, at in _in_order(scale)
+        if at.sweep
+        for seed in seeds_for(size, at.seeds)
     ]
 
 
-def paper_grid() -> list[GridRun]:
-    """The runs of the paper scale: the study's seven sizes and five seeds, stopped soon after the plateau."""
-    stop = (
-        f"training.stop_after_plateau={4 * _PAPER_INTERVAL}",
-        f"evaluation.interval_after_plateau={_PAPER_INTERVAL}",
-    )
-    return [
-        GridRun((*_paper_settings(size), f"seed={seed}", *stop), end + 200, {"size": size})
-        for size, end in published.ENDS.items()
-        for seed in range(5)
-    ]
-
-
-def laptop_rate_grid() -> list[GridRun]:
-    """The runs of the laptop scale with every learning rate, none of which stop early."""
-    return [
-        GridRun(
-            (
-                *_laptop_settings(size),
-                f"training.learning_rate={rate}",
-                f"training.steps={steps}",
-                "seed=0",
-            ),
-            labels={"size": size, "learning_rate": float(rate)},
-        )
-        for size, steps in reversed(_LAPTOP_RATE_STEPS.items())
-        for rate in _LAPTOP_RATES
-    ]
-
-
-def paper_rate_grid() -> list[GridRun]:
-    """The runs of the paper scale with every learning rate of the study, none of which stop early."""
-    return [
-        GridRun(
-            (*_paper_settings(size), f"training.learning_rate={rate}", f"seed={seed}"),
-            labels={"size": size, "learning_rate": float(rate)},
-        )
-        for size in published.ENDS
-        for rate in _PAPER_RATES
-        for seed in range(5)
-    ]
+def _in_order(scale: str) -> list[tuple[int, Size]]:
+    return sorted(SIZES[scale].items(), reverse=scale != "paper")

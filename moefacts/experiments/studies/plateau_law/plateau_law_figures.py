@@ -30,6 +30,7 @@ class SizePoint:
         why: why the law is not fitted to this size; empty when it is.
         bits_per_parameter: information in the values of all people, per parameter of the model.
         seeds: the seeds of ``ends``.
+        rate_sums: the sum of the learning rates of all steps until each end.
     """
 
     size: int
@@ -42,6 +43,7 @@ class SizePoint:
     why: str
     bits_per_parameter: float
     seeds: tuple[int, ...]
+    rate_sums: tuple[float, ...] = ()
 
     @property
     def mean(self) -> float:
@@ -50,21 +52,39 @@ class SizePoint:
 
 
 def law_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
-    """Draw the plateau end in steps against people, the fit with its interval, and the study's law."""
-    return _figure(points, law, lambda steps, size, batch: steps, f"plateau end (steps of {points[0].batch_size})")
+    """Draw the plateau end in steps against people, the fit with its interval, and the study's law.
+
+    The study's steps have more biographies. They are drawn as the number of our steps with as many biographies.
+    """
+    batch = points[0].batch_size
+    study = (
+        lambda sizes: published.steps(sizes) * published.BATCH_SIZE / batch,
+        f"study: {published.TEXT_IN_MATH} steps of {published.BATCH_SIZE}, as many biographies",
+    )
+    return _figure(points, law, lambda steps, size: steps, f"plateau end (steps of {batch})", study)
 
 
 def encounters_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
     """Draw the number of biographies per person until the plateau ends, against people."""
-    return _figure(points, law, lambda steps, size, batch: steps * batch / size, "biographies per person")
+    batch = points[0].batch_size
+    study = (
+        lambda sizes: published.steps(sizes) * published.BATCH_SIZE / sizes,
+        f"study: {published.TEXT_IN_MATH} steps of {published.BATCH_SIZE}",
+    )
+    return _figure(points, law, lambda steps, size: steps * batch / size, "biographies per person", study)
+
+
+def rate_sums_figure(points: Sequence[SizePoint]) -> Figure:
+    """Draw the sum of the learning rates of all steps until the plateau ends, against people."""
+    sums = [replace(point, ends=point.rate_sums) for point in points]
+    study = (published.rate_sums, f"study: {published.TEXT_IN_MATH} steps of its cosine")
+    return _figure(sums, None, lambda steps, size: steps, "sum of learning rates until the plateau ends", study)
 
 
 def lengths_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
     """Draw the steps from the plateau's start to its end, and ``law``, the fit to the lengths of all ``points``."""
     lengths = [replace(point, ends=point.lengths, inside=True) for point in points]
-    return _figure(
-        lengths, law, lambda steps, size, batch: steps, f"plateau length (steps of {points[0].batch_size})", False
-    )
+    return _figure(lengths, law, lambda steps, size: steps, f"plateau length (steps of {points[0].batch_size})")
 
 
 def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
@@ -83,44 +103,44 @@ def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
     return figure
 
 
+# Values of the study at some sizes, and how to call them
+_Study = tuple[Callable[[np.ndarray], np.ndarray], str]
+
+
 def _figure(
-    points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable, label: str, is_published: bool = True
+    points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable, label: str, study: _Study | None = None
 ) -> Figure:
     figure, axes = plt.subplots()
-    _draw(axes, points, law, unit, is_published)
+    _draw(axes, points, law, unit, study)
     axes.set_ylabel(label)
     _log_axis(axes.yaxis, *axes.get_ylim())
     axes.legend()
     return figure
 
 
-def _draw(axes: Axes, points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable, is_published: bool) -> None:
+def _draw(axes: Axes, points: Sequence[SizePoint], law: PowerLaw | None, unit: Callable, study: _Study | None) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     for is_inside, color, label in ((True, _INSIDE, "measured"), (False, _OUTSIDE, "measured, outside the law")):
         text: str | None = label
         for point in (p for p in points if p.inside is is_inside and p.ends):
-            values = [unit(end, point.size, point.batch_size) for end in point.ends]
+            values = [unit(end, point.size) for end in point.ends]
             axes.plot([point.size] * len(values), values, "o", color=color, markersize=3, alpha=0.5)
-            mean = unit(point.mean, point.size, point.batch_size)
+            mean = unit(point.mean, point.size)
             axes.plot(point.size, mean, "_", color=color, markersize=12, markeredgewidth=1.6, label=text)
             text = None
     sizes = np.array([point.size for point in points], float)
-    batch = points[0].batch_size
     if law is not None:
         inside = [point.size for point in points if point.inside]
         low, high = law.interval_at(sizes)
-        axes.fill_between(
-            sizes, unit(low, sizes, batch), unit(high, sizes, batch), color=_INSIDE, alpha=0.15, linewidth=0
-        )
+        axes.fill_between(sizes, unit(low, sizes), unit(high, sizes), color=_INSIDE, alpha=0.15, linewidth=0)
         label = f"{law.a:.2g}·N$^{{{law.b:.2f}}}$, R² {law.r_squared:.3f}"
         fitted = sizes[(sizes >= min(inside)) & (sizes <= max(inside))]
-        axes.plot(fitted, unit(law.at(fitted), fitted, batch), color=_INSIDE, linewidth=1.3, label=label)
-        axes.plot(sizes, unit(law.at(sizes), sizes, batch), color=_INSIDE, linewidth=0.8, linestyle=":")
-    if is_published:
-        study = unit(published.steps(sizes), sizes, published.BATCH_SIZE)
-        label = f"study: {published.A}·N$^{{{published.B}}}$ steps of {published.BATCH_SIZE}"
-        axes.plot(sizes, study, color=_PUBLISHED, linestyle="--", linewidth=1, label=label)
+        axes.plot(fitted, unit(law.at(fitted), fitted), color=_INSIDE, linewidth=1.3, label=label)
+        axes.plot(sizes, unit(law.at(sizes), sizes), color=_INSIDE, linewidth=0.8, linestyle=":")
+    if study is not None:
+        values_at, label = study
+        axes.plot(sizes, values_at(sizes), color=_PUBLISHED, linestyle="--", linewidth=1, label=label)
     _people_axis(axes, points)
     axes.grid(axis="y")
 

@@ -6,11 +6,13 @@ from functools import cached_property
 
 import numpy as np
 
+from moefacts.analysis.law_comparison import FittedLaw, compare_laws
 from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies.phases import PLATEAU_SHARE
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import SizePoint
+from moefacts.experiments.studies.plateau_law.units import rate_sum
 from moefacts.synthetic_data.pools import ATTRIBUTES
 
 
@@ -40,6 +42,12 @@ class Evidence:
         """The law of the plateau's length, from its start to its end. No claim is about it."""
         return _fit([Point(point.size, point.lengths, point.errors, point.seeds) for point in self.determined])
 
+    @cached_property
+    def law_comparison(self) -> dict[str, FittedLaw] | None:
+        """The laws that the plateau ends inside the law are compared with, by formula; None with too few runs."""
+        runs = [(point.size, end) for point in self.inside for end in point.ends]
+        return compare_laws([size for size, _ in runs], [end for _, end in runs])
+
 
 def _fit(points: Sequence[Point]) -> PowerLaw | None:
     return fit_power_law(points) if len(points) >= 3 else None
@@ -67,7 +75,14 @@ def size_point(size: int, runs: Sequence[FinishedRun]) -> SizePoint:
     bits = bits_of_facts(size, runs[0].record.baseline) / runs[0].measures["parameters_total"]
     seeds = tuple(run.seed for run in reached)
     measured = (tuple(ends), tuple(errors), tuple(lengths))
-    return SizePoint(size, *measured, batch_size, not statuses, not why, why, bits, seeds)
+    sums = tuple(_rate_sum(run, end) for run, end in zip(reached, ends, strict=True))
+    return SizePoint(size, *measured, batch_size, not statuses, not why, why, bits, seeds, sums)
+
+
+def _rate_sum(run: FinishedRun, steps: float) -> float:
+    training = run.record.settings.training
+    schedule = (training.schedule, training.learning_rate, training.final_learning_rate, training.steps)
+    return float(rate_sum(steps, *schedule))
 
 
 def bits_of_facts(num_people: int, baseline: float) -> float:

@@ -14,7 +14,7 @@ def test_every_claim_is_tried_in_every_scenario_that_is_possible(name):
     cases = module.CASES if isinstance(module.CASES, list) else module.CASES[name]
     impossible = module.IMPOSSIBLE if hasattr(module, "IMPOSSIBLE") else {}
     tried = {(text, case.scenario) for case in cases for text in case.claims}
-    wanted = {(text, scenario) for scale in ("laptop", "paper") for text in texts(STUDIES[name], scale) for scenario in SCENARIOS}  # fmt: skip
+    wanted = {(text, scenario) for scale in STUDIES[name].claims for text in texts(STUDIES[name], scale) for scenario in SCENARIOS}  # fmt: skip
     assert tried | impossible.keys() == wanted
     assert not tried & impossible.keys()
     assert all(impossible.values())
