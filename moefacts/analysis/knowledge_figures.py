@@ -33,18 +33,18 @@ def floor_and_knowledge(groups: list[Group], threshold: float | None = None) -> 
     width, height = plt.rcParams["figure.figsize"]
     figure, (above, below) = plt.subplots(2, 1, figsize=(1.2 * width, 1.8 * height), sharex=True)
     colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    single = len(groups) == 1
     for index, group in enumerate(groups):
-        single = len(groups) == 1
         color, control_color = colors[index % 7], colors[1 if single else index % 7]
-        label, permuted = ("true values", "permuted values") if single else (group.label, f"{group.label}, permuted")
-        label, permuted = ("\n".join(textwrap.wrap(text, 45)) for text in (label, permuted))
         starts = [phase_measures(run, threshold)["plateau_start"] for run in group.runs]
         curves = [knowledge_curve(run, start) for run, start in zip(group.runs, starts, strict=True)]
-        losses = [run.curve(keys.ATTRIBUTE_LOSS) for run in group.runs]
         controls = [run.curve(keys.CONTROL_LOSS) for run in group.runs]
-        _mean(above, losses, color, "-", label)
-        _mean(above, controls, control_color, "-" if single else ":", permuted, marker="o")
-        _mean(below, [curve["knowledge"] for curve in curves if curve is not None], color, "-", label)
+        label = "true values" if single else group.label
+        _mean(above, [run.curve(keys.ATTRIBUTE_LOSS) for run in group.runs], color, "-", label)
+        _mean(above, controls, control_color, "-" if single else ":", "permuted values" if single else None, marker="o")
+        _mean(below, [curve["knowledge"] for curve in curves if curve is not None], color, "-")
+    if not single:
+        above.plot([], [], color="black", linestyle=":", marker="o", markersize=2.5, label="permuted values")
     for baseline in sorted({round(run.baseline, 6) for group in groups for run in group.runs}):
         above.axhline(baseline, color="black", linestyle="--", linewidth=0.9, label="no-knowledge baseline")
     above.set_ylim(0, _TOP * max(run.baseline for group in groups for run in group.runs))
@@ -54,13 +54,22 @@ def floor_and_knowledge(groups: list[Group], threshold: float | None = None) -> 
     below.set_xlabel("training step")
     for axes in (above, below):
         axes.grid(axis="y")
-        if len(groups) == 1:
+        if single:
             shade_phases(axes, groups[0], threshold)
-    above.legend()
+    if single:
+        above.legend()
+    else:  # labels of groups can be long, so the legend goes below the panels
+        handles, labels = above.get_legend_handles_labels()
+        wrapped = ["\n".join(textwrap.wrap(label, 60)) for label in labels]
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(width, height + 0.17 * sum(1 + label.count("\n") for label in wrapped))
+        figure.legend(handles, wrapped, loc="outside lower center")
     return figure
 
 
-def _mean(axes: Axes, curves: list[pd.Series], color: str, style: str, label: str, marker: str | None = None) -> None:
+def _mean(
+    axes: Axes, curves: list[pd.Series], color: str, style: str, label: str | None = None, marker: str | None = None
+) -> None:
     """Draw every curve as a thin line, and the mean over the steps that all of them have as a thick one."""
     for curve in curves if len(curves) > 1 else []:
         axes.plot(curve.index, curve, color=color, linewidth=0.7, alpha=0.45, linestyle=style)
