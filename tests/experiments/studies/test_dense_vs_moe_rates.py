@@ -1,5 +1,8 @@
 """Every kind of model trains at its own rate, the one with the lowest final training loss of those that were tried."""
 
+import json
+from pathlib import Path
+
 import pytest
 
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
@@ -56,3 +59,10 @@ def test_the_comparison_uses_the_chosen_rates_with_and_without_balancing():
     for run in STUDY.grids["laptop"]:
         rate = fast_compose(["scale=laptop", *run.overrides]).training.learning_rate
         assert rate == float(CHOSEN_RATES["laptop"][run.labels["kind"]])
+
+
+def test_the_chosen_rates_are_those_of_the_committed_sweep():
+    results = Path(__file__).parents[3] / "results" / "laptop" / "dense_vs_moe-lr" / "results.json"
+    found = json.loads(results.read_text())
+    assert found["complete"]
+    assert found["best_rate"] == {kind: float(rate) for kind, rate in CHOSEN_RATES["laptop"].items()}

@@ -16,7 +16,10 @@ RATES = {"laptop": laptop.LEARNING_RATES, "paper": ("2e-4", "4e-4", "8e-4")}
 _RATES_SIZE = {"laptop": 1024, "paper": 16000}  # the number of people at which rates are tried
 # Every kind's rate of the lowest final training loss (results/laptop/dense_vs_moe-lr). At paper scale none has been
 # tried yet, and all use the preset's.
-CHOSEN_RATES: dict[str, dict[str, str]] = {"laptop": dict.fromkeys(NAMES, laptop.LEARNING_RATE), "paper": {}}
+CHOSEN_RATES: dict[str, dict[str, str]] = {
+    "laptop": {"dense": "6e-3", "moe": "3e-3", "moe_total": "6e-3", "moe_switch": "6e-3", "moe_switch_total": "6e-3"},
+    "paper": {},
+}
 _LOSSES = ("importance", "load", "token_balance", "z_loss", "bias_rate")
 _NO_BALANCING = tuple(f"model.moe.balance.{name}=0" for name in _LOSSES)
 # Each kind of balancing alone, at the weight in its own paper. The smooth load is defined for noisy KeepTopK only.
@@ -38,7 +41,8 @@ def _model(kind: str, scale: str, rate: str | None = None) -> tuple[str, ...]:
     return (preset, f"training.learning_rate={rate}") if rate else (preset,)
 
 
-def _common(scale: str, size: int) -> tuple[str, ...]:
+def _common(scale: str, size: int, unseen_every: int = 2) -> tuple[str, ...]:
+    """What all runs of a size share. ``unseen_every``: evaluations until one also covers unseen people."""
     common = (f"population.size={size}", f"training.steps={STEPS[scale][size]}")
     if scale == "paper":
         return common
@@ -48,7 +52,7 @@ def _common(scale: str, size: int) -> tuple[str, ...]:
         *laptop.LAW_SETTINGS,
         f"evaluation.interval={interval}",
         f"evaluation.interval_after_plateau={2 * interval}",
-        f"evaluation.interval_unseen={2 * interval}",
+        f"evaluation.interval_unseen={unseen_every * interval}",
     )
 
 
@@ -81,7 +85,7 @@ def rate_grid(scale: str) -> list[GridRun]:
     size = _RATES_SIZE[scale]
     return [
         GridRun(
-            (*_model(kind, scale, rate), *_common(scale, size), f"seed={seeds_for(size, 1)[0]}"),
+            (*_model(kind, scale, rate), *_common(scale, size, 4), f"seed={seeds_for(size, 1)[0]}"),
             labels={"kind": kind, "learning_rate": float(rate)},
         )
         for kind in NAMES
