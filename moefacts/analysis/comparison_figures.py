@@ -39,10 +39,11 @@ def compare_over(
     is_wrapped = len(rows) == 1 and len(measures) > 3
     num_columns = math.ceil(len(measures) / 2) if is_wrapped else len(measures)
     num_rows = 2 if is_wrapped else len(rows)
+    labels = list(dict.fromkeys(line.label for row in rows.values() for lines in row.values() for line in lines))
     figure, grid = plt.subplots(
         num_rows,
         num_columns,
-        figsize=(3.1 * num_columns, 2.5 * num_rows),
+        figsize=(3.1 * num_columns + (num_columns == 1), 2.5 * num_rows + 0.17 * len(labels) * (num_columns == 1)),
         squeeze=False,
         sharex=not is_wrapped,
         sharey=False if is_wrapped else "col",
@@ -50,7 +51,6 @@ def compare_over(
     panels = grid.reshape(1, -1) if is_wrapped else grid
     for axes in panels[0][len(measures) :]:
         axes.set_axis_off()
-    labels = list(dict.fromkeys(line.label for row in rows.values() for lines in row.values() for line in lines))
     colors = dict(zip(labels, plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
     handles = {}
     for row, (title, by_measure) in enumerate(rows.items()):
@@ -72,7 +72,8 @@ def compare_over(
                 axes.set_xlabel(xlabel)
     for column in range(len(measures)):
         _fit_to_dots(panels[:, column], [row[measures[column]] for row in rows.values()])
-    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(3, len(handles)))
+    ncols = min(num_columns, 3, len(handles))  # a label may be as wide as a panel
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=ncols)
     return figure
 
 

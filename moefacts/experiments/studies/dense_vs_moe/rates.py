@@ -49,7 +49,7 @@ def best_rate(losses: dict[float, float]) -> float:
 
 def _figure(losses: Losses):
     lines = [Series(NAMES[kind], {rate: [loss] for rate, loss in one.items()}) for kind, one in losses.items()]
-    return compare_over({"": {"final training loss (nats per token)": lines}}, "learning rate")
+    return compare_over({"": {"training loss (nats per token)": lines}}, "learning rate")
 
 
 def _is_inside(scale: str, evidence: Evidence) -> Verdict:
