@@ -86,5 +86,5 @@ def test_runs_that_cannot_be_probed_are_named_and_decide_nothing():
     findings = examine(runs)
     assert findings.figures == {}
     assert findings.tables[0].rows == []
-    assert "Seeds 0, 1, 2, 3, 4 have not been probed" in findings.tables[0].note
+    assert "Seeds 102400, 102401, 102402, 102403, 102404 have not been probed" in findings.tables[0].note
     assert verdicts(runs) == [CANNOT_TELL] * 4

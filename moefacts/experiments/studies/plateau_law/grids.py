@@ -38,7 +38,7 @@ _LAPTOP = {
 # Likely ends are those of one run by hand at each size. A sweep is about 1.5 times as long.
 _WORKSTATION = {
     512: Size(145, 15, 3, 450, 250), 1024: Size(225, 25, 3, 700, 350), 2048: Size(400, 40, 3, 1200, 600),
-    4096: Size(680, 70, 3, 2000, 1000), 8192: Size(1450, 150, 3, 4200, 2200), 16384: Size(4000, 400, 3, 10000, 5500),
+    4096: Size(680, 70, 3, 2000, 1000), 8192: Size(1450, 100, 3, 4200, 2200), 16384: Size(4000, 250, 3, 10000, 5500),
 }  # fmt: skip
 _PAPER_INTERVAL = 25
 _PAPER = {size: Size(end, _PAPER_INTERVAL, 5, sweep=16000) for size, end in published.ENDS.items()}

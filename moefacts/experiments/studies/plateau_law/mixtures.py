@@ -80,10 +80,16 @@ def _encounters(ends: Sequence[Any], size: int, batch_size: int) -> list[float |
 
 
 def _figure(arms: Arms):
-    lines = [
-        Series(arm, {size: list(arms.values(END, arm, size).values()) for size in arms.sizes}) for arm in arms.names
-    ]
-    return compare_over({"": {"plateau end (steps)": lines}})
+    ends = {arm: {size: list(arms.values(END, arm, size).values()) for size in arms.sizes} for arm in arms.names}
+    batch = arms.runs[0].record.batch_size
+    met = {
+        arm: {size: _encounters(of_size, size, batch) for size, of_size in by_size.items()}
+        for arm, by_size in ends.items()
+    }
+    panels = {"plateau end (steps)": ends, "biographies per person": met}
+    return compare_over(
+        {"": {label: [Series(arm, by_arm[arm]) for arm in arms.names] for label, by_arm in panels.items()}}
+    )
 
 
 def _ends_with_dense(arm: str, arms: Arms) -> Verdict:

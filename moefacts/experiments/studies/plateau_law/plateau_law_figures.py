@@ -59,7 +59,7 @@ def law_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:
     batch = points[0].batch_size
     study = (
         lambda sizes: published.steps(sizes) * published.BATCH_SIZE / batch,
-        f"study: {published.TEXT_IN_MATH} steps of {published.BATCH_SIZE}, as many biographies",
+        f"study, {published.TEXT_IN_MATH} in its steps of {published.BATCH_SIZE}",
     )
     return _figure(points, law, lambda steps, size: steps, f"plateau end (steps of {batch})", study)
 
