@@ -17,6 +17,7 @@ from moefacts.experiments.studies.catalog import STUDIES
 from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
 from moefacts.experiments.studies.dense_vs_moe import rates
 from moefacts.experiments.studies.patching import patching as patching
+from moefacts.experiments.studies.plateau_law import claims as law_claims
 from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
 from moefacts.experiments.studies.robustness import robustness as robustness
 from moefacts.experiments.studies.sequential import sequential as sequential
@@ -77,7 +78,8 @@ def answer(monkeypatch):
         for module in (phases, templates, attention):
             monkeypatch.setattr(module, "estimate", lambda _: Estimate(middle, low, high, 5, 0, (middle,) * 5))
         law = SimpleNamespace(a=middle, a_interval=(low, high), b=middle, b_interval=(low, high))
-        evidence = SimpleNamespace(law=law) if study.name.startswith("plateau-law") else study.examine([]).evidence
+        is_law = study in (plateau_law.STUDY, plateau_law.RATES_STUDY)
+        evidence = SimpleNamespace(law=law) if is_law else study.examine([]).evidence
         verdict = claim.decide(evidence)
         assert verdict.interval == pytest.approx((low, high))
         return verdict.answer
@@ -104,7 +106,8 @@ def test_every_other_rule_has_a_test():
     others = {one.values[1].decide for one in CLAIMS if not bounds(one.values[1])}
     functions = {getattr(decide, "func", decide) for decide in others}
     assert functions == {
-        plateau_law._is_power_law, plateau_law._near_published_ends, phases._three_phases, robustness._phases_in_all,
+        law_claims._is_power_law, law_claims._is_best_law, law_claims._encounters, law_claims._near_published_ends,
+        phases._three_phases, robustness._phases_in_all,
         patching._no_plateau, adaptive._matters_everywhere, power_law._shortest_when_mild, power_law._falls_with_steps,
         power_law._grows_with_people, rates._is_inside,
     }  # fmt: skip

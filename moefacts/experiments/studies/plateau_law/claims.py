@@ -118,8 +118,8 @@ _LAW = Claim(
     "The plateau's end is a power law of the number of people",
     f"R² = {published.R_SQUARED}",
     f"Holds if the whole 95% interval of R² in log-log is at least {R_SQUARED_NEEDED} and that of the bend, which is "
-    f"the change of the exponent with every doubling, contains 0 and lies inside ±{BEND_MARGIN}; does not hold if all "
-    "of that of R² is less or that of the bend does not contain 0; cannot tell otherwise, with fewer than "
+    f"the change of the exponent with every doubling, contains 0 and nothing beyond ±{BEND_MARGIN}; does not hold if "
+    "all of that of R² is less or that of the bend does not contain 0; cannot tell otherwise, with fewer than "
     f"{SIZES_NEEDED} sizes inside the law, or if these span less than a factor of {FACTOR_NEEDED}. A size is inside "
     "the law when, in every seed, the plateau's end can be determined and the plateau lasts for at least "
     f"{PLATEAU_SHARE:.0%} of the steps up to its end.",
