@@ -20,6 +20,9 @@ RECOMPUTED = {
     ("celebrities", "A few celebrities end everybody's plateau earlier"): lambda runs: np.log(
         of(runs, "1/16 of the people, ×8", END) / of(runs, "uniform", END)
     ),
+    ("templates", "With one template, held-out loss ends higher"): lambda runs: (
+        of(runs, "shuffled, 1 template", LOSS) - of(runs, "shuffled, 16 templates", LOSS)
+    ),
     ("phases", "After the plateau knowledge emerges"): lambda runs: runs[ACCURACY],
 }
 
