@@ -30,7 +30,6 @@ class Paired:
         count: the number of pairs in the mean.
         missing: the number of pairs that lack a number.
         censored: the number of pairs of which only bounds are known; those without any bound are not in the mean.
-        clusters: the number of different seeds in the mean; None if every pair has its own.
         values: the mean difference of every cluster.
     """
 
@@ -39,8 +38,12 @@ class Paired:
     count: int
     missing: int
     censored: int = 0
-    clusters: int | None = None
     values: tuple[float, ...] = ()
+
+    @property
+    def clusters(self) -> int | None:
+        """The number of different seeds in the mean; None if every pair has its own."""
+        return len(self.values) if 0 < len(self.values) < self.count else None
 
     def text(self) -> str:
         """The difference as a table cell; below three clusters without an interval, as in ``Estimate.text``."""
@@ -89,14 +92,12 @@ def paired_difference(
             lowest.low if all(math.isfinite(low) for _, low, _ in spans) else -math.inf,
             highest.high if all(math.isfinite(high) for _, _, high in spans) else math.inf,
         )
-    count = sum(map(len, clusters.values()))
     return Paired(
         mean=mean.mean,
         interval=interval,
-        count=count,
+        count=sum(map(len, clusters.values())),
         missing=len(pairs) - len(spans),
         censored=sum(low != high for _, low, high in spans),
-        clusters=len(clusters) if len(clusters) < count else None,
         values=mean.values,
     )
 

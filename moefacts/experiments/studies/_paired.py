@@ -73,8 +73,7 @@ def decide_paired(pair: Paired | None, decide) -> Verdict:
     """Apply ``decide`` to a paired difference; the verdict's text says how many pairs there are."""
     if pair is None:
         return cannot_tell("no pair of runs has both values")
-    is_exact = pair.interval is not None and all(map(math.isfinite, pair.interval)) and not pair.censored
-    verdict = decide(pair.mean, pair.interval, count=len(pair.values) if is_exact else None)
+    verdict = decide(pair.mean, pair.interval, count=None if pair.censored else len(pair.values))
     note = f" over {pair.count} pairs" + (f" of {pair.clusters} seeds" if pair.clusters else "")
     note += f", missing in {pair.missing} more" if pair.missing else ""
     note += f", {pair.censored} of them known within bounds" if pair.censored else ""

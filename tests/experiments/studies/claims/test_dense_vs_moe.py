@@ -10,7 +10,6 @@ from tests.experiments.studies.claims.cases import TOO_NOISY, TOO_SHORT, Case, c
 from tests.experiments.studies.made_up import BASELINE, made_up_run, replicate
 
 ALL = texts(STUDY)
-EARLIER, KNOWS, EARLIER_TOO, KNOWS_TOO, EQUAL, EQUAL_TOO, COLLAPSE, FREE, *HALLUCINATES = ALL
 KINDS = ("dense", "moe", "moe_total", "moe_switch", "moe_switch_total")
 
 
