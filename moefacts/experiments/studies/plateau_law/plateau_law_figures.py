@@ -78,7 +78,7 @@ def rate_sums_figure(points: Sequence[SizePoint]) -> Figure:
     """Draw the sum of the learning rates of all steps until the plateau ends, against people."""
     sums = [replace(point, ends=point.rate_sums) for point in points]
     study = (published.rate_sums, f"study: {published.TEXT_IN_MATH} steps of its cosine")
-    return _figure(sums, None, lambda steps, size: steps, "sum of learning rates until the plateau ends", study)
+    return _figure(sums, None, lambda steps, size: steps, "sum of learning rates", study)
 
 
 def lengths_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
