@@ -1,4 +1,7 @@
-"""Figures of one mixture-of-experts run, from its metrics and the routing probe's tables; one panel per layer."""
+"""Figures of one mixture-of-experts run, from its metrics and the routing probe's tables; one panel per layer.
+
+People count layers from 1, tables and metric keys from 0.
+"""
 
 from collections.abc import Callable
 
@@ -36,7 +39,7 @@ def _heat_map(axes: Axes, table: pd.DataFrame, layer: int, colors: str, limits: 
     axes.set_xticks(range(table.shape[1]) if table.shape[1] <= 16 else range(0, table.shape[1], 4))
     axes.set_yticks(range(table.shape[0]), [str(name).replace("_", " ") for name in table.index])
     axes.set_xlabel("expert")
-    axes.set_title(f"layer {layer}")
+    axes.set_title(f"layer {layer + 1}")
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.figure.colorbar(image, ax=axes, label=unit, shrink=0.85)
@@ -53,7 +56,7 @@ def load_over_training(run: Run) -> Figure:
             axes.plot(column.index, column, color=colors[expert], linewidth=1)
         axes.axhline(1 / num_experts, color="black", linestyle="--", linewidth=0.8, label="equal load")
         axes.set_ylim(bottom=0)
-        axes.set_title(f"layer {layer}")
+        axes.set_title(f"layer {layer + 1}")
         axes.set_xlabel("training step")
     panels[0].set_ylabel("load fraction of each expert")
     panels[0].legend()
@@ -99,7 +102,7 @@ def information(run: Run) -> Figure:
             ends = place + shift - 0.19, place + shift + 0.19
             axes.hlines(part["control"], *ends, color="black", linewidth=1.4, label="labels permuted")
         axes.set_xticks(place, list(_INFORMATION_LABELS.values()))
-        axes.set_title(f"layer {layer}")
+        axes.set_title(f"layer {layer + 1}")
         axes.set_ylim(0, max(0.05, 1.1 * float(table[["fraction", "control"]].max().max())))
     panels[0].set_ylabel("mutual information / expert entropy")
     handles, labels = panels[0].get_legend_handles_labels()
@@ -113,7 +116,7 @@ def saturation(run: Run) -> Figure:
     """Draw the share of the final choice of experts that was already made at each checkpoint."""
     figure, axes = plt.subplots()
     for layer, part in _table(run, tables.SATURATION).groupby("layer"):
-        axes.plot(part["step"], part["saturation"], marker="o", markersize=2.5, label=f"layer {layer}")
+        axes.plot(part["step"], part["saturation"], marker="o", markersize=2.5, label=f"layer {layer + 1}")
     moe = run.config["model"]["moe"]
     chance = moe["experts_per_token"] / moe["num_experts"]
     axes.axhline(chance, color="black", linestyle="--", linewidth=0.8, label="chance, at equal load")
@@ -161,7 +164,7 @@ def colored_biography(run: Run) -> Figure:
     for block, layer in enumerate(layers):
         part = table[table["layer"] == layer].sort_values("position")
         top = -block * lines_per_layer
-        axes.text(-0.3, top, f"layer {layer}", fontsize=7, ha="right", va="center", weight="bold")
+        axes.text(-0.3, top, f"layer {layer + 1}", fontsize=7, ha="right", va="center", weight="bold")
         for position, token, expert in zip(part["position"], part["token"], part["expert"], strict=True):
             x, y = position % _TOKENS_PER_LINE, top - position // _TOKENS_PER_LINE
             box = plt.Rectangle((x, y - 0.45), 0.97, 0.9, color=colors(expert % colors.N), alpha=0.45, linewidth=0)

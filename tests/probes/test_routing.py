@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -107,6 +108,10 @@ def test_analyze_probes_a_mixture_once_and_draws_what_it_found(make_config, tmp_
     assert saturation[saturation["step"] == 12]["saturation"].tolist() == [1, 1]
     assert (run / "report.html").read_text().count("<svg") == 14
     assert (run / "figures" / "colored_biography.png").exists()
+    for name, (_, draw) in routing_figures(read_run(run)).items():
+        texts = {text.get_text() for text in draw(read_run(run)).findobj(plt.Text)}
+        layers = {text for text in texts if text.startswith("layer ")}
+        assert layers == {"layer 1", "layer 2"}, name  # people count from 1, as in figures of attention
     assert probe_run(read_run(run)) == []
 
 

@@ -35,7 +35,7 @@ class Moment:
 
 def on_plateau(share: float) -> Moment:
     """The moment when ``share`` of the plateau has passed: 0 is its start, 1 its end."""
-    return Moment(f"{share:.0%} into the plateau", 1 - share, share)
+    return Moment(f"{share:.0%} of the plateau", 1 - share, share)
 
 
 def plateau_ends(multiple: float) -> Moment:
@@ -68,8 +68,8 @@ def checkpoint_at(run: Run, moment: Moment) -> int:
     wanted = moment.step(start, end)
     nearest = min(layout.checkpoint_steps(run.path), key=lambda step: abs(step - wanted), default=None)
     if nearest is None or abs(nearest - wanted) > TOLERANCE * max(wanted, end):
-        what = "no checkpoint" if nearest is None else f"none nearer than that of step {nearest:,}"
-        raise UserError(f"the reference has {what} for step {wanted:,.0f}, {moment.name}")
+        which = "there is none at all" if nearest is None else f"the nearest is that of step {nearest:,}"
+        raise UserError(f"the reference has no checkpoint near step {wanted:,.0f}, {moment.name}; {which}")
     return nearest
 
 

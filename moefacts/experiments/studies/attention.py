@@ -1,4 +1,4 @@
-"""Figures 3, right, and F: the attention that recalls facts forms while the loss stands still."""
+"""Figures 3, right, and F: where attention goes before the plateau, on it, and after it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,24 +12,38 @@ from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
 from moefacts.experiments.engine.seeds import seeds_for
-from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.engine.study import SCALES, Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
 from moefacts.experiments.studies import _laptop as laptop
+from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.phases import STUDY as PHASES
+from moefacts.runs import keys
+from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR
 
-UNTRAINED, START, END, LAST = "untrained", "plateau start", "plateau end", "last step"
-_PEOPLE = 1024
-_SEEDS = seeds_for(_PEOPLE, 5)
-_LAPTOP = (
+_MOMENTS = UNTRAINED, START, END, LAST = "untrained", "plateau start", "plateau end", "last step"
+_PEOPLE = 2048  # with fewer, the plateau hardly stands apart from the first phase
+_SEEDS = {"laptop": 5, "workstation": 3}
+_COMMON = (
     f"population.size={_PEOPLE}",
-    *laptop.SETTINGS,
-    "training.steps=2200",
-    "evaluation.interval=40",
+    "evaluation.biographies=1024",
+    "evaluation.interval=20",
+    "evaluation.interval_early=40",
     "evaluation.interval_after_plateau=100",
-    "evaluation.interval_unseen=40",
+    "evaluation.interval_control=40",
+    UNSEEN_RARELY,
     "checkpoints.interval=20",
-    "checkpoints.interval_until=800",
 )
+# On a laptop the plateau is likely to last from step 230 to 800, at the workstation's width to 400.
+_SETTINGS = {
+    "laptop": (
+        f"training.learning_rate={laptop.LEARNING_RATE}",
+        *laptop.LAW_SETTINGS,
+        "training.steps=2000",
+        "checkpoints.interval_until=900",
+        "checkpoints.num_uniform=11",
+    ),
+    "workstation": ("training.steps=1000", "checkpoints.interval_until=500", "checkpoints.num_uniform=10"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,25 +59,29 @@ class Signatures:
     reference: Mapping[str, float]
 
 
+def steps_of(run: FinishedRun) -> dict[str, float]:
+    """The step of every moment that the run reached."""
+    steps = {
+        UNTRAINED: 0.0,
+        START: run.measures["plateau_start"],
+        END: run.measures["plateau_end_interpolated"] if run.measures["plateau_end_status"] == REACHED else None,
+        LAST: float(run.measures["last_step"]),
+    }
+    return {moment: step for moment, step in steps.items() if step is not None}
+
+
 def signatures_of(run: FinishedRun) -> Signatures | None:
     """The signatures of a run, interpolated between checkpoints; None before the attention probe has run."""
     table = run.record.attention
     if table is None:
         return None
-    steps = {
-        UNTRAINED: 0.0,
-        START: run.measures["plateau_start"],
-        END: run.measures["plateau_end_interpolated"] if run.measures["plateau_end_status"] == REACHED else None,
-        LAST: float(table["step"].max()),
-    }
     curves = {name: signature_curves(Group("", [run.record]), name)[0] for name in PANELS}
     at = {
         moment: {
             name: np.array([np.interp(step, curve.index, curve[layer]) for layer in curve.columns])
             for name, curve in curves.items()
         }
-        for moment, step in steps.items()
-        if step is not None
+        for moment, step in steps_of(run).items()
     }
     return Signatures(at, table.groupby("signature")["reference"].mean().to_dict())
 
@@ -78,13 +96,13 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         for layer in range(num_layers):
             means = [
                 estimate([float(found.at[moment][name][layer]) if moment in found.at else None for found in signatures])
-                for moment in (UNTRAINED, START, END, LAST)
+                for moment in _MOMENTS
             ]
             reference = signatures[0].reference[name]
             texts = [mean.text() if mean else "not reached" for mean in means]
             rows.append([title, str(layer + 1), format_number(reference), *texts])
             values[f"{name}/layer_{layer + 1}"] = [None if mean is None else vars(mean) for mean in means]
-    columns = ["attention", "layer", "without preference", UNTRAINED, START, END, LAST]
+    columns = ["attention", "layer", "without preference", *_MOMENTS]
     note = "Means over seeds with 95% intervals, or the values of one or two seeds, interpolated between checkpoints."
     if left_out := [str(run.seed) for run in runs if run.record.attention is None]:
         note += (
@@ -92,7 +110,34 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         )
     group = Group("", [run.record for run, _ in probed])
     figures = {"attention": (ATTENTION_CAPTION, partial(attention_signatures, group))} if probed else {}
-    return Findings({"signatures": values}, [Table("Attention signatures", columns, rows, note)], figures, signatures)
+    tables = [Table("Attention signatures", columns, rows, note), _loss_table([run for run, _ in probed])]
+    return Findings({"signatures": values}, tables, figures, signatures)
+
+
+def _loss_table(runs: Sequence[FinishedRun]) -> Table:
+    """The step, the loss and the control loss at each moment: how far the loss stands still on the plateau."""
+    measures = {"attribute loss / baseline": keys.ATTRIBUTE_LOSS, "control loss / baseline": keys.CONTROL_LOSS}
+    rows = [["step", *(_cell([steps_of(run).get(moment) for run in runs]) for moment in _MOMENTS)]]
+    for title, measure in measures.items():
+        recorded = [run for run in runs if run.record.has_curve(measure)]
+        rows.append(
+            [title, *(_cell([_over_baseline(run, measure, moment) for run in recorded]) for moment in _MOMENTS)]
+        )
+    note = (
+        "The control is the loss with values permuted over the people, which knowledge of persons cannot lower. Both "
+        "are interpolated between evaluations."
+    )
+    return Table("Loss at these moments", ["", *_MOMENTS], rows, note)
+
+
+def _over_baseline(run: FinishedRun, measure: str, moment: str) -> float | None:
+    step, curve = steps_of(run).get(moment), run.record.curve(measure)
+    return None if step is None else float(np.interp(step, curve.index, curve)) / run.record.baseline
+
+
+def _cell(values: list[float | None]) -> str:
+    mean = estimate(values)
+    return mean.text() if mean else "–"
 
 
 def _first_layer(value_L: np.ndarray) -> float:
@@ -153,7 +198,8 @@ _CLAIMS = (
         *("attribute_to_name", _later_layers, REFERENCE, START),
     ),
     _claim(
-        "On the plateau attention to names rises: the circuit that recalls facts forms while the loss stands still",
+        f"On the plateau, while the loss falls from {PLATEAU_CEILING:g} to {PLATEAU_FLOOR:g} of the baseline, "
+        "attention from before a value to names rises",
         "rises",
         "Change in attention from before a value to names, from the plateau's start to its end, mean of the layers "
         "after the first",
@@ -172,13 +218,14 @@ _CLAIMS = (
 
 STUDY = Study(
     name="attention",
-    title="Attention circuits form on the plateau",
+    title="Where attention goes before, on and after the plateau",
     figure="Figures 3, right, and F",
     grids={
-        "laptop": [GridRun((*_LAPTOP, f"seed={seed}")) for seed in _SEEDS],
-        "paper": PHASES.grids["paper"],
-    },
-    claims={"laptop": _CLAIMS, "paper": _CLAIMS},
+        scale: [GridRun((*_COMMON, *settings, f"seed={seed}")) for seed in seeds_for(_PEOPLE, _SEEDS[scale])]
+        for scale, settings in _SETTINGS.items()
+    }
+    | {"paper": PHASES.grids["paper"]},
+    claims=dict.fromkeys(SCALES, _CLAIMS),
     examine=examine,
     probes=("attention",),
 )

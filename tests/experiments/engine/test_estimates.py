@@ -60,6 +60,19 @@ def test_evaluations_are_counted_as_a_run_spaces_them(overrides, evaluations):
     assert speed.seconds(run) == pytest.approx(expected, rel=1e-3)
 
 
+def test_patched_attention_takes_longer_and_its_finished_runs_say_nothing_about_the_rest(tmp_path, monkeypatch):
+    speed = estimates.Speed(50, 1.0, 2.0, "made up")
+    plain, patched = planned("seed=1"), planned("seed=1", "patching.reference_step=0")
+    start = estimates._SECONDS_TO_START
+    assert speed.seconds(patched) - start == pytest.approx(estimates._PATCHED * (speed.seconds(plain) - start))
+    manifest = {"tokens": 30_000, "wall_seconds": 10.0, "last_step": 50}
+    twin = finished(tmp_path, "twin", manifest, "patching.reference_step=0")
+    monkeypatch.setattr(estimates, "_measured_speed", lambda config: speed)
+    to_do = planned("seed=2")
+    plan = Plan(STUDY, "laptop", (), tmp_path, (twin, to_do))
+    assert estimates.estimate(plan, [to_do], 1, {}).sources[0].endswith(": made up")
+
+
 def test_an_estimate_of_some_runs_counts_only_these():
     runs = [planned("seed=1"), planned("seed=2")]
     whole = estimates.Estimate([(run, 5.0) for run in runs], [(run, 7.0) for run in runs], 1, [])

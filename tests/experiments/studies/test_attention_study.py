@@ -8,7 +8,7 @@ from moefacts.analysis.attention_figures import PANELS
 from moefacts.analysis.figures import draw_study_figures
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies.attention import END, LAST, START, STUDY, UNTRAINED, examine
-from tests.experiments.studies.made_up import made_up_run
+from tests.experiments.studies.made_up import BASELINE, made_up_run
 
 STARTS, LEAVES = 80, 400
 SHOWN = {  # signature -> layer -> (step, value), linear in between, as the study describes
@@ -21,11 +21,11 @@ SHOWN = {  # signature -> layer -> (step, value), linear in between, as the stud
 REFERENCES = dict(zip(PANELS, (0.33, 0.31, 0.49, 1, 1), strict=True))
 
 
-def probed_runs(curves, noise=0.01, leaves=LEAVES, last=None):
+def probed_runs(curves, noise=0.01, leaves=LEAVES, last=700, extra=None):
     random = np.random.default_rng(0)
     runs = []
     for grid_run in STUDY.grids["laptop"]:
-        run = made_up_run(grid_run, leaves, start=STARTS, last=last)
+        run = made_up_run(grid_run, leaves, start=STARTS, last=last, extra=extra)
         steps = np.arange(0, 601, 20)
         rows = [
             (step, layer, name, value + noise * random.standard_normal(), REFERENCES[name])
@@ -57,6 +57,20 @@ def test_what_the_study_describes_holds(tmp_path):
     assert {moment: value["mean"] for moment, value in values.items()} == pytest.approx(expected, abs=0.02)
 
 
+def test_the_loss_at_every_moment_stands_beside_the_control_and_is_not_the_plateau_s_definition_alone():
+    runs = probed_runs(SHOWN, extra=lambda step: {"eval/seen/control_loss": 1.5 * BASELINE})
+    table = {row[0]: row[1:] for row in examine(runs).tables[1].rows}
+    untrained, start, end, last = table["attribute loss / baseline"]
+    assert float(untrained.split()[0]) == pytest.approx(10 / BASELINE, abs=0.01)
+    assert (start.split()[0], end.split()[0]) == ("1.1", "0.99")
+    assert float(last.split()[0]) < 0.99
+    assert {cell.split()[0] for cell in table["control loss / baseline"]} == {"1.5"}
+    assert table["step"][0].startswith("0")
+    assert 60 < float(table["step"][1].split()[0]) < 80
+    uncontrolled = examine(probed_runs(SHOWN, leaves=2000, last=600)).tables[1].rows
+    assert uncontrolled[0][3] == uncontrolled[2][1] == "–"
+
+
 @pytest.mark.parametrize(
     ("claim", "signature", "layer", "points"),
     [
@@ -86,5 +100,5 @@ def test_runs_that_cannot_be_probed_are_named_and_decide_nothing():
     findings = examine(runs)
     assert findings.figures == {}
     assert findings.tables[0].rows == []
-    assert "Seeds 102400, 102401, 102402, 102403, 102404 have not been probed" in findings.tables[0].note
+    assert "Seeds 204800, 204801, 204802, 204803, 204804 have not been probed" in findings.tables[0].note
     assert verdicts(runs) == [CANNOT_TELL] * 4

@@ -30,5 +30,5 @@ def load_over_training_by_balancing(runs: Mapping[str, Run]) -> Figure:
             if row == len(layers) - 1:
                 axes.set_xlabel("training step")
             if column == 0:
-                axes.set_ylabel(f"layer {layer}\nshare of assignments")
+                axes.set_ylabel(f"layer {layer + 1}\nshare of assignments")
     return figure

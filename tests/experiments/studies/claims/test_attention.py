@@ -44,7 +44,7 @@ def runs(signatures=SHOWN, noise=0.01, seeds=5, last=700, start=START, leaves=EN
 
 def undetermined(step):
     """A loss that comes near the baseline and hovers around the plateau's threshold."""
-    return {"eval/seen/attribute_loss": BASELINE * (2 if step < START else 0.98 if step % 80 else 1.0)}
+    return {"eval/seen/attribute_loss": BASELINE * (2 if step < START else 0.98 if step % 60 else 1.0)}
 
 
 CASES = [

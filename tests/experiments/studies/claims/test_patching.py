@@ -3,13 +3,12 @@
 from functools import partial
 
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS
-from moefacts.experiments.studies.patching.patching import OWN, STUDY, from_step
+from moefacts.experiments.studies.patching.grids import OWN, UNTRAINED
+from moefacts.experiments.studies.patching.patching import AFTER, EARLY, STUDY
 from tests.experiments.studies.claims.cases import TOO_NOISY, TOO_SHORT, Case, check, parametrized, texts
 from tests.experiments.studies.made_up import BASELINE, made_up_run
 
-# Scale -> the arms of the claims, and how much longer plateaus are than the laptop's
-ARMS = {"laptop": (60, 120, 1000, 1), "paper": (500, 1000, 16000, 8)}
-UNTRAINED = from_step(0)
+FACTORS = {"laptop": 1, "paper": 8}  # scale -> how many times longer plateaus are than made up here
 
 
 def runs(scale, shapes, seeds=3, jumps=0, **usual):
@@ -18,7 +17,7 @@ def runs(scale, shapes, seeds=3, jumps=0, **usual):
     ``shapes`` are arm -> (plateau start, plateau end). Ends of neighbouring seeds are ``jumps`` steps apart, in another
     order in every arm.
     """
-    *_, factor = ARMS[scale]
+    factor = FACTORS[scale]
     first = {grid_run.labels["arm"]: grid_run for grid_run in reversed(STUDY.grids[scale])}
     made = []
     for number, (arm, (start, end)) in enumerate(shapes.items()):
@@ -35,8 +34,7 @@ def runs(scale, shapes, seeds=3, jumps=0, **usual):
 
 
 def cases(scale):
-    early, later, after, factor = ARMS[scale]
-    early, later, after = from_step(early), from_step(later), from_step(after)
+    factor, (early, later), after = FACTORS[scale], EARLY, AFTER
     sooner, gone, *worse = claims = texts(STUDY, scale)
     shown = {OWN: (200, 400), UNTRAINED: (200, 600), early: (200, 800), later: (200, 850), after: (200, 215)}
     stay = dict.fromkeys(shown, (200, 50_000))
@@ -67,7 +65,7 @@ def cases(scale):
     ]  # fmt: skip
 
 
-CASES = [case for scale in ARMS for case in cases(scale)]
+CASES = [case for scale in FACTORS for case in cases(scale)]
 
 
 @parametrized(CASES)
