@@ -27,7 +27,6 @@ _COMMON = (
     f"population.size={_PEOPLE}",
     "evaluation.biographies=1024",
     "evaluation.interval=20",
-    "evaluation.interval_early=40",
     "evaluation.interval_after_plateau=100",
     "evaluation.interval_control=40",
     UNSEEN_RARELY,

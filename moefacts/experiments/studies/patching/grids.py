@@ -23,16 +23,13 @@ MOMENTS = {
 _REFERENCES = {"laptop": (500, 1000, 2000, 4000, 8000), "paper": tuple(MOMENTS)}
 _FROZEN = {"laptop": (1000, 2000, 4000), "paper": (500, 1000, 2000, 4000, 8000)}
 SETTINGS = {"laptop": (2048, 2200, 3), "paper": (64000, 16000, 1)}  # people, steps, seeds
-_LIKELY = {
-    "laptop": (230, 800),
-    "paper": (300, 3085),
-}  # the plateau's start and end, to plan twins before they are known
+# The plateau's start and end, to plan twins before they are known
+_LIKELY = {"laptop": (230, 800), "paper": (300, 3085)}
 _COMMON = {
     "laptop": (
         *laptop.LAW_SETTINGS,
         "evaluation.biographies=1024",
-        "evaluation.interval=20",
-        "evaluation.interval_early=40",
+        "evaluation.interval=20",  # 7% of the plateau are about 40 steps, so its start must be known better than that
         "evaluation.interval_after_plateau=80",
         "evaluation.interval_control=80",
         UNSEEN_RARELY,
