@@ -26,14 +26,16 @@ def _compose(overrides):
 
 
 def made_up_run(
-    grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0, extra=None, plateau=1.03, memorised=None, seed=None
-):
+    grid_run, leaves, start=60, slope=0.01, last=None, collapse=0.0, extra=None, plateau=1.03, memorised=None, seed=None,
+    knowledge=None,
+):  # fmt: skip
     """A finished run whose loss comes near the baseline at ``start`` and leaves its plateau at ``leaves``.
 
     ``collapse`` says how a mixture's load ends, from 0 (even) to 1 (one expert takes everything). ``extra`` is a
     function: step -> more metrics of the evaluation at that step. ``plateau`` is the loss on the plateau over the
     baseline. The attribute loss in training is the same as in evaluation, or nearly 0 from step ``memorised`` on.
-    ``seed`` replaces the seed of the grid.
+    ``seed`` replaces the seed of the grid. ``knowledge`` is a function: step -> knowledge in baselines, which is then
+    measured at every evaluation.
     """
     rest = tuple(override for override in grid_run.overrides if not override.startswith("seed="))
     given = seed if seed is not None else next((int(o[5:]) for o in grid_run.overrides if o.startswith("seed=")), 0)
@@ -56,6 +58,10 @@ def made_up_run(
                 record |= {f"eval/{cohort}/{name}/{attribute}": one for attribute in ATTRIBUTES}
         if config["model"]["moe"]:
             record |= _routing(config["model"]["moe"]["num_experts"], collapse * step / last)
+        if knowledge:
+            control = loss + knowledge(step) * BASELINE
+            record |= {f"eval/seen/control_loss/{attribute}": control for attribute in ATTRIBUTES}
+            record |= {"eval/seen/control_loss": control, "eval/seen/control_difference_standard_error": 0.005}
         record |= extra(step) if extra else {}
         records.append(record)
         trained = {"train/loss": loss, "train/attribute_loss": 0.1 if memorised and step >= memorised else loss}

@@ -10,6 +10,7 @@ from moefacts.analysis.law_comparison import OFFSET_POWER, POWER, FittedLaw
 from moefacts.analysis.scaling_law import PowerLaw
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies.plateau_law import grids, plateau_law, published, rates, tables
+from moefacts.experiments.studies.plateau_law.knowledge import Knowledge
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import SizePoint
 from moefacts.experiments.studies.plateau_law.points import Evidence
 from tests.experiments.studies.reading import cells, drawn
@@ -48,7 +49,8 @@ LAWS = {
 
 
 def evidence(law=LAW, lengths=None):
-    return SimpleNamespace(points=POINTS, law=law, length_law=lengths, law_comparison=LAWS if law else None)
+    measured = {"knowledge": Knowledge(()), "retention": ()}
+    return SimpleNamespace(points=POINTS, law=law, length_law=lengths, law_comparison=LAWS if law else None, **measured)
 
 
 def test_every_size_has_a_row_with_its_ends_exponent_and_distance_from_the_law():
@@ -143,6 +145,7 @@ def law_run(size, end, training_loss=1.0, **labels):
     """A run whose plateau lasts from step 19.5 to ``end``."""
     settings = SimpleNamespace(training=TRAINING)
     record = SimpleNamespace(seed=0, batch_size=32, baseline=1.0, final_training_loss=training_loss, settings=settings)
+    record.retention_at_end, record.has_curve = None, lambda measure: False
     bounds = {"plateau_end_low": end - 1.96, "plateau_end_high": end + 1.96, "plateau_end_interpolated": float(end)}
     bounds["plateau_length"] = end - 19.5
     status = {"plateau_end_status": "reached", "plateau_end_reason": "", "parameters_total": 1000}

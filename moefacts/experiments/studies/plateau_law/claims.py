@@ -7,7 +7,16 @@ from scipy import stats
 
 from moefacts.analysis.law_comparison import POWER, SUBSTANTIAL
 from moefacts.analysis.summary import estimate
-from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell, within
+from moefacts.experiments.engine.verdict import (
+    CANNOT_TELL,
+    DOES_NOT_HOLD,
+    HOLDS,
+    Claim,
+    Verdict,
+    above,
+    cannot_tell,
+    within,
+)
 from moefacts.experiments.studies.phases import PLATEAU_SHARE
 from moefacts.experiments.studies.plateau_law import published
 from moefacts.experiments.studies.plateau_law.points import Evidence
@@ -114,6 +123,14 @@ def _near_published_ends(evidence: Evidence) -> Verdict:
     return Verdict(DOES_NOT_HOLD, text) if 2 * sum(apart) > len(apart) else cannot_tell(text)
 
 
+def _knowledge_exponent(evidence: Evidence) -> Verdict:
+    """Decide from the exponent of the ratio of the steps to 5% knowledge to the plateau's end."""
+    law, sizes = evidence.knowledge.ratio_law, [point.size for point in evidence.knowledge.inside]
+    if law is None or len(sizes) < SIZES_NEEDED or max(sizes) < FACTOR_NEEDED * min(sizes):
+        return cannot_tell(f"5% knowledge can be told at only {len(sizes)} sizes inside the law, or at ones too near")
+    return above(law.b, law.b_interval, 0.0)
+
+
 _LAW = Claim(
     "The plateau's end is a power law of the number of people",
     f"R² = {published.R_SQUARED}",
@@ -172,10 +189,19 @@ _ENCOUNTERS = Claim(
     "cannot tell otherwise, if a plateau's end cannot be determined, or with too few sizes, as above.",
     _encounters,
 )
+_KNOWLEDGE = Claim(
+    "Measured by knowledge in place of the loss, the exponent is larger",
+    "none published",
+    "The exponent of the ratio of the steps to 5% knowledge to the plateau's end, both of the same run: the difference "
+    "of the two exponents. Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell "
+    f"otherwise, or if fewer than {SIZES_NEEDED} sizes, or sizes that span less than a factor of {FACTOR_NEEDED}, are "
+    "inside the law and have steps to 5% knowledge that can be determined in every seed.",
+    _knowledge_exponent,
+)
 _EVERYWHERE = (_LAW, _BEST_LAW, _SUBLINEAR, _EXPONENT)
 # The study's numbers of biographies are compared where the facts per parameter are the study's.
 CLAIMS = {
-    "laptop": _EVERYWHERE,
-    "workstation": (*_EVERYWHERE, _ENCOUNTERS),
-    "paper": (*_EVERYWHERE, _PREFACTOR, _ENDS),
+    "laptop": (*_EVERYWHERE, _KNOWLEDGE),
+    "workstation": (*_EVERYWHERE, _ENCOUNTERS, _KNOWLEDGE),
+    "paper": (*_EVERYWHERE, _PREFACTOR, _ENDS, _KNOWLEDGE),
 }

@@ -5,11 +5,11 @@ workstation at equal active and at equal total parameters. All train at its fixe
 alone, at the best rate of every size, is ``moefacts reproduce plateau-law-lr --scale workstation model=…``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from moefacts.analysis.comparison import Paired
+from moefacts.analysis.comparison import Paired, paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
@@ -17,10 +17,13 @@ from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, within
 from moefacts.experiments.studies._arms import END, Arms
-from moefacts.experiments.studies._paired import decide_paired
+from moefacts.experiments.studies._paired import decide_paired, log_ratio
 from moefacts.experiments.studies.dense_vs_moe.comparison import NAMES
 from moefacts.experiments.studies.plateau_law.grids import SIZES, fixed_rate, law_run
+from moefacts.experiments.studies.plateau_law.knowledge import STEPS, knowledge_point
 from moefacts.experiments.studies.plateau_law.points import bits_of_facts
+from moefacts.experiments.studies.plateau_law.retention import RetentionPoint, retention_point, retention_values
+from moefacts.runs import keys
 
 MARGIN = 0.1  # plateau ends whose log ratio is smaller, about 10%, count as equal
 _SCALE = "workstation"
@@ -57,11 +60,18 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     columns += ["plateau end (steps)", "biographies per person", "log ratio to dense"]
     note = "Means ± half of the 95% Student t interval over seeds; ratios are over pairs of runs of equal seed."
     table = Table("Plateau ends of mixtures", columns, rows, note)
+    tables, retention = [table], {arm: _retention(arms, arm) for arm in arms.names}
+    if any(run.record.has_curve(keys.CONTROL_LOSS) for run in runs):
+        tables.append(_knowledge_table(arms, retention))
     caption = (
         "Plateau ends of dense models and mixtures by population size. Dots are single seeds; bars are 95% intervals."
     )
     figures = {"mixtures": (caption, partial(_figure, arms))} if runs else {}
-    return Findings({"differences_from_dense": found}, [table], figures, arms)
+    values = {
+        "differences_from_dense": found,
+        "retention": {arm: retention_values(points) for arm, points in retention.items()},
+    }
+    return Findings(values, tables, figures, arms)
 
 
 def _row(arm: str, size: int, members: Sequence[FinishedRun], arms: Arms, pair: Paired | None) -> list[str]:
@@ -72,6 +82,33 @@ def _row(arm: str, size: int, members: Sequence[FinishedRun], arms: Arms, pair: 
     bits = bits_of_facts(size, first.record.baseline) / total
     texts = ["–" if mean is None else mean.text() for mean in means]
     return [arm, f"{size:,}", f"{total:,}", f"{active:,}", f"{bits:.3f}", *texts, "–" if pair is None else pair.text()]
+
+
+def _knowledge_table(arms: Arms, retention: Mapping[str, Sequence[RetentionPoint]]) -> Table:
+    """What every kind of model knows at its plateau's end, when it knows 5%, and how fast it forgets there."""
+    rows = []
+    for arm in arms.names:
+        time_scales = {point.size: point for point in retention[arm]}
+        for size in arms.sizes:
+            point = knowledge_point(size, arms.members(arm, size), "")
+            if point is None:
+                continue
+            probed = time_scales.get(size)
+            told = "–" if probed is None else ", ".join("–" if not fit else fit.text() for fit in probed.fits)
+            measures = [[getattr(run, name) for run in point.runs] for name in ("steps", "floor", "at_end")]
+            texts = ["–" if mean is None else mean.text() for mean in map(estimate, measures)]
+            ours, dense = (arms.bounds(STEPS, one, size) for one in (arm, _DENSE))
+            pair = None if arm == _DENSE else paired_difference(ours, dense, log_ratio)
+            rows.append([arm, f"{size:,}", *texts, "–" if pair is None else pair.text(), told])
+    columns = ["model", "people", "steps to 5% knowledge", "floor", "knowledge at the plateau's end"]
+    columns += ["log ratio of steps to 5% to dense", "retention τ at the plateau's end, each seed (steps)"]
+    note = "Knowledge and floor are in baselines; τ has its 95% interval over people. No claim is about these."
+    return Table("Knowledge and retention of mixtures", columns, rows, note)
+
+
+def _retention(arms: Arms, arm: str) -> list[RetentionPoint]:
+    points = [retention_point(size, members) for size in arms.sizes if (members := arms.members(arm, size))]
+    return [point for point in points if point is not None]
 
 
 def _encounters(ends: Sequence[Any], size: int, batch_size: int) -> list[float | None]:
@@ -121,4 +158,5 @@ STUDY = Study(
         )
     },
     examine=examine,
+    probes=("retention_at_end",),
 )

@@ -7,6 +7,9 @@ from moefacts.analysis.figures import DrawFigure
 from moefacts.experiments.engine.study import SCALES, Findings, FinishedRun, Study
 from moefacts.experiments.studies.plateau_law.claims import CLAIMS
 from moefacts.experiments.studies.plateau_law.grids import CHOICE, FIXED, law_grid, rates_grid
+from moefacts.experiments.studies.plateau_law.knowledge_figures import CAPTION as FLOOR_CAPTION
+from moefacts.experiments.studies.plateau_law.knowledge_figures import floor_figure
+from moefacts.experiments.studies.plateau_law.knowledge_tables import attribute_table, knowledge_table
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import (
     encounters_figure,
     law_figure,
@@ -14,8 +17,10 @@ from moefacts.experiments.studies.plateau_law.plateau_law_figures import (
     rate_sums_figure,
     residuals_figure,
 )
-from moefacts.experiments.studies.plateau_law.points import Evidence, size_point
+from moefacts.experiments.studies.plateau_law.points import Evidence, evidence_of
 from moefacts.experiments.studies.plateau_law.rates import chosen_rates, losses_by_rate, rates_table
+from moefacts.experiments.studies.plateau_law.retention import CAPTION as RETENTION_CAPTION
+from moefacts.experiments.studies.plateau_law.retention import retention_figure, retention_table
 from moefacts.experiments.studies.plateau_law.tables import comparison_table, law_table, law_values
 
 
@@ -23,9 +28,16 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     """Fit the law. Runs that choose a learning rate, and those at one fixed rate beside them, are no evidence."""
     losses = losses_by_rate(runs)
     best = chosen_rates(losses)
-    evidence = evidence_of([run for run in runs if run.labels.get("part") not in (CHOICE, FIXED)])
+    of_law = [run for run in runs if run.labels.get("part") not in (CHOICE, FIXED)]
+    evidence = evidence_of(of_law)
     fixed = evidence_of([run for run in runs if run.labels.get("part") == FIXED])
     tables, values, figures = [law_table(evidence, best)], law_values(evidence), _figures(evidence)
+    if evidence.knowledge.points:
+        tables += [knowledge_table(evidence.knowledge), attribute_table(evidence.knowledge)]
+        figures["floor_and_knowledge"] = (FLOOR_CAPTION, partial(floor_figure, of_law))
+    if evidence.retention:
+        tables.append(retention_table(evidence.retention))
+        figures["retention"] = (RETENTION_CAPTION, partial(retention_figure, evidence.retention))
     if evidence.law_comparison is not None:
         tables.append(comparison_table(evidence))
     if losses:
@@ -40,12 +52,6 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
             if name == "encounters"
         }
     return Findings(values, tables, figures, evidence)
-
-
-def evidence_of(runs: Sequence[FinishedRun]) -> Evidence:
-    """The points of all population sizes."""
-    sizes = sorted({run.labels["size"] for run in runs})
-    return Evidence([size_point(size, [run for run in runs if run.labels["size"] == size]) for size in sizes])
 
 
 def _figures(evidence: Evidence) -> dict[str, tuple[str, DrawFigure]]:
@@ -82,6 +88,7 @@ STUDY = Study(
     grids={scale: law_grid(scale) for scale in SCALES},
     claims=CLAIMS,
     examine=examine,
+    probes=("retention_at_end",),
 )
 RATES_STUDY = Study(
     name="plateau-law-lr",
@@ -90,4 +97,5 @@ RATES_STUDY = Study(
     grids={scale: rates_grid(scale) for scale in SCALES},
     claims=CLAIMS,
     examine=examine,
+    probes=("retention_at_end",),
 )

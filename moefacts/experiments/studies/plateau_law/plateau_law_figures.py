@@ -98,7 +98,7 @@ def residuals_figure(points: Sequence[SizePoint], law: PowerLaw) -> Figure:
             axes.plot([point.size] * len(percent), percent, "o", color=color, markersize=4, alpha=0.8)
             axes.plot(point.size, 100 * (point.mean / law.at(point.size) - 1), "_", color=color, markersize=14)
     axes.set_ylabel("plateau end over the law (%)")
-    _people_axis(axes, points)
+    people_axis(axes, [point.size for point in points])
     axes.grid(axis="y")
     return figure
 
@@ -113,7 +113,7 @@ def _figure(
     figure, axes = plt.subplots()
     _draw(axes, points, law, unit, study)
     axes.set_ylabel(label)
-    _log_axis(axes.yaxis, *axes.get_ylim())
+    log_axis(axes.yaxis, *axes.get_ylim())
     axes.legend()
     return figure
 
@@ -141,21 +141,21 @@ def _draw(axes: Axes, points: Sequence[SizePoint], law: PowerLaw | None, unit: C
     if study is not None:
         values_at, label = study
         axes.plot(sizes, values_at(sizes), color=_PUBLISHED, linestyle="--", linewidth=1, label=label)
-    _people_axis(axes, points)
+    people_axis(axes, [point.size for point in points])
     axes.grid(axis="y")
 
 
-def _people_axis(axes: Axes, points: Sequence[SizePoint]) -> None:
+def people_axis(axes: Axes, sizes: Sequence[int]) -> None:
+    """Make the x axis that of population sizes, logarithmic, with a label at each."""
     axes.set_xscale("log")
     axes.set_xlabel("people")
-    sizes = [point.size for point in points]
     axes.xaxis.set_major_locator(FixedLocator(sizes))
     axes.xaxis.set_minor_locator(NullLocator())
     in_thousands = all(size % 1000 == 0 for size in sizes)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x / 1000:,.0f}k" if in_thousands else f"{x:,.0f}"))
 
 
-def _log_axis(axis, low: float, high: float) -> None:
+def log_axis(axis, low: float, high: float) -> None:
     """Label 1, 2 and 5 of each visible decade with plain numbers, or more numbers if that gives fewer than three."""
     for multiples in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)):
         ticks = [m * 10.0**e for e in range(-3, 7) for m in multiples if low <= m * 10.0**e <= high]

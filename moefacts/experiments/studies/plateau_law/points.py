@@ -1,7 +1,7 @@
 """The evidence about the plateau law: one point per population size, and the fits through them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -11,16 +11,23 @@ from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies.phases import PLATEAU_SHARE
+from moefacts.experiments.studies.plateau_law.knowledge import Knowledge, knowledge_point
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import SizePoint
+from moefacts.experiments.studies.plateau_law.retention import RetentionPoint, retention_point
 from moefacts.experiments.studies.plateau_law.units import rate_sum
 from moefacts.synthetic_data.pools import ATTRIBUTES
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """The points in ascending order of size, and the laws fitted to them."""
+    """The points in ascending order of size, and the laws fitted to them.
+
+    ``knowledge`` and ``retention`` have the sizes at which they were measured.
+    """
 
     points: Sequence[SizePoint]
+    knowledge: Knowledge = field(default_factory=lambda: Knowledge(()))
+    retention: Sequence[RetentionPoint] = ()
 
     @property
     def inside(self) -> list[SizePoint]:
@@ -47,6 +54,17 @@ class Evidence:
         """The laws that the plateau ends inside the law are compared with, by formula; None with too few runs."""
         runs = [(point.size, end) for point in self.inside for end in point.ends]
         return compare_laws([size for size, _ in runs], [end for _, end in runs])
+
+
+def evidence_of(runs: Sequence[FinishedRun]) -> Evidence:
+    """The points of all population sizes."""
+    sizes = sorted({run.labels["size"] for run in runs})
+    by_size = {size: [run for run in runs if run.labels["size"] == size] for size in sizes}
+    points = [size_point(size, of_size) for size, of_size in by_size.items()]
+    known = [knowledge_point(point.size, by_size[point.size], point.why) for point in points]
+    probed = [retention_point(size, of_size) for size, of_size in by_size.items()]
+    knowledge = Knowledge([point for point in known if point is not None])
+    return Evidence(points, knowledge, [point for point in probed if point is not None])
 
 
 def _fit(points: Sequence[Point]) -> PowerLaw | None:

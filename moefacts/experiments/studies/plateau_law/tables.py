@@ -8,8 +8,10 @@ from moefacts.analysis.scaling_law import PowerLaw
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import format_number
 from moefacts.experiments.studies.plateau_law import published
+from moefacts.experiments.studies.plateau_law.knowledge import knowledge_values
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import SizePoint
 from moefacts.experiments.studies.plateau_law.points import Evidence
+from moefacts.experiments.studies.plateau_law.retention import retention_values
 
 
 def law_values(evidence: Evidence) -> dict[str, Any]:
@@ -17,6 +19,8 @@ def law_values(evidence: Evidence) -> dict[str, Any]:
     law = evidence.law
     values = _numbers(law)
     values["length_law"] = _numbers(evidence.length_law)
+    values["knowledge"] = knowledge_values(evidence.knowledge, _numbers)
+    values["retention"] = retention_values(evidence.retention)
     values["published"] = {"a": published.A, "b": published.B, "r_squared": published.R_SQUARED}
     laws = evidence.law_comparison
     values["law_comparison"] = None if laws is None else {formula: vars(law) for formula, law in laws.items()}

@@ -1,5 +1,7 @@
 """The scenarios of the plateau law, with one learning rate and with the best of several."""
 
+from functools import partial
+
 import numpy as np
 
 from moefacts.experiments.engine.study import GridRun
@@ -15,8 +17,11 @@ NUM_SEEDS = 3
 def cases(study):
     """The cases of ``study``. Its seeds are shared over sizes or not."""
 
-    def runs(end, sizes=SIZES, scatter=0.01, seeds=NUM_SEEDS, shared=True, last=None):
-        """``end(size)`` is where plateaus end; seeds are ``scatter`` apart in logs, each in its own order of sizes."""
+    def runs(end, sizes=SIZES, scatter=0.01, seeds=NUM_SEEDS, shared=True, last=None, ratio=None, apart=0.0):
+        """``end(size)`` is where plateaus end; seeds are ``scatter`` apart in logs, each in its own order of sizes.
+
+        With ``ratio(size)``, knowledge is 5% at this share of the plateau's end, and seeds are ``apart`` in its log.
+        """
         made = []
         for place, size in enumerate(sizes):
             for seed in range(seeds):
@@ -29,8 +34,18 @@ def cases(study):
                 )
                 name = seed if shared else 100 * size + seed
                 shape = {"start": end(size) / 5, "slope": 5 / end(size), "last": last, "seed": name}
+                if ratio:
+                    five = leaves * ratio(size) * np.exp(apart * ((seed + place) % 3 - 1))
+                    shape["knowledge"] = partial(rising, five)
                 made.append(made_up_run(GridRun(settings, labels={"size": size}), leaves, **shape))
         return made
+
+    def rising(five, step):
+        """Knowledge that starts to be there at half of ``five``, and is 5% there."""
+        return max(0.0, 0.05 + 0.1 * (step - five) / five)
+
+    def growing(size):
+        return 0.8 * (size / 4096) ** 0.06
 
     def law(b, a=0.43):
         return lambda size: a * (1000 / 128) * size**b  # of the size in the laptop's unit, long enough to be evaluated
@@ -49,9 +64,9 @@ def cases(study):
     def ends(factor=1.0, **shape):
         return lambda: runs(lambda size: factor * published.ENDS[size], tuple(published.ENDS), **shape)
 
-    is_law, is_best, sublinear, exponent = texts(study)
-    prefactor, same_ends = texts(study, "paper")[4:]
-    (encounters,) = texts(study, "workstation")[4:]
+    is_law, is_best, sublinear, exponent, by_knowledge = texts(study)
+    prefactor, same_ends = texts(study, "paper")[4:6]
+    encounters = texts(study, "workstation")[4]
     every = (is_law, is_best, sublinear, exponent)
     near = "sizes inside the law"
     workstation, paper = {"scale": "workstation"}, {"scale": "paper"}
@@ -71,6 +86,12 @@ def cases(study):
         Case(TOO_NOISY, lambda: runs(law(0.97), scatter=0.28), (sublinear,)),
         Case(TOO_NOISY, lambda: runs(law(0.81), SIZES[:4]), (is_law, is_best), "only 4 sizes inside the law"),
         Case(TOO_NOISY, lambda: runs(law(0.81), SIZES[:2]), (sublinear, exponent), "no fit"),
+        Case(HOLDS, lambda: runs(law(0.81), ratio=growing, shared=False), (by_knowledge,)),
+        Case(DOES_NOT_HOLD, lambda: runs(law(0.81), ratio=lambda size: 0.6 / growing(size)), (by_knowledge,)),
+        Case(TOO_SHORT, lambda: runs(law(0.81), ratio=growing, last=100), (by_knowledge,), "at only 0 sizes"),
+        Case(TOO_SHORT, lambda: runs(law(0.81), ratio=lambda size: 1.5 * (size > 9000) + 0.5), (by_knowledge,), "at only 4 sizes"),
+        Case(TOO_NOISY, lambda: runs(law(0.81), ratio=growing, apart=0.2, shared=False), (by_knowledge,)),
+        Case(TOO_NOISY, lambda: runs(law(0.81)), (by_knowledge,), "at only 0 sizes"),
         Case(HOLDS, per_person(8), (encounters,), **workstation),
         Case(DOES_NOT_HOLD, per_person(14), (encounters,), **workstation),
         Case(DOES_NOT_HOLD, per_person(4.5), (encounters,), **workstation),
