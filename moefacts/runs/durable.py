@@ -13,7 +13,7 @@ _TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
 
 
 class FolderTaken(UserError):
-    """Another process has written the folder, or is writing it."""
+    """The folder is there already, or another process is writing it."""
 
 
 def write_durably(path: Path, content: bytes | Callable[[Path], None]) -> None:
@@ -54,11 +54,12 @@ def new_folder(folder: Path, refuse_others: bool = True) -> Iterator[Path]:
         refuse_others: whether to refuse at once when another process is writing it. Otherwise both go on.
 
     Raises:
-        UserError: ``folder`` exists and is not an empty folder, or has no name of its own.
-        FolderTaken: another process is writing it, or was faster; what that process writes is left alone.
+        UserError: ``folder`` has no name of its own.
+        FolderTaken: it exists and is not an empty folder, or another process is writing it, or was faster. What is
+            there is left alone.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UserError(f"{folder} exists and is not an empty folder; give another --out")
+        raise FolderTaken(f"{folder} exists and is not an empty folder; give another --out")
     if folder.name in ("", ".."):
         raise UserError(f"{folder} is a folder in use; give --out the name of a new one")
     target = folder.resolve()  # the end of a link, which cannot itself be replaced

@@ -34,7 +34,7 @@ def temporary_beside(target: Path) -> Iterator[Path]:
     try:
         yield path
     finally:
-        _remove(path)
+        remove(path)
         _own.discard(path.name)
 
 
@@ -52,7 +52,7 @@ def sweep(folder: Path) -> None:
     """
     for path, found in list(_temporaries(folder)):
         if _is_abandoned(path, found):
-            _remove(path)
+            remove(path)
 
 
 def sweep_run(folder: Path) -> None:
@@ -60,7 +60,7 @@ def sweep_run(folder: Path) -> None:
     sweep(folder)
     for path in list(folder.glob(".*.tmp")):
         if not _NAME.fullmatch(path.name) and _is_old(path):
-            _remove(path)
+            remove(path)
 
 
 def is_temporary(name: str) -> bool:
@@ -104,8 +104,8 @@ def _last_change(path: Path) -> float:
         return time.time()
 
 
-def _remove(path: Path) -> None:
-    """Remove a file or a folder if it is there. Another process may be removing it, too."""
+def remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there. Another process may be removing it, too."""
     with suppress(FileNotFoundError):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
