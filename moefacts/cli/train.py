@@ -34,6 +34,8 @@ def train(
     One run on several devices:  torchrun --nproc-per-node 2 -m moefacts train population.size=2048
 
     A run that was stopped is resumed; a finished one is left alone.
+
+    With a constant learning rate, a run can be made longer:  moefacts train --resume RUN training.steps=2000
     """
     from moefacts.training.distributed import process_group
     from moefacts.training.interrupt import Interrupted
@@ -55,16 +57,16 @@ def _train(arguments: list[str], resume: Path | None) -> None:
             _check_every_job(arguments)
         run_with_hydra("moefacts train", arguments if is_main() else _writing_nothing(arguments), _train_one)
         return
-    if arguments:
-        raise UserError(f"--resume uses the run's own configuration; leave out {' '.join(arguments)}")
     from moefacts.config.loader import read_config
     from moefacts.runs import layout
+    from moefacts.runs.extension import extended
 
     if not resume.is_dir():
         raise UserError(f"there is no run directory {resume}")
-    config = read_config(resume / layout.CONFIG)
+    stored = read_config(resume / layout.CONFIG)
+    config = extended(stored, arguments) if arguments else stored
     config.run.dir = str(resume)
-    _train_one(config)
+    _train_one(config, extend=bool(arguments))
 
 
 def _check_every_job(arguments: list[str]) -> None:
@@ -101,10 +103,10 @@ def _writing_nothing(arguments: list[str]) -> list[str]:
     return [a for a in arguments if a.partition("=")[0] not in replaced] + _HYDRA_WRITES_NOTHING
 
 
-def _train_one(config: "RunConfig") -> None:
+def _train_one(config: "RunConfig", extend: bool = False) -> None:
     from moefacts.experiments.tasks.train import execute
     from moefacts.training.distributed import is_main
 
-    run = execute(config)
+    run = execute(config, extend)
     if is_main():
         typer.echo(run)

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import platform
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from moefacts import __version__
 from moefacts.config.identity import identity
@@ -20,8 +19,11 @@ from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
 from moefacts.runs import layout
 from moefacts.runs.durable import write_durably
+from moefacts.runs.fingerprint import check_population
+from moefacts.runs.locks import lock_run
 from moefacts.runs.manifest import read_manifest
-from moefacts.runs.records import read_metrics
+from moefacts.runs.records import intact_records
+from moefacts.runs.temporary import remove, sweep_run
 from moefacts.training.distributed import from_main, is_main
 
 _RECORDED_PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "hydra-core", "sentencepiece", "mistral-common")
@@ -30,24 +32,27 @@ _RECORDED_PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "hydra-core
 class RunDirectory:
     """A context manager that holds a run directory; meanwhile no other process can train in it.
 
+    Args:
+        path: the directory.
+        config: the run's configuration.
+        extend: whether the run that is there may have fewer steps, so that it is made as long as ``config`` says.
+
     Raises:
-        UserError: on opening, when another process holds the directory, when it belongs to a different configuration,
-            or when the path is not a run directory.
+        UserError: on opening, when another process holds the directory, when it belongs to a different configuration
+            or population, or when the path is not a run directory.
     """
 
-    def __init__(self, path: Path, config: RunConfig):
+    def __init__(self, path: Path, config: RunConfig, extend: bool = False):
         self.path = path
         self.config = config
-        self._lock = FileLock(path / layout.LOCK, blocking=False)
+        self._extend = extend
+        self._lock: FileLock | None = None
         self.manifest: dict[str, Any] = {}
 
     def __enter__(self) -> "RunDirectory":
         self._refuse_foreign()
         self.path.mkdir(parents=True, exist_ok=True)
-        try:
-            self._lock.acquire()
-        except Timeout:
-            raise UserError(f"{self.path} is being trained by another process; wait for it or stop it") from None
+        self._lock = lock_run(self.path)
         try:
             self._open()
         except BaseException:
@@ -56,7 +61,8 @@ class RunDirectory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def _refuse_foreign(self) -> None:
         if self.path.exists() and not self.path.is_dir():
@@ -67,23 +73,48 @@ class RunDirectory:
 
     def _open(self) -> None:
         config_path = self.path / layout.CONFIG
+        shorter: RunConfig | None = None
         if config_path.exists():
-            stored, wanted = identity(read_config(config_path)), identity(self.config)
-            if stored != wanted:
-                differing = ", ".join(sorted(_different_keys(stored, wanted)))
+            stored = read_config(config_path)
+            differing = sorted(_different_keys(identity(stored), identity(self.config)))
+            if self._extend and differing == ["training.steps"]:
+                shorter = stored
+            elif differing:
                 raise UserError(
-                    f"{self.path} holds a run with another configuration (different: {differing}); give another run.dir"
+                    f"{self.path} holds a run with another configuration (different: {', '.join(differing)}); give "
+                    "another run.dir"
                 )
         else:
             write_durably(config_path, config_yaml(self.config).encode())
         checkpoints = self.path / layout.CHECKPOINTS
         checkpoints.mkdir(exist_ok=True)
-        for left_over in [*self.path.glob(".*.tmp"), *checkpoints.glob(".*.tmp")]:  # from a process that was killed
-            shutil.rmtree(left_over) if left_over.is_dir() else left_over.unlink()
+        self._remove_left_overs()
         if (self.path / layout.MANIFEST).exists():
             self.manifest = read_manifest(self.path)
+            check_population(self.path, self.config, self.manifest)
         else:
             self.update_manifest(state="running", versions=_versions())
+        if shorter is not None:
+            self._make_longer(shorter)
+
+    def _make_longer(self, stored: RunConfig) -> None:
+        """Give the stored run the steps of this one. Killed in between, it is an interrupted run of the former."""
+        if self.is_finished and self.manifest.get("last_step", stored.training.steps) < stored.training.steps:
+            raise UserError(f"{self.path} was ended by its stop rule, before training.steps={stored.training.steps}")
+        self.update_manifest(state="interrupted")
+        for table in (self.path / layout.PROBES).glob("*.parquet"):  # of checkpoints that are not the last ones now
+            table.unlink()
+        stored.training.steps = self.config.training.steps
+        write_durably(self.path / layout.CONFIG, config_yaml(stored).encode())
+
+    def _remove_left_overs(self) -> None:
+        """Remove what killed processes left half-written. What only the holder of the lock writes is of none alive."""
+        for file in (layout.CONFIG, layout.MANIFEST, layout.METRICS, f"{layout.CHECKPOINTS}/"):
+            parent, _, name = file.rpartition("/")
+            for left_over in list((self.path / parent).glob(f".{name}*.tmp")):
+                remove(left_over)
+        for folder in (self.path, self.path / layout.PROBES, self.path / layout.FIGURES):
+            sweep_run(folder)
 
     @property
     def is_finished(self) -> bool:
@@ -103,7 +134,7 @@ class RunDirectory:
             UserError: the file holds fewer intact records. It is then left unchanged.
         """
         path = self.path / layout.METRICS
-        records = read_metrics(path, torn_end="drop") if path.exists() else []
+        records, _ = intact_records(path)
         if len(records) < num_records:
             raise UserError(
                 f"{path} has lost records: {num_records} were written before the checkpoint to resume from, but only "
@@ -127,13 +158,13 @@ class FollowedRun(RunDirectory):
 
 
 @contextmanager
-def shared_run_directory(path: Path, config: RunConfig) -> Iterator[RunDirectory]:
+def shared_run_directory(path: Path, config: RunConfig, extend: bool = False) -> Iterator[RunDirectory]:
     """A context with the run directory, which the main process holds until the end.
 
     Raises:
         UserError: in the main process, as for ``RunDirectory``; the other processes end with it.
     """
-    with (RunDirectory if is_main() else FollowedRun)(path, config) as run:
+    with (RunDirectory if is_main() else FollowedRun)(path, config, extend) as run:
         run.path, run.manifest = from_main((run.path, run.manifest))
         yield run
 
