@@ -32,13 +32,15 @@ tags:
 
 # {num_seen:,} fictional people in a {kind} language model
 
-A small language model that moefacts {version} trained from scratch on synthetic biographies, to study how language models learn facts. It
-knows nothing else: every person is fictional, and what is said about people is random. Names of places, universities and companies are real.
+A small language model that moefacts {version} trained from scratch on synthetic biographies, to study how language
+models learn facts. It knows nothing else: every person is fictional, and what is said about people is random. Names
+of places, universities and companies are real.
 
 ## How to prompt it
 
-Give the beginning of a sentence about a person, up to the value. The tokenizer puts the begin token before it. A space at either end makes no
-difference, and prompts of different lengths are padded on the left. The model goes on to the end of a biography unless `max_new_tokens` says otherwise.
+Give the beginning of a sentence about a person, up to the value. The tokenizer puts the begin token before it. A
+space at either end makes no difference, and prompts of different lengths are padded on the left. Without
+`max_new_tokens`, the model goes on to the end of a biography.
 
 ```python
 from transformers import pipeline
@@ -58,7 +60,8 @@ The value in the population is {truth}.{vocabulary}
 {results}
 | no-knowledge baseline: a guess among all values | {baseline:.4f} nats |
 
-A value is known when every one of its tokens is the likeliest after the true ones before it, in sentences that training did not show about this person.
+A value is known when every one of its tokens is the likeliest after the true ones before it. The sentences of the
+evaluation are templates that training did not use for that person and attribute.
 
 ## Population
 
@@ -67,7 +70,7 @@ A value is known when every one of its tokens is the likeliest after the true on
 | people: seen / unseen / new | {cohorts} |
 | seed | {seed} |
 | fingerprint | `{fingerprint}` |
-| shown in training | {distribution} |
+| shown in training | `{distribution}` |
 
 {commands}
 
@@ -82,7 +85,8 @@ A value is known when every one of its tokens is the likeliest after the true on
 
 @article{{zucchet2025facts,
   title = {{How do language models learn facts? Dynamics, curricula and hallucinations}},
-  author = {{Zucchet, Nicolas and Bornschein, Jörg and Chan, Stephanie and Lampinen, Andrew and Pascanu, Razvan and De, Soham}},
+  author = {{Zucchet, Nicolas and Bornschein, Jörg and Chan, Stephanie and Lampinen, Andrew and Pascanu, Razvan
+            and De, Soham}},
   year = {{2025}},
   url = {{https://arxiv.org/abs/2503.21676}},
 }}
@@ -118,7 +122,7 @@ def model_card(run: Path, step: int, config: RunConfig, batcher: Batcher) -> str
         cohorts=" / ".join(f"{len(population.cohort(cohort)):,}" for cohort in COHORTS),
         seed=config.seed,
         fingerprint=population.fingerprint,
-        distribution=_code(config.sampling.describe()),
+        distribution=config.sampling.describe(),
         commands=_commands(config),
     )
 
@@ -145,13 +149,13 @@ def _results(run: Path, step: int, config: RunConfig) -> list[str]:
         key = keys.evaluation_key(cohort, keys.ATTRIBUTE_ACCURACY)
         found = [record for record in records if key in record and record[keys.STEP] <= step]
         if not found:
-            rows.append(f"| {_code(cohort)} people | not measured |")
+            rows.append(f"| `{cohort}` people | not measured |")
             continue
         accuracy, loss = found[-1][key], found[-1].get(keys.evaluation_key(cohort, keys.ATTRIBUTE_LOSS))
         if not all(isinstance(number, float | int) for number in (accuracy, loss)):
             raise UserError(f"{path} is damaged: the evaluation of step {found[-1][keys.STEP]} has no numbers")
         measured = f"{accuracy:.1%} of values known, loss on values {loss:.4f} nats"
-        rows.append(f"| {_code(cohort)} people, at step {found[-1][keys.STEP]:,} | {measured} |")
+        rows.append(f"| `{cohort}` people, at step {found[-1][keys.STEP]:,} | {measured} |")
     return rows
 
 
@@ -163,17 +167,8 @@ def _commands(config: RunConfig) -> str:
     section = {text: re.split(r"[.=]", text)[0] for text in overrides}
     train = [text for text in overrides if section[text] == "scale" or section[text] not in NOT_IDENTITY]
     people = [text for text in overrides if section[text] in ("scale", "seed", "population")]
-    lines = [shlex.join(["moefacts", "train", *train]), shlex.join(["moefacts", "generate", *people, "--out", "people"])]
-    return "To train the model again, and to write its people with their biographies:\n\n" + _block("\n".join(lines))
-
-
-def _code(text: str) -> str:
-    """User text as a span of code inside a table: nothing in it is markup."""
-    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence} {' '.join(text.split())} {fence}".replace("|", "\\|")
-
-
-def _block(text: str) -> str:
-    """User text as a block of code: nothing in it is markup."""
-    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
-    return f"{fence}sh\n{text}\n{fence}"
+    again = shlex.join(["moefacts", "train", *train])
+    written = shlex.join(["moefacts", "generate", *people, "--out", "people"])
+    return (
+        f"To train the model again, and to write its people with their biographies:\n\n```sh\n{again}\n{written}\n```"
+    )

@@ -73,7 +73,9 @@ def test_special_tokens_are_named_alike_everywhere(loaded):
     assert tokenizer.unk_token == "<unk>"
     for role in ("bos", "eos", "pad"):
         number = getattr(tokenizer, f"{role}_token_id")
-        assert getattr(model.config, f"{role}_token_id") == getattr(model.generation_config, f"{role}_token_id") == number
+        assert (
+            getattr(model.config, f"{role}_token_id") == getattr(model.generation_config, f"{role}_token_id") == number
+        )
     assert len(tokenizer) == model.config.vocab_size
     assert tokenizer.model_max_length == model.config.max_position_embeddings
 
