@@ -4,10 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from moefacts.errors import UserError
 from moefacts.runs import layout
+from moefacts.runs.locks import is_being_trained
 
 RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
 STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)  # the states that a manifest can hold
@@ -24,7 +23,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path.parent} is not a {what}: it has no {path.name}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is damaged and cannot be read: {error}") from None
     if not isinstance(value, dict):
         raise UserError(f"{path} is damaged: it must hold one JSON object")
@@ -49,12 +48,10 @@ def read_manifest(run: Path) -> dict[str, Any]:
 
 
 def current_state(run: Path, manifest: dict[str, Any]) -> str:
-    """The state of a run: what its manifest says, or killed when it says running but no process holds the lock."""
+    """The state of a run: what its manifest says, or killed when it says running but no process holds the lock.
+
+    Raises:
+        UserError: whether a process holds the lock cannot be known.
+    """
     state = str(manifest["state"])
-    if state != RUNNING:
-        return state
-    try:
-        with FileLock(run / layout.LOCK, blocking=False):
-            return KILLED
-    except Timeout:
-        return state
+    return KILLED if state == RUNNING and not is_being_trained(run) else state

@@ -9,6 +9,7 @@ import torch
 
 from moefacts.config.presets import overrides_of
 from moefacts.config.schema import RunConfig
+from moefacts.errors import is_full_disk
 from moefacts.experiments.tasks.materials import Materials, prepare
 from moefacts.models.architecture import parameter_counts
 from moefacts.probes.confidence import confidence_table
@@ -79,6 +80,9 @@ def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: Sto
         state = "finished"
     except KeyboardInterrupt:
         state = "interrupted"
+        raise
+    except OSError as error:
+        state = "interrupted" if is_full_disk(error) else "failed"
         raise
     finally:
         _record_end(run, trainer, state)
