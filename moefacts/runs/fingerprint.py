@@ -26,7 +26,7 @@ def check_population(run: Path, config: RunConfig, manifest: dict[str, Any]) -> 
     recorded = manifest.get("population_fingerprint")
     if recorded is None or recorded == _fingerprint(config):
         return
-    edited = _edited(config, manifest.get("command"))
+    edited = _edited(config, manifest.get("command"), recorded)
     if edited:
         now, before = (
             ", ".join(f"{key}={values[which]}" for key, values in edited.items()) for which in ("now", "before")
@@ -51,13 +51,18 @@ def _fingerprint(config: RunConfig) -> str:
     return _FINGERPRINTS[key]
 
 
-def _edited(config: RunConfig, command: Any) -> dict[str, dict[str, Any]]:
-    """Setting -> its value now and before, for those of the population that differ from the command of the run."""
+def _edited(config: RunConfig, command: Any, recorded: str) -> dict[str, dict[str, Any]]:
+    """Setting -> its value now and before, for those of the population that differ from the command of the run.
+
+    It is empty when the command does not lead to the people with the recorded fingerprint.
+    """
     from moefacts.config.presets import compose  # loads Hydra, which readers of intact runs do not need
 
     try:
-        trained = compose(shlex.split(command)[2:])
-    except (UserError, ValueError, TypeError, AttributeError):
+        trained = compose(shlex.split(str(command))[2:])
+        if _fingerprint(trained) != recorded:
+            return {}
+    except (UserError, ValueError):
         return {}
     keys = [key for key in config_keys(RunConfig) if key == "seed" or key.startswith("population.")]
     values = {key: {"now": attrgetter(key)(config), "before": attrgetter(key)(trained)} for key in keys}

@@ -22,7 +22,7 @@ from moefacts.runs.durable import write_durably
 from moefacts.runs.fingerprint import check_population
 from moefacts.runs.locks import lock_run
 from moefacts.runs.manifest import read_manifest
-from moefacts.runs.records import read_metrics
+from moefacts.runs.records import intact_records
 from moefacts.runs.temporary import remove, sweep_run
 from moefacts.training.distributed import from_main, is_main
 
@@ -112,7 +112,7 @@ class RunDirectory:
             UserError: the file holds fewer intact records. It is then left unchanged.
         """
         path = self.path / layout.METRICS
-        records = read_metrics(path, torn_end="drop") if path.exists() else []
+        records, _ = intact_records(path)
         if len(records) < num_records:
             raise UserError(
                 f"{path} has lost records: {num_records} were written before the checkpoint to resume from, but only "

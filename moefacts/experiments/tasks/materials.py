@@ -71,6 +71,12 @@ def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]
         raise UserError(f"{path} is patched; its weights are not usable without the attention of another checkpoint")
     config.device = "auto"
     materials = prepare(config)
-    load_weights(path, steps[-1] if step is None else step, materials.model)
+    chosen = steps[-1] if step is None else step
+    try:
+        load_weights(path, chosen, materials.model)
+    except UserError as error:
+        others = [one for one in steps if one != chosen]
+        hint = f"; ask and export take another checkpoint with --step, such as --step {others[-1]}" if others else ""
+        raise UserError(f"{error}{hint}") from None
     materials.model.eval()
     return config, materials
