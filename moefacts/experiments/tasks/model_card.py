@@ -9,10 +9,9 @@ from moefacts import __version__
 from moefacts.config.identity import NOT_IDENTITY
 from moefacts.config.presets import overrides_of
 from moefacts.config.schema import RunConfig
-from moefacts.errors import UserError
 from moefacts.models.architecture import parameter_counts
 from moefacts.runs import keys, layout
-from moefacts.runs.records import read_metrics
+from moefacts.runs.records import intact_records
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.cohorts import COHORTS
 from moefacts.synthetic_data.pools import ATTRIBUTES
@@ -95,11 +94,7 @@ evaluation are templates that training did not use for that person and attribute
 
 
 def model_card(run: Path, step: int, config: RunConfig, batcher: Batcher) -> str:
-    """The text of the card of the model that ``run`` had at ``step``.
-
-    Raises:
-        UserError: the run's record is damaged.
-    """
+    """The text of the card of the model that ``run`` had at ``step``."""
     population, moe = batcher.population, config.model.moe
     counts = parameter_counts(config.model, batcher.tokenizer.vocab_size)
     active = "" if moe is None else f", of which {counts.active:,} take part in each token"
@@ -141,21 +136,18 @@ def _example(batcher: Batcher) -> tuple[str, str]:
 
 
 def _results(run: Path, step: int, config: RunConfig) -> list[str]:
-    """The last evaluation up to ``step``, as rows of a table."""
-    path = run / layout.METRICS
-    records = read_metrics(path, torn_end="drop") if path.exists() else []
+    """The last evaluation up to ``step``, as rows of a table. Records that are damaged, or missing, are left out."""
+    records, _ = intact_records(run / layout.METRICS)  # the last line of a run in training may be half-written
     rows = []
     for cohort in config.evaluation.cohorts:
-        key = keys.evaluation_key(cohort, keys.ATTRIBUTE_ACCURACY)
-        found = [record for record in records if key in record and record[keys.STEP] <= step]
-        if not found:
+        needed = [keys.evaluation_key(cohort, name) for name in (keys.ATTRIBUTE_ACCURACY, keys.ATTRIBUTE_LOSS)]
+        found = [record for record in records if record[keys.STEP] <= step and record.keys() >= set(needed)]
+        if found:
+            accuracy, loss = (found[-1][key] for key in needed)
+            measured = f"{accuracy:.1%} of values known, loss on values {loss:.4f} nats"
+            rows.append(f"| `{cohort}` people, at step {found[-1][keys.STEP]:,} | {measured} |")
+        else:
             rows.append(f"| `{cohort}` people | not measured |")
-            continue
-        accuracy, loss = found[-1][key], found[-1].get(keys.evaluation_key(cohort, keys.ATTRIBUTE_LOSS))
-        if not all(isinstance(number, float | int) for number in (accuracy, loss)):
-            raise UserError(f"{path} is damaged: the evaluation of step {found[-1][keys.STEP]} has no numbers")
-        measured = f"{accuracy:.1%} of values known, loss on values {loss:.4f} nats"
-        rows.append(f"| `{cohort}` people, at step {found[-1][keys.STEP]:,} | {measured} |")
     return rows
 
 
