@@ -114,7 +114,7 @@ class Batcher:
     @property
     def longest(self) -> int:
         """The largest number of tokens that a biography of this population can have."""
-        return sum(self._length_Q[:2]) + self._longest_sentences()
+        return int(self._length_Q[:2].sum()) + self._longest_sentences()
 
     def _longest_sentences(self) -> int:
         catalog, length_Q = self.catalog, self._length_Q

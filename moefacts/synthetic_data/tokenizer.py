@@ -2,6 +2,8 @@
 
 Every piece of a biography is tokenised by itself, and words include the space before them. So joining the tokens of
 the pieces joins their text.
+
+An exported tokenizer takes plain text instead, as people type it: see ``_for_plain_text``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,6 +30,7 @@ class Tokenizer(Protocol):
     begin_id: int
     end_id: int
     padding_id: int
+    unknown_id: int
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The token ids of every text by itself, without begin and end tokens."""
@@ -39,7 +42,7 @@ class Tokenizer(Protocol):
         """The tokens as readable strings."""
 
     def as_backend(self) -> "Backend":
-        """The same tokenizer as an object of the library ``tokenizers``, which ``transformers`` can load."""
+        """A tokenizer of the library ``tokenizers`` that gives plain text these ids, after the begin token."""
 
 
 class WordTokenizer:
@@ -81,7 +84,9 @@ class WordTokenizer:
         return [self.backend.id_to_token(int(index)) or UNKNOWN for index in ids]
 
     def as_backend(self) -> "Backend":
-        return self.backend
+        from tokenizers import Tokenizer as Backend
+
+        return _for_plain_text(Backend.from_str(self.backend.to_str()), BEGIN)
 
 
 class SentencePieceTokenizer:
@@ -98,7 +103,8 @@ class SentencePieceTokenizer:
         model.normalizer_spec.add_dummy_prefix = False
         self.backend = SentencePieceProcessor(model_proto=model.SerializeToString())
         self.vocab_size = self.backend.vocab_size()
-        self.padding_id, self.begin_id, self.end_id = 0, self.backend.bos_id(), self.backend.eos_id()
+        self.padding_id = self.unknown_id = self.backend.unk_id()
+        self.begin_id, self.end_id = self.backend.bos_id(), self.backend.eos_id()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         return self.backend.encode(list(texts))
@@ -129,7 +135,31 @@ class SentencePieceTokenizer:
         backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
         special = [AddedToken(pieces[index], normalized=False, special=True) for index in range(3)]
         backend.add_special_tokens(special)
-        return backend
+        return _for_plain_text(backend, pieces[self.begin_id])
+
+
+def _for_plain_text(backend: "Backend", begin: str) -> "Backend":
+    """Let ``backend`` take text as people type it, and put ``begin`` before it.
+
+    Our texts have one space before every word, even the first, and none at the end, so a missing space is added, and
+    white space that is too much is dropped. Accents are composed, as in the pools. What is decoded keeps the space
+    before its first word, because the decoder cannot tell a text from the continuation of one.
+    """
+    from tokenizers import Regex, normalizers, processors
+
+    as_ours = [
+        normalizers.NFC(),
+        normalizers.Strip(left=False, right=True),
+        normalizers.Prepend(" "),
+        normalizers.Replace(Regex(r"\s+"), " "),
+        normalizers.Replace(Regex(r"^ (?=[.,]|'s(?:[ .,]|$))"), ""),  # they follow a word without a space
+    ]
+    own = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([*as_ours, *own])
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{begin} $A", pair=f"{begin} $A {begin}:1 $B:1", special_tokens=[(begin, backend.token_to_id(begin))]
+    )
+    return backend
 
 
 def build_tokenizer(name: str, pools: Pools, templates: Templates) -> Tokenizer:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from moefacts.config.sections import CheckpointConfig
@@ -22,6 +22,7 @@ from moefacts.runs.manifest import read_json
 from moefacts.training.checksums import verify, write_checksums
 from moefacts.training.distributed import is_main, sharded_like, whole
 from moefacts.training.optimizer import load_optimizer_tensors, optimizer_tensors
+from moefacts.training.tensor_files import save_tensors
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
 
@@ -67,8 +68,8 @@ def save_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimize
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     try:
-        _save_tensors(temporary / MODEL, weights)
-        _save_tensors(temporary / OPTIMIZER, moments)
+        save_tensors(temporary / MODEL, weights)
+        save_tensors(temporary / OPTIMIZER, moments)
         write_durably(temporary / STATE, json.dumps(dataclasses.asdict(state)).encode())
         write_checksums(temporary, (MODEL, OPTIMIZER, STATE))
         os.rename(temporary, target)
@@ -82,25 +83,6 @@ def _whole_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors unsharded, in the main process only; those that had to be gathered are moved to the CPU."""
     gathered = ((name, tensor, whole(tensor.detach())) for name, tensor in tensors.items())
     return {name: full if full is tensor else full.cpu() for name, tensor, full in gathered if is_main()}
-
-
-def _save_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-
-    def write(temporary: Path) -> None:
-        try:
-            save_file(contiguous, temporary, metadata={"format": "pt"})
-        except SafetensorError as error:
-            raise disk_error(error, path) from error
-
-    write_durably(path, write)
-
-
-def disk_error(error: Exception, path: Path) -> OSError:
-    """The ``OSError`` behind an error of safetensors, which reports a full disk in words only."""
-    text = str(error)
-    number = next((int(part.split(")")[0]) for part in text.split("os error ")[1:]), 0)
-    return OSError(number, os.strerror(number) if number else text, str(path))
 
 
 def prune_checkpoints(run: Path, schedule: set[int], keep_optimizer: int) -> None:

@@ -85,9 +85,9 @@ def test_a_full_disk_is_reported_in_one_line_and_the_run_can_be_resumed(fails, t
     """The disk fills up while a checkpoint is written. The error is that of safetensors."""
     from safetensors import SafetensorError
 
-    from moefacts.training import checkpoint
+    from moefacts.training import tensor_files
 
-    save_file, calls = checkpoint.save_file, []
+    save_file, calls = tensor_files.save_file, []
 
     def full_disk(tensors, path, **options):
         calls.append(path)
@@ -95,12 +95,12 @@ def test_a_full_disk_is_reported_in_one_line_and_the_run_can_be_resumed(fails, t
             raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
         save_file(tensors, path, **options)
 
-    monkeypatch.setattr(checkpoint, "save_file", full_disk)
+    monkeypatch.setattr(tensor_files, "save_file", full_disk)
     arguments = ("train", *TINY, f"run.dir={tmp_path}/run")
     assert "no space left on the device" in fails(*arguments)
     assert read_manifest(tmp_path / "run")["state"] == "interrupted"
     assert layout.checkpoint_steps(tmp_path / "run") == [0]
-    monkeypatch.setattr(checkpoint, "save_file", save_file)
+    monkeypatch.setattr(tensor_files, "save_file", save_file)
     monkeypatch.setattr(sys, "argv", ["moefacts", *arguments])
     with pytest.raises(SystemExit) as done:
         cli.main()

@@ -11,19 +11,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from moefacts.errors import UserError
 from moefacts.experiments.tasks.materials import load_run
+from moefacts.experiments.tasks.model_card import model_card
 from moefacts.models.architecture import ModelConfig
 from moefacts.models.attention import CausalSelfAttention
 from moefacts.models.feed_forward import FeedForward
 from moefacts.models.layer import DecoderLayer
 from moefacts.models.moe import MixtureOfExperts
 from moefacts.models.transformer import Transformer
+from moefacts.runs import layout
 from moefacts.runs.durable import new_folder
 from moefacts.synthetic_data.tokenizer import Tokenizer
+from moefacts.training.tensor_files import save_tensors
 
 _ACTIVATIONS = {"swiglu": "silu", "gelu": "gelu", "relu": "relu"}
 
@@ -39,25 +41,47 @@ def export_run(run: Path, folder: Path, step: int | None = None) -> str:
     Raises:
         UserError: the run cannot be read, no architecture fits its model, or the folder is not empty.
     """
-    _, materials = load_run(run, step)
-    model, tokenizer = materials.model.cpu(), materials.batcher.tokenizer
+    if step is None:  # a run in training may write the next one at any time
+        step = max(layout.checkpoint_steps(run), default=None)
+    settings, materials = load_run(run, step)
+    assert step is not None
+    model, batcher = materials.model.cpu(), materials.batcher
     architecture = choose_architecture(model)
+    config = architecture_config(architecture, model, batcher.tokenizer, batcher.longest)
+    files = {
+        "config.json": config,
+        "generation_config.json": {key: config[key] for key in _IDS} | {"max_new_tokens": batcher.longest},
+        **_tokenizer_files(batcher.tokenizer, config),
+    }
+    card = model_card(run, step, settings, batcher)
     with new_folder(folder) as temporary:
-        config = architecture_config(architecture, model, tokenizer, materials.batcher.longest)
-        tensors = {name: tensor.detach().contiguous() for name, tensor in exported_weights(architecture, model).items()}
-        save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
-        _write_json(temporary / "config.json", config)
-        ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-        _write_json(temporary / "generation_config.json", ids)
-        tokenizer.as_backend().save(str(temporary / "tokenizer.json"))
-        names = zip(("bos_token", "eos_token", "pad_token"), tokenizer.tokens(list(ids.values())), strict=True)
-        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-        _write_json(temporary / "tokenizer_config.json", settings | dict(names))
+        save_tensors(temporary / "model.safetensors", exported_weights(architecture, model))
+        for name, content in files.items():
+            (temporary / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (temporary / "README.md").write_text(card, encoding="utf-8")
     return architecture
 
 
-def _write_json(path: Path, value: dict[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
+
+
+def _tokenizer_files(tokenizer: Tokenizer, config: dict[str, Any]) -> dict[str, Any]:
+    """The contents of the files that ``AutoTokenizer`` reads, by name."""
+    roles = ("bos_token", "eos_token", "pad_token", "unk_token")
+    ids = [*(config[key] for key in _IDS), tokenizer.unknown_id]
+    special = dict(zip(roles, tokenizer.tokens(ids), strict=True))
+    settings = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],  # generate refuses the token types of earlier versions
+        "model_max_length": config["max_position_embeddings"],
+        "padding_side": "left",  # generation goes on at the right
+    }
+    return {
+        "tokenizer.json": json.loads(tokenizer.as_backend().to_str()),
+        "tokenizer_config.json": settings | special,
+        "special_tokens_map.json": special,
+    }
 
 
 def choose_architecture(model: Transformer) -> str:

@@ -9,10 +9,6 @@ from moefacts.experiments.tasks.export import choose_architecture, export_run
 from moefacts.experiments.tasks.materials import load_run
 from moefacts.experiments.tasks.train import execute
 from moefacts.models.transformer import build_model
-from moefacts.synthetic_data.biography import PieceCatalog
-from moefacts.synthetic_data.population import build_population
-from moefacts.synthetic_data.sampling import training_plan
-from moefacts.synthetic_data.tokenizer import build_tokenizer
 
 transformers = pytest.importorskip("transformers")
 
@@ -34,13 +30,6 @@ CASES = {
     "soft": ([*GATED_MOE, "model.moe.kind=soft", "model.moe.renormalize=false"], "Qwen2MoeForCausalLM"),
     "shared, every second": ([*GATED_MOE, "model.moe.num_shared=2", "model.moe.layers=every_second"], "Qwen2MoeForCausalLM"),
 }  # fmt: skip
-
-
-@pytest.fixture
-def silent(monkeypatch):
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    transformers.utils.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -77,41 +66,6 @@ def test_a_router_with_selection_biases_has_no_target():
     model.layers[0].feed_forward.router.selection_bias_E[1] = 0.1
     with pytest.raises(UserError, match="bias_rate=0"):
         choose_architecture(model)
-
-
-@pytest.mark.parametrize("name", ["word", "sentencepiece_32k"])
-def test_the_exported_tokenizer_gives_the_same_tokens_and_text(name):
-    population = build_population(compose(["scale=paper", "population.size=2000"]).population, seed=0)
-    tokenizer = build_tokenizer(name, population.pools, population.templates)
-    backend = tokenizer.as_backend()
-    texts = [f" {text}" for text in PieceCatalog(population).texts_of(training_plan(population, 0, 200))]
-    texts += [f" {value}" for value in population.pools.cities]
-    for text, ids in zip(texts, tokenizer.encode(texts), strict=True):
-        assert backend.encode(text, add_special_tokens=False).ids == ids
-        assert backend.decode(ids) == text
-
-
-def test_generate_continues_a_biography_with_the_right_value(make_config, tmp_path, silent):
-    run = execute(
-        make_config(
-            f"run.dir={tmp_path}/run", "population.size=4", "training.steps=400", "training.batch_size=16",
-            "model.activation=swiglu", "model.d_model=64", "model.d_hidden=128", "training.stop_at_accuracy=1.0",
-            "population.held_out_templates=1", "evaluation.biographies=64", "evaluation.interval_after_plateau=10",
-        )
-    )  # fmt: skip
-    export_run(run, tmp_path / "out")
-    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
-    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
-    _, materials = load_run(run)
-    population = materials.batcher.population
-    right = 0
-    for person in range(4):
-        template = population.templates["company"][population.splits.trained_SJ[population.split_PA[person, 5], 0]]
-        prompt = f"{tokenizer.bos_token}{template.prefix} {population.full_name(person)}{template.middle}"
-        ids = tokenizer(prompt, return_tensors="pt", add_special_tokens=False).input_ids
-        text = tokenizer.decode(model.generate(ids, max_new_tokens=4, do_sample=False)[0, ids.shape[1] :])
-        right += text.strip().startswith(population.facts(person)["company"])
-    assert right == 4
 
 
 def test_an_export_folder_with_something_in_it_is_left_alone(finished_run, tmp_path):
