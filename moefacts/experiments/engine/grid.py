@@ -1,12 +1,13 @@
 """A study's grid as a plan: runs with their configurations, directories and states.
 
-A run may take settings from the best of several others. It is planned with those of the first, so that its time can be
-estimated, and is undecided until the others are finished. Then it gets its configuration and its directory.
+A run may take settings from others that it needs, such as the best of several learning rates. It is planned without
+them, so that its time can be estimated, and is undecided until the others are finished. Then it gets its configuration
+and its directory, or it turns out that the others do not allow a decision.
 """
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from moefacts.experiments.engine.study import GridRun, Study
 from moefacts.runs import layout
 from moefacts.runs.location import run_directory
 from moefacts.runs.manifest import FAILED, FINISHED, INTERRUPTED, KILLED, RUNNING, current_state, read_manifest
-from moefacts.runs.reader import read_run
+from moefacts.runs.reader import Run, read_run
 
 TO_DO, HALF_DONE, ELSEWHERE = "to do", "half done", "running elsewhere"  # beside FINISHED and FAILED
-UNDECIDED = "undecided"  # the run takes settings from the best of runs that are not all finished
+UNDECIDED = "undecided"  # the run takes settings from runs that are not all finished
+UNDECIDABLE = "cannot be decided"  # they are finished, but give it no settings
 _LOGS = "logs"
 _LONGEST_NAME = 120
 
@@ -34,6 +36,7 @@ class PlannedRun:
     path: Path
     state: str
     needs: tuple[Path, ...] = ()  # the directories of the runs that must be finished first
+    reason: str = ""  # why its settings cannot be decided
 
     @property
     def expected_steps(self) -> int:
@@ -110,36 +113,38 @@ def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | No
     prerequisites: list[PlannedRun] = []
     composed = functools.cache(lambda *of_run: compose([f"scale={scale}", *of_run, *overrides, *where]))
 
+    read = functools.cache(read_run)
+
     def planned(grid_run: GridRun) -> PlannedRun:
         needed = [planned(one) for one in grid_run.needs]
-        candidates = [planned(one.run) for one in grid_run.best_of]
-        prerequisites.extend((*needed, *candidates))
-        best = _best(candidates) if candidates else None
-        chosen = grid_run.best_of[best or 0].overrides if candidates else ()
-        config = composed(*grid_run.overrides, *chosen)
+        prerequisites.extend(needed)
+        settings, state, reason = _settings(grid_run, needed, read)
+        config = composed(*grid_run.overrides, *settings)
         path = run_directory(config)
-        needs = tuple(run.path for run in (*needed, *candidates))
-        if candidates and best is None:
-            return PlannedRun(grid_run, config, path.with_name(f"{path.name}-{UNDECIDED}"), UNDECIDED, needs)
-        return PlannedRun(grid_run, config, path, run_state(path), needs)
+        if state:  # it has no directory yet
+            path = path.with_name(f"{path.name}-{UNDECIDED}")
+        return PlannedRun(grid_run, config, path, state or run_state(path), tuple(run.path for run in needed), reason)
 
     runs = tuple(planned(grid_run) for grid_run in grid)
     return Plan(study, scale, tuple(overrides), folder, runs, tuple(prerequisites))
 
 
-def _best(candidates: Sequence[PlannedRun]) -> int | None:
-    """Which run has the lowest final training loss, the first of equal ones; None unless all are finished and whole."""
-    if any(run.state != FINISHED for run in candidates):
-        return None
+def _settings(
+    grid_run: GridRun, needed: Sequence[PlannedRun], read: Callable[[Path], Run]
+) -> tuple[tuple[str, ...], str, str]:
+    """The overrides that follow from the needed runs, or else the state that the run has without them, and why."""
+    if grid_run.settings_from is None:
+        return (), "", ""
+    if any(run.state != FINISHED for run in needed):
+        return (), UNDECIDED, ""
     try:
-        losses = [read_run(run.path).final_training_loss for run in candidates]
-    except UserError:  # damaged, which the results report
-        return None
-    return losses.index(min(losses))
+        return grid_run.settings_from([read(run.path) for run in needed]), "", ""
+    except UserError as error:  # also if a needed run is damaged
+        return (), UNDECIDABLE, str(error)
 
 
 def _refreshed(run: PlannedRun) -> PlannedRun:
-    return run if run.state == UNDECIDED else replace(run, state=run_state(run.path))
+    return run if run.state in (UNDECIDED, UNDECIDABLE) else replace(run, state=run_state(run.path))
 
 
 def default_name(study: Study, scale: str, overrides: Sequence[str]) -> str:
@@ -184,7 +189,7 @@ def _refuse_varied(study: Study, grid: Sequence[GridRun], overrides: Sequence[st
 def _with_needs(grid: Sequence[GridRun]) -> Iterator[GridRun]:
     for run in grid:
         yield run
-        yield from _with_needs((*run.needs, *(candidate.run for candidate in run.best_of)))
+        yield from _with_needs(run.needs)
 
 
 def _sets(key: str, setting: str) -> bool:

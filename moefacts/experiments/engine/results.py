@@ -16,7 +16,7 @@ from moefacts.analysis.figures import draw_study_figures
 from moefacts.analysis.study_report import StudyPage, write_study_report
 from moefacts.analysis.summary import measure_run
 from moefacts.errors import UserError
-from moefacts.experiments.engine.grid import Plan
+from moefacts.experiments.engine.grid import UNDECIDABLE, UNDECIDED, Plan
 from moefacts.experiments.engine.many_claims import judged_together
 from moefacts.experiments.engine.study import Findings, FinishedRun
 from moefacts.runs import keys, layout
@@ -31,7 +31,7 @@ def read_finished(plan: Plan) -> tuple[list[FinishedRun], list[dict[str, str]]]:
     """The finished runs at every place of the grid, and the name, state and log of every other run."""
     measured: dict[Any, tuple] = {}
     missing = []
-    states = {planned.path: planned.state for planned in plan.distinct()}
+    states, labels = {planned.path: planned.state for planned in plan.distinct()}, plan.varied_labels()
     for planned in plan.distinct():
         state, log = planned.state, str(planned.log) if planned.state == FAILED and planned.log.exists() else ""
         if state == FINISHED:
@@ -41,6 +41,10 @@ def read_finished(plan: Plan) -> tuple[list[FinishedRun], list[dict[str, str]]]:
                 continue
             except UserError as error:
                 state, log = f"damaged: {error}", ""
+        if planned.state in (UNDECIDED, UNDECIDABLE) and (which := labels.get(planned.path)):
+            state += f" for {which}"  # its name does not say which one it is
+        if planned.reason:
+            state += f": {planned.reason}"
         waits_for = [path.name for path in planned.needs if states[path] != FINISHED]
         if waits_for and planned.state != FINISHED:
             state += f"; it needs {', '.join(waits_for)} first"

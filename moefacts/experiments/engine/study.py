@@ -1,5 +1,6 @@
 """The declaration of a study: its runs, measures, claims and figures. Studies compose runs; they have no loop."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,25 +23,31 @@ class GridRun:
         expected_steps: the number of steps it is likely to take if it may stop early; None means all of them.
         labels: the names and values by which the study identifies it.
         needs: the runs that must be finished before it can start; they need not be in the grid themselves.
-        best_of: the runs of which the best gives it further overrides, such as a learning rate, once all are finished.
+        settings_from: given the finished runs of ``needs``, in their order, returns further overrides, which win over
+            ``overrides``; it raises ``UserError`` if there can be none. Until then the run is planned without them.
     """
 
     overrides: tuple[str, ...]
     expected_steps: int | None = None
     labels: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple["GridRun", ...] = ()
-    best_of: tuple["Candidate", ...] = ()
+    settings_from: Callable[[Sequence[Run]], tuple[str, ...]] | None = None
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """One of several runs of which the one with the lowest final training loss gives its overrides to another run.
+class BestOf:
+    """Takes settings from the run with the lowest final training loss, the first of equal ones (``settings_from``).
 
-    Of equal ones it is the first.
+    Attributes:
+        keys: the settings, as in ``training.learning_rate``.
     """
 
-    run: GridRun
-    overrides: tuple[str, ...]
+    keys: tuple[str, ...]
+
+    def __call__(self, runs: Sequence[Run]) -> tuple[str, ...]:
+        """The overrides that set what the best of ``runs`` has."""
+        best = min(runs, key=lambda run: run.final_training_loss)
+        return tuple(f"{key}={functools.reduce(dict.__getitem__, key.split('.'), best.config)}" for key in self.keys)
 
 
 @dataclass(frozen=True)

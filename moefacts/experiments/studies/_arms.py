@@ -1,6 +1,6 @@
 """Helpers for studies that compare arms: ways of training with equal population size, seed, steps and thus tokens."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
 from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies._paired import bounds_of, decide_paired, log_ratio, value_of
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
+from moefacts.runs.reader import Run
 
 LOSS, ACCURACY, END = "final_attribute_loss", "final_attribute_accuracy", "plateau_end_interpolated"
 MEASURES = {LOSS: "final attribute loss (nats)", ACCURACY: "final accuracy", END: "plateau end (steps)"}
@@ -43,6 +44,7 @@ def arm_runs(
     seeds: int,
     *common: str,
     needs: Mapping[str, str] | None = None,
+    settings_from: Mapping[str, Callable[[Sequence[Run]], tuple[str, ...]]] | None = None,
 ) -> list[GridRun]:
     """The runs of every arm at one population size, one per seed.
 
@@ -53,13 +55,15 @@ def arm_runs(
         seeds: the number of seeds, which all arms share.
         common: overrides of all arms.
         needs: arm -> the arm whose run of the same seed must be finished first.
+        settings_from: arm -> what makes further overrides from that run (``GridRun.settings_from``).
     """
     common = (*_TRAINING[scale], *common)
 
     def run(arm: str, seed: int) -> GridRun:
         overrides = (f"population.size={size}", *arms[arm], *common, f"seed={seed}")
         first = (needs or {}).get(arm)
-        return GridRun(overrides, None, {"arm": arm, "size": size}, (run(first, seed),) if first else ())
+        needed = (run(first, seed),) if first else ()
+        return GridRun(overrides, None, {"arm": arm, "size": size}, needed, (settings_from or {}).get(arm))
 
     return [run(arm, seed) for arm in arms for seed in seeds_for(size, seeds)]
 

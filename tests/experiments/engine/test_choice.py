@@ -1,4 +1,4 @@
-"""A run takes settings from the best of several finished runs. Training is stood in for."""
+"""A run takes settings from finished runs, such as the best of several. Training is stood in for."""
 
 import json
 from pathlib import Path
@@ -10,10 +10,10 @@ from moefacts.cli import app as cli
 from moefacts.errors import UserError
 from moefacts.experiments.engine import grid
 from moefacts.experiments.engine.estimates import Estimate
-from moefacts.experiments.engine.grid import TO_DO, UNDECIDED, make_plan
+from moefacts.experiments.engine.grid import TO_DO, UNDECIDABLE, UNDECIDED, make_plan
 from moefacts.experiments.engine.launch import launch_runs, runs_to_launch
 from moefacts.experiments.engine.results import read_finished
-from moefacts.experiments.engine.study import Candidate, GridRun
+from moefacts.experiments.engine.study import BestOf, GridRun
 from moefacts.experiments.studies import catalog
 from moefacts.runs import layout
 from moefacts.runs.location import run_directory
@@ -28,27 +28,31 @@ RATES = ("1e-3", "2e-3", "4e-3")
 
 def candidates(size):
     return tuple(
-        Candidate(
-            GridRun(
-                (f"population.size={size}", "seed=9", f"training.learning_rate={rate}"),
-                labels={"part": "choice", "size": size},
-            ),
-            (f"training.learning_rate={rate}",),
+        GridRun(
+            (f"population.size={size}", "seed=9", f"training.learning_rate={rate}"),
+            labels={"part": "choice", "size": size},
         )
         for rate in RATES
     )
 
 
+BEST_RATE = BestOf(("training.learning_rate",))
+
+
 def law(size):
     return [
         GridRun(
-            (f"population.size={size}", f"seed={seed}"), 50, {"part": "law", "size": size}, best_of=candidates(size)
+            (f"population.size={size}", f"seed={seed}"),
+            50,
+            {"part": "law", "size": size},
+            candidates(size),
+            BEST_RATE,
         )
         for seed in (0, 1)
     ]
 
 
-STUDY = study_of(*(one.run for size in (64, 128) for one in candidates(size)), *law(64), *law(128))
+STUDY = study_of(*candidates(64), *candidates(128), *law(64), *law(128))
 
 
 class Trainer:
@@ -106,7 +110,7 @@ def law_rates(plan):
     return {
         (run.config.population.size, run.config.seed): run.config.training.learning_rate
         for run in plan.runs
-        if run.grid_run.best_of and run.state != UNDECIDED
+        if run.grid_run.settings_from and run.state not in (UNDECIDED, UNDECIDABLE)
     }
 
 
@@ -164,7 +168,7 @@ def test_while_a_run_that_chooses_is_missing_its_size_stays_undecided_and_the_re
     assert len(finished) == 5 + 2
     (failed,) = (run["run"] for run in missing if run["state"] == FAILED)
     waiting = [run["state"] for run in missing if run["state"] != FAILED]
-    assert waiting == [f"{UNDECIDED}; it needs {failed} first"] * 2
+    assert waiting == [f"{UNDECIDED} for part law, size 64; it needs {failed} first"] * 2
     trainer.failing = ()
     plan = launched(plan, retry_failed=True)
     assert law_rates(plan)[64, 0] == 2e-3
@@ -176,7 +180,32 @@ def test_a_damaged_run_chooses_nothing(trainer, tmp_path):
     broken = next(run for run in plan.runs if run.config.population.size == 64 and run.config.seed == 9)
     (broken.path / layout.METRICS).write_text("nonsense\n")
     assert law_rates(plan_in(tmp_path)).keys() == {(128, 0), (128, 1)}
-    assert len(launched(plan_in(tmp_path)).distinct(UNDECIDED)) == 2
+    undecidable = launched(plan_in(tmp_path)).distinct(UNDECIDABLE)
+    assert len(undecidable) == 2
+    assert all(layout.METRICS in run.reason for run in undecidable)
+
+
+def half_as_many_steps(runs):
+    (reference,) = runs
+    if reference.seed == 3:
+        raise UserError("the reference has no plateau end")
+    return (f"training.steps={reference.settings.training.steps // 2}",)
+
+
+def test_settings_may_be_any_function_of_the_runs_that_are_needed_and_where_there_are_none_the_results_say_why(
+    trainer, tmp_path
+):
+    first = [GridRun(("training.steps=90", f"seed={seed}"), labels={"arm": "own"}) for seed in (2, 3)]
+    half = [GridRun((one.overrides[1],), 50, {"arm": "half"}, (one,), half_as_many_steps) for one in first]
+    plan = make_plan(study_of(*first, *half), "laptop", (), tmp_path / "out", tmp_path)
+    assert [run.state for run in plan.runs] == [TO_DO] * 2 + [UNDECIDED] * 2
+    plan = launched(plan)
+    assert [run.state for run in plan.runs] == [FINISHED] * 3 + [UNDECIDABLE]
+    assert plan.runs[2].config.training.steps == 45
+    assert runs_to_launch(plan, retry_failed=True) == []
+    assert plan.refreshed() == plan
+    _, (missing,) = read_finished(plan)
+    assert missing["state"] == "cannot be decided for arm half: the reference has no plateau end"
 
 
 def test_a_run_of_the_law_that_failed_is_not_tried_again_in_the_same_session(trainer, tmp_path):
@@ -207,10 +236,9 @@ def test_what_a_user_may_override_does_not_include_what_is_chosen(trainer, tmp_p
 def test_a_dry_run_says_the_time_of_the_choice_apart(monkeypatch, tmp_path):
     """With real runs and trials, at a tiny size."""
     tried = [(*TINY_RUN, f"training.learning_rate={rate}") for rate in RATES]
-    of = tuple(Candidate(GridRun(o, labels={"part": "choice of rates"}), o[-1:]) for o in tried)
-    tiny = study_of(
-        *(one.run for one in of), GridRun((*TINY_RUN, "seed=1"), labels={"part": "law"}, best_of=of), name="t"
-    )
+    of = tuple(GridRun(overrides, labels={"part": "choice of rates"}) for overrides in tried)
+    law = GridRun((*TINY_RUN, "seed=1"), labels={"part": "law"}, needs=of, settings_from=BEST_RATE)
+    tiny = study_of(*of, law, name="t")
     monkeypatch.setattr(catalog, "STUDIES", {"t": tiny})
     arguments = ["reproduce", "t", "--launcher", "basic", "--out", str(tmp_path / "t")]
     dry = CliRunner().invoke(cli.app, [*arguments, "--dry-run"])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from moefacts.experiments.engine.study import BestOf
 from moefacts.experiments.studies.plateau_law import MIXTURES_STUDY, RATES_STUDY, STUDY, grids, published
 from moefacts.experiments.studies.plateau_law.points import bits_of_facts
 from moefacts.experiments.studies.plateau_law.units import rate_sum
@@ -81,16 +82,11 @@ def test_every_rate_is_tried_once_at_every_size_with_one_seed_that_no_run_of_the
 def test_a_run_takes_its_rate_from_the_runs_of_its_own_size_which_are_in_the_grid(scale):
     choice = part(scale, grids.CHOICE)
     for run in part(scale, grids.BEST):
-        assert [candidate.run for candidate in run.best_of] == [
-            one for one in choice if one.labels["size"] == run.labels["size"]
+        assert list(run.needs) == [one for one in choice if one.labels["size"] == run.labels["size"]]
+        assert run.settings_from == BestOf(("training.learning_rate",))
+        assert [config_of(one, scale).training.learning_rate for one in run.needs] == [
+            one.labels["learning_rate"] for one in run.needs
         ]
-        for candidate in run.best_of:
-            chosen = config_of(run, scale, *candidate.overrides).training.learning_rate
-            assert (
-                chosen
-                == candidate.run.labels["learning_rate"]
-                == config_of(candidate.run, scale).training.learning_rate
-            )
 
 
 @pytest.mark.parametrize("scale", SCALES)

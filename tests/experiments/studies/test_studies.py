@@ -41,7 +41,7 @@ def test_every_run_of_a_grid_composes_to_what_it_says_and_none_is_planned_twice_
     seen = {(run.overrides, run.labels.get("part")) for run in grid}  # one run may belong to two parts
     assert len(seen) == len(grid)
     for run in grid:
-        for one in (run, *run.needs, *(candidate.run for candidate in run.best_of)):
+        for one in (run, *run.needs):
             config = fast_compose([f"scale={scale}", *one.overrides])
             assert config.scale == scale
             for override in one.overrides:  # each override has its effect

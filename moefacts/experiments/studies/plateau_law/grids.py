@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from moefacts.experiments.engine.seeds import seeds_for
-from moefacts.experiments.engine.study import Candidate, GridRun
+from moefacts.experiments.engine.study import BestOf, GridRun
 from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies._unseen import unseen_at_both_ends
 from moefacts.experiments.studies.plateau_law import published
@@ -66,9 +66,12 @@ def law_run(
     seed: int,
     settings: Sequence[str] = (),
     labels: Mapping[str, str] | None = None,
-    best_of: tuple[Candidate, ...] = (),
+    rate_of_best: tuple[GridRun, ...] = (),
 ) -> GridRun:
-    """A run of the law, which stops soon after its plateau. The law needs no unseen people until then."""
+    """A run of the law, which stops soon after its plateau. The law needs no unseen people until then.
+
+    It takes the learning rate of the best run in ``rate_of_best``, if there are any.
+    """
     at = SIZES[scale][size]
     margin = _STOP_INTERVALS[scale] * at.interval
     early = at.interval * (_EARLY_FACTOR if size >= _LONG[scale] else 1)
@@ -84,7 +87,8 @@ def law_run(
         *([] if at.limit is None else [f"training.steps={at.limit}"]),
         f"training.stop_after_plateau={margin}",
     )
-    return GridRun(overrides, at.likely + margin, {**(labels or {}), "size": size}, best_of=best_of)
+    settings_from = BestOf(("training.learning_rate",)) if rate_of_best else None
+    return GridRun(overrides, at.likely + margin, {**(labels or {}), "size": size}, rate_of_best, settings_from)
 
 
 def fixed_rate(scale: str) -> str:
@@ -111,10 +115,10 @@ def rates_grid(scale: str) -> list[GridRun]:
 
 
 def _choice(scale: str) -> list[GridRun]:
-    return [candidate.run for size, at in _in_order(scale) if at.sweep for candidate in _candidates(scale, size)]
+    return [run for size, at in _in_order(scale) if at.sweep for run in _candidates(scale, size)]
 
 
-def _candidates(scale: str, size: int) -> tuple[Candidate, ...]:
+def _candidates(scale: str, size: int) -> tuple[GridRun, ...]:
     at = SIZES[scale][size]
     seed = seeds_for(size, at.seeds + 1)[-1]
     common = (
@@ -127,12 +131,9 @@ def _candidates(scale: str, size: int) -> tuple[Candidate, ...]:
         *([] if scale == "paper" else ["training.log_interval=1"]),  # the final loss is then that of more biographies
     )
     return tuple(
-        Candidate(
-            GridRun(
-                (*common, f"training.learning_rate={rate}"),
-                labels={"part": CHOICE, "size": size, "learning_rate": float(rate)},
-            ),
-            (f"training.learning_rate={rate}",),
+        GridRun(
+            (*common, f"training.learning_rate={rate}"),
+            labels={"part": CHOICE, "size": size, "learning_rate": float(rate)},
         )
         for rate in RATES[scale]
     )
@@ -140,7 +141,7 @@ def _candidates(scale: str, size: int) -> tuple[Candidate, ...]:
 
 def _best(scale: str) -> list[GridRun]:
     return [
-        law_run(scale, size, seed, labels={"part": BEST}, best_of=_candidates(scale, size))
+        law_run(scale, size, seed, labels={"part": BEST}, rate_of_best=_candidates(scale, size))
         for size, at in _in_order(scale)
         if at.sweep
         for seed in seeds_for(size, at.seeds)
