@@ -1,10 +1,12 @@
 """The runs of law-causes: one usual arm, and arms that each differ from it or from another arm in one thing."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import GridRun
 from moefacts.experiments.studies import _laptop as laptop
+from moefacts.experiments.studies._moments import AttentionOf, plateau_ends
 from moefacts.experiments.studies._unseen import unseen_at_both_ends
 from moefacts.experiments.studies.plateau_law.grids import fixed_rate
 
@@ -15,10 +17,13 @@ SCHEDULE_SIZES = (2048, 4096)
 
 # Mean plateau ends of the runs of plateau-law (results/laptop/plateau-law), in steps.
 _ENDS = {512: 246, 1024: 427, 2048: 798, 4096: 1722}
-# Finished attention is that of twice these steps, where a run of the usual arm ends: one moment of training, and not
-# one step. A twin is trained for as long. Evaluations are a twenty-fifth of an end apart, since a twin's end is early.
+# Evaluations are a twenty-fifth of that apart, since plateaus with finished attention end early.
 _INTERVALS = {512: 10, 1024: 20, 2048: 32, 4096: 64}
+# Runs of the usual arm, and so those with finished attention, last for two plateaus of the mean length.
 STEPS = {512: 500, 1024: 860, 2048: 1600, 4096: 3456}
+# Finished attention is that of a run whose plateau is long over: 1.6 times as many steps as its own plateau took, which
+# two mean plateaus contain for all seeds but those whose plateau is longer than the mean by more than a quarter.
+FINISHED_AT = plateau_ends(1.6)
 _EARLY_FACTOR = 2  # evaluations are so much rarer where the plateau's start and end are far
 _LATE_FACTOR = 4  # ... and after its end, as are those on permuted values everywhere
 _COSINE_SHARE = 1.4  # the length of a cosine, in ends with a constant rate
@@ -68,7 +73,7 @@ def _seeds(arm: str, size: int, settings: Sequence[str], expected: int | None = 
     return [_run(arm, size, seed, settings, expected) for seed in seeds_for(size, SEEDS[size])]
 
 
-def _run(arm: str, size: int, seed: int, settings: Sequence[str], expected: int | None, *needs: GridRun) -> GridRun:
+def _run(arm: str, size: int, seed: int, settings: Sequence[str], expected: int | None = None) -> GridRun:
     interval = _INTERVALS[size]
     overrides = (
         f"population.size={size}",
@@ -82,19 +87,19 @@ def _run(arm: str, size: int, seed: int, settings: Sequence[str], expected: int 
         *settings,
     )
     by_key = {override.partition("=")[0]: override for override in overrides}  # an arm's own batch size comes last
-    return GridRun(tuple(by_key.values()), expected, {"arm": arm, "size": size}, needs)
+    return GridRun(tuple(by_key.values()), expected, {"arm": arm, "size": size})
 
 
 def _whole(size: int) -> tuple[str, ...]:
-    return (fixed_rate("laptop"), f"training.steps={STEPS[size]}")
+    checkpoints = (f"checkpoints.interval={_INTERVALS[size]}", f"checkpoints.interval_until={STEPS[size]}")
+    return (fixed_rate("laptop"), f"training.steps={STEPS[size]}", *checkpoints)
 
 
 def _twins(size: int) -> list[GridRun]:
-    """Runs that use, from their first step on, the attention with which a run of the usual arm of equal seed ended."""
-    settings = (*_whole(size), f"patching.reference_step={STEPS[size]}")
+    """Runs that use, from their first step on, the finished attention of the usual run of equal seed."""
     return [
-        _run(FINISHED, size, seed, settings, None, _run(USUAL, size, seed, _whole(size), None))
-        for seed in seeds_for(size, SEEDS[size])
+        replace(usual, labels={**usual.labels, "arm": FINISHED}, needs=(usual,), settings_from=AttentionOf(FINISHED_AT))
+        for usual in _seeds(USUAL, size, _whole(size))
     ]
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies.law_causes import STUDY
-from moefacts.experiments.studies.law_causes.grids import COSINE, FINISHED, HALF_RATE, LARGE_BATCH, USUAL, of_width
+from moefacts.experiments.studies.law_causes.grids import COSINE, FINISHED, HALF_RATE, LARGE_BATCH, of_width
 from moefacts.runs import keys
 from tests.experiments.studies.claims.cases import TOO_NOISY, TOO_SHORT, Case, check, parametrized, texts
 from tests.experiments.studies.made_up import BASELINE, made_up_run, replicate
@@ -57,7 +57,9 @@ def runs(arms=SHOWN, cosine=(0.8, 1.1), finished=0.4, tilt=0.0, scatter=0.03, fo
         floor = {keys.evaluation_key(keys.SEEN, keys.CONTROL_LOSS): control}
         length = last or int(1.4 * max(end, known) * usual)
         run = made_up_run(grid_run, end * usual, slope=slope, last=length, extra=lambda _, floor=floor: floor)
-        run.record.__dict__["retention"] = None if arm == FINISHED else forgotten(end * usual, 100 * scale * np.exp(faded))
+        run.record.__dict__["retention"] = (
+            None if arm == FINISHED else forgotten(end * usual, 100 * scale * np.exp(faded))
+        )
         made.append(run)
     return made  # fmt: skip
 
