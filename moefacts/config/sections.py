@@ -102,7 +102,8 @@ class EvaluationConfig:
 class CheckpointConfig:
     """When checkpoints are kept: every ``interval`` steps up to ``interval_until``, then ``num_uniform`` evenly spaced.
 
-    The newest ``keep_optimizer`` of them keep their optimizer state.
+    So is the checkpoint of the evaluation that ends the plateau, whatever its step. The newest ``keep_optimizer`` keep
+    their optimizer state.
     """
 
     interval: int

@@ -91,12 +91,13 @@ class Trainer:
                 self.status.step = step
                 display.show(self.status, force=step == 0)
                 done, signal_number = self._is_done(step), agreed_signal(stop.signal_number)
-                if step in self.schedule or done or signal_number is not None:
+                kept = self._kept_steps
+                if step in kept or done or signal_number is not None:
                     self.state.wall_seconds = time.monotonic() - started
                     metrics.sync()
                     save_checkpoint(self.run.path, self.model, self.step.optimizer, self.state)
                     if is_main():
-                        prune_checkpoints(self.run.path, self.schedule, self.config.checkpoints.keep_optimizer)
+                        prune_checkpoints(self.run.path, kept, self.config.checkpoints.keep_optimizer)
                     clock.restart()
                 if done:
                     display.show(self.status, force=True)
@@ -132,6 +133,12 @@ class Trainer:
             yield Moment(step, self._is_done(step), self._num_active, measure, logits, loads)
         finally:
             self.model.train()
+
+    @property
+    def _kept_steps(self) -> set[int]:
+        """The steps of the checkpoints to keep: those on schedule, and the plateau's end, where knowledge is probed."""
+        end = self.state.plateau_end
+        return self.schedule if end is None else self.schedule | {end}
 
     def _evaluation_is_due(self, step: int) -> bool:
         evaluation, state = self.config.evaluation, self.state

@@ -117,6 +117,30 @@ def test_a_run_can_stop_a_margin_after_its_plateau(make_config, tmp_path):
     assert manifest["last_step"] == manifest["plateau_end"] + 3 < 400
 
 
+def test_the_checkpoint_of_the_plateaus_end_is_kept_whatever_the_schedule(make_config, tmp_path, monkeypatch):
+    """Also by a run that is stopped after it, which writes a checkpoint of its own and deletes that when it goes on."""
+    config = make_config(
+        f"run.dir={tmp_path}/run", *QUICK, "training.stop_after_plateau=9", "checkpoints.interval=1000",
+        "checkpoints.interval_until=1000", "evaluation.interval=3",
+    )  # fmt: skip
+    is_done = Trainer._is_done
+    with monkeypatch.context() as patched:
+
+        def interrupted(self, step):
+            if self.state.plateau_end is not None and step > self.state.plateau_end + 3:
+                raise SystemExit(137)
+            return is_done(self, step)
+
+        patched.setattr(Trainer, "_is_done", interrupted)
+        with pytest.raises(SystemExit):
+            execute(config)
+    execute(config)
+    manifest = read_manifest(tmp_path / "run")
+    end = manifest["plateau_end"]
+    assert layout.checkpoint_steps(tmp_path / "run") == [0, end, end + 9]
+    assert 0 < end < manifest["last_step"] < 400
+
+
 def test_a_run_can_stop_at_an_accuracy(make_config, tmp_path):
     run = execute(make_config(f"run.dir={tmp_path}/run", *QUICK, "training.stop_at_accuracy=0.5"))
     accuracies = [record["eval/seen/attribute_accuracy"] for record in records(run) if "eval/seen/entropy" in record]
