@@ -39,6 +39,12 @@ class Evidence:
         bounds = self._bounds(measure, arm, size).values()
         return [one[0] if one is not None and one[0] == one[1] else None for one in bounds]
 
+    def encounters(self, arm: str, size: int) -> list[float | None]:
+        """The biographies per person until the plateau ends, of every run of an arm."""
+        batches = [run.record.batch_size for run in self.arms.members(arm, size)]
+        ends = self.values(END, arm, size)
+        return [None if end is None else end * batch / size for end, batch in zip(ends, batches, strict=True)]
+
     def ratio(self, measure: str, pairs: Pairs, size: int | None = None) -> Paired | None:
         """The mean log ratio of a measure over pairs of arms and all pairs of runs of equal size and seed in them."""
         ours: dict[tuple[int, int, int], Bounds | None] = {}

@@ -6,7 +6,7 @@ name has yet to form. Each experiment changes one thing: the schedule of the lea
 depends on (width, rate and batch size), and attention, which is that of a finished model from the first step on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from matplotlib.figure import Figure
@@ -30,6 +30,7 @@ from moefacts.experiments.studies.law_causes.grids import (
 from moefacts.experiments.studies.law_causes.law_causes_figures import factors_figure
 from moefacts.experiments.studies.law_causes.tables import (
     CHANGES,
+    ENCOUNTERS,
     MEASURES,
     arms_table,
     changes_table,
@@ -64,7 +65,7 @@ def _figures(evidence: Evidence) -> dict[str, tuple[str, DrawFigure]]:
         figures["factors"] = (caption, partial(factors_figure, found))
     names = [arm for arm in (USUAL, FINISHED, COSINE) if arm in evidence.arms.names]
     if len(names) > 1:
-        caption = "The law with own and with finished attention, and with a cosine."
+        caption = "The law with own and with finished attention, and with a cosine. In a law with exponent 1, biographies per person are equal."
         figures["over_sizes"] = (caption, partial(_over_sizes, evidence, names))
     if any(of_width(width) in evidence.arms.names for width in (32, 128)):
         caption = f"Width and learning rate at {SIZE:,} people. Dots are single seeds; bars are 95% intervals."
@@ -73,20 +74,27 @@ def _figures(evidence: Evidence) -> dict[str, tuple[str, DrawFigure]]:
 
 
 def _over_sizes(evidence: Evidence, names: Sequence[str]) -> Figure:
-    def line(measure: str, arm: str) -> Series:
-        sizes = [size for size in evidence.arms.sizes if evidence.arms.members(arm, size)]
-        return Series(arm, {size: evidence.values(measure, arm, size) for size in sizes})
+    def lines(of: Callable[[str, int], list[float | None]]) -> list[Series]:
+        sizes = {arm: [size for size in evidence.arms.sizes if evidence.arms.members(arm, size)] for arm in names}
+        return [Series(arm, {size: of(arm, size) for size in sizes[arm]}) for arm in names]
 
-    return compare_over({"": {label: [line(measure, arm) for arm in names] for measure, label in MEASURES.items()}})
+    return compare_over({"": {MEASURES[END]: lines(partial(evidence.values, END))} | _panels(evidence, lines)})
 
 
 def _over_widths(evidence: Evidence) -> Figure:
-    def line(measure: str, label: str) -> Series:
-        arms = {width: arm for width, arm in _LINES[label].items() if arm in evidence.arms.names}
-        return Series(label, {width: evidence.values(measure, arm, SIZE) for width, arm in arms.items()})
+    def lines(of: Callable[[str, int], list[float | None]]) -> list[Series]:
+        arms = {label: {w: arm for w, arm in by.items() if arm in evidence.arms.names} for label, by in _LINES.items()}
+        return [Series(label, {width: of(arm, SIZE) for width, arm in by.items()}) for label, by in arms.items()]
 
-    panels = {text: [line(measure, label) for label in _LINES] for measure, text in MEASURES.items()}
-    return compare_over({"": panels}, "width")
+    return compare_over({"": _panels(evidence, lines)}, "width")
+
+
+def _panels(
+    evidence: Evidence, lines: Callable[[Callable[[str, int], list[float | None]]], list[Series]]
+) -> dict[str, list[Series]]:
+    """The panels of both figures; ``lines`` makes those of one measure of an arm at one size."""
+    panels = {ENCOUNTERS: lines(evidence.encounters)}
+    return panels | {MEASURES[key]: lines(partial(evidence.values, key)) for key in (KNOWN, TIME_SCALE)}
 
 
 STUDY = Study(

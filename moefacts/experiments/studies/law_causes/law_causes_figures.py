@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from moefacts.analysis.comparison import Paired
 
-_TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10)
+_TICKS = (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 10)
 
 
 def factors_figure(changes: Mapping[str, Mapping[str, Paired | None]]) -> Figure:

@@ -20,6 +20,7 @@ from moefacts.experiments.studies.law_causes.grids import (
 )
 
 MEASURES = {END: "plateau end (steps)", KNOWN: "5% knowledge (steps)", TIME_SCALE: "time scale of forgetting (steps)"}
+ENCOUNTERS = "biographies per person"  # until the plateau ends
 # What is changed -> the pairs of arms that differ in it
 CHANGES: dict[str, Pairs] = {
     "a cosine for a constant rate": ((COSINE, USUAL),),
@@ -67,18 +68,19 @@ def arms_table(evidence: Evidence) -> Table:
                 continue
             batch = members[0].record.batch_size
             ends = evidence.values(END, arm, size)
-            met = [None if end is None else end * batch / size for end in ends]
+            lengths = [run.measures["plateau_length"] for run in members]
+            met = evidence.encounters(arm, size)
             floors = [run.measures["plateau_floor"] for run in members]
             there = [run.measures["knowledge_at_plateau_end"] for run in members]
             known, scale = (evidence.values(measure, arm, size) for measure in (KNOWN, TIME_SCALE))
-            cells = [cell("", estimate(values)) for values in (ends, met, floors, there, known)]
+            cells = [cell("", estimate(values)) for values in (ends, lengths, met, floors, there, known)]
             rows.append([f"{size:,}", arm, str(len(members)), *cells, _scale_cell(scale), f"{size / batch:.0f}"])
-    columns = ["people", "arm", "runs", MEASURES[END], "biographies per person", "floor (baselines)"]
+    columns = ["people", "arm", "runs", MEASURES[END], "plateau length (steps)", ENCOUNTERS, "floor (baselines)"]
     columns += ["knowledge at the end", MEASURES[KNOWN], MEASURES[TIME_SCALE], "steps between two looks at a person"]
     note = (
         f"Means ± half of the 95% interval over seeds. The usual arm is “{USUAL}”, a constant rate and batches of 32. "
-        f"Runs with finished attention use that with which the usual run of equal seed ended, after about twice its "
-        "plateau. The time scale is that of exp(−steps / τ), without a floor, at the checkpoint nearest to the "
+        f"Runs with finished attention use that of the usual run of equal seed, after 1.6 times as many steps as "
+        "its plateau took to end. The time scale is that of exp(−steps / τ), without a floor, at the checkpoint nearest to the "
         "plateau's end."
     )
     return Table("Every arm", columns, rows, note)
