@@ -53,6 +53,15 @@ class Fading:
         """Whether knowledge fades at all (at 5%), and the data bound the time scale on both sides."""
         return self.p_value < _SIGNIFICANT and None not in (self.time_scale, self.low, self.high)
 
+    @property
+    def why(self) -> str:
+        """Why the time scale cannot be told; empty if it can."""
+        if self.is_known:
+            return ""
+        if self.p_value >= _SIGNIFICANT:
+            return f"no fading can be told from chance (p = {self.p_value:.2f})"
+        return "the data do not bound it on both sides"
+
     def text(self) -> str:
         """The estimate with its interval, or that it cannot be told."""
         if not self.is_known:

@@ -15,14 +15,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from moefacts.analysis.plateau_end import Words, find_fall
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
 from moefacts.runs.thresholds import crossing, first_true
 
 LEVEL = 0.05
+_WORDS = Words(
+    "knowledge", f"reached {LEVEL:.0%}", f"above {LEVEL:.0%}", f"{LEVEL:.0%}", f"knowledge reaches {LEVEL:.0%}"
+)
 KNOWLEDGE = (  # from evaluations on permuted values, which a run makes if ``evaluation.interval_control`` is set
     "plateau_floor", "plateau_floor_step", "knowledge_at_plateau_end", "steps_to_5_knowledge", "final_knowledge",
 )  # fmt: skip
+_CROSSING = tuple(f"steps_to_5_knowledge_{part}" for part in ("status", "reason", "low", "high"))
 
 
 def knowledge_curve(run: Run, plateau_start: float | None, attribute: str | None = None) -> pd.DataFrame | None:
@@ -38,7 +43,8 @@ def knowledge_curve(run: Run, plateau_start: float | None, attribute: str | None
         attribute: restricts the losses to one attribute, and divides by its baseline.
 
     Returns:
-        The columns ``loss`` and ``control`` in nats, and ``knowledge``.
+        The columns ``loss`` and ``control`` in nats, ``knowledge``, and its ``standard_error``: that of the difference
+        of all attributes' losses, interpolated likewise, over their baseline (0 if it was not recorded).
     """
     if not run.has_curve(keys.CONTROL_LOSS):
         return None
@@ -50,7 +56,12 @@ def knowledge_curve(run: Run, plateau_start: float | None, attribute: str | None
         is_used |= (loss.index >= on_plateau[0]) & (loss.index <= control.index[-1])
     loss = loss[is_used]
     between = np.interp(loss.index, control.index, control)
-    return pd.DataFrame({"loss": loss, "control": between, "knowledge": (between - loss) / baseline(run, attribute)})
+    error = 0.0
+    if run.has_curve(keys.CONTROL_DIFFERENCE_STANDARD_ERROR):
+        errors = run.curve(keys.CONTROL_DIFFERENCE_STANDARD_ERROR)
+        error = np.interp(loss.index, errors.index, errors) / run.baseline
+    knowledge = (between - loss) / baseline(run, attribute)
+    return pd.DataFrame({"loss": loss, "control": between, "knowledge": knowledge, "standard_error": error})
 
 
 def baseline(run: Run, attribute: str | None = None) -> float:
@@ -62,18 +73,20 @@ def baseline(run: Run, attribute: str | None = None) -> float:
 
 def knowledge_measures(
     run: Run, plateau_start: float | None, plateau_end: float | None, attribute: str | None = None
-) -> dict[str, float | None]:
+) -> dict[str, Any]:
     """The measures in ``KNOWLEDGE`` of one run, or of one attribute in it; None where not reached or not recorded.
 
     ``plateau_floor`` is the lowest control loss that was measured, over the baseline, and ``plateau_floor_step`` the
-    evaluation that it was measured at. ``steps_to_5_knowledge`` is interpolated between evaluations.
+    evaluation that it was measured at. ``steps_to_5_knowledge`` is interpolated between evaluations. Whether it can be
+    determined is its ``_status`` and ``_reason``, as for the plateau's end; its ``_low`` and ``_high`` are the bounds
+    from the noise of the evaluations (which is not known for one attribute, where they are None).
 
     Args:
         run: the run.
         plateau_start, plateau_end: the steps between which the run is on its plateau (``Phases``).
         attribute: restricts the measures to one attribute.
     """
-    measures: dict[str, float | None] = dict.fromkeys(KNOWLEDGE)
+    measures: dict[str, Any] = dict.fromkeys((*KNOWLEDGE, *_CROSSING))
     curve = knowledge_curve(run, plateau_start, attribute)
     if curve is None:
         return measures
@@ -82,6 +95,7 @@ def knowledge_measures(
     first = first_true(knowledge >= LEVEL)
     if first is not None:
         measures["steps_to_5_knowledge"] = crossing(step, knowledge, LEVEL, first)
+    measures |= _crossing(curve, attribute is None)
     if plateau_start is not None:
         control = run.curve(keys.CONTROL_LOSS, attribute=attribute)
         measures["plateau_floor"] = float(control.min() / baseline(run, attribute))
@@ -91,7 +105,15 @@ def knowledge_measures(
     return measures
 
 
-def knowledge_by_attribute(run: Run, phases: dict[str, Any]) -> dict[str, dict[str, float | None]]:
+def _crossing(curve: pd.DataFrame, has_noise: bool) -> dict[str, Any]:
+    """Whether and between which steps knowledge reaches ``LEVEL``, by the rules of the plateau's end."""
+    error = curve["standard_error"].to_numpy() if has_noise else np.zeros(len(curve))
+    found = find_fall(curve.index.to_numpy(), -curve["knowledge"].to_numpy(), error, -LEVEL, _WORDS)
+    low, high = (found.low, found.high) if has_noise else (None, None)
+    return dict(zip(_CROSSING, (found.status, found.reason, low, high), strict=True))
+
+
+def knowledge_by_attribute(run: Run, phases: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The measures in ``KNOWLEDGE`` of every attribute; empty if the run has no control loss.
 
     ``phases`` are the run's ``phase_measures``: the plateau is that of all attributes together.

@@ -1,4 +1,4 @@
-"""The end of a loss curve's plateau, with its uncertainty, or why it cannot be determined."""
+"""The end of a loss curve's plateau or the like, with its uncertainty, or why it cannot be determined."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,27 @@ NORMAL_95 = 1.96
 
 
 @dataclass(frozen=True)
+class Words:
+    """How to speak of a crossing. The defaults are those of a plateau's end.
+
+    Attributes:
+        curve: what crosses the level.
+        crosses: what it does there, in the past tense.
+        beyond: where it is afterwards.
+        level: the level.
+        event: the crossing, as a clause.
+    """
+
+    curve: str = "the loss"
+    crosses: str = "fell below the threshold"
+    beyond: str = "below the threshold"
+    level: str = "the threshold"
+    event: str = "the plateau ends"
+
+
+@dataclass(frozen=True)
 class PlateauEnd:
-    """The end of a plateau, in steps.
+    """The end of a plateau, or another crossing of a level from above, in steps.
 
     Attributes:
         status: "reached", "not reached" (at the end of the curve), or "cannot tell".
@@ -58,29 +77,37 @@ def find_plateau_end(
         baseline: no-knowledge baseline in nats.
         threshold: the plateau has ended below this fraction of the baseline.
     """
-    level, margin = threshold * baseline, NORMAL_95 * standard_error
-    first = first_below(loss, level)
+    return find_fall(step, loss, standard_error, threshold * baseline, Words())
+
+
+def find_fall(
+    step: np.ndarray, curve: np.ndarray, standard_error: np.ndarray, level: float, words: Words
+) -> PlateauEnd:
+    """Find where ``curve`` falls below ``level``, as ``find_plateau_end`` does; ``words`` are those of the reasons."""
+    margin = NORMAL_95 * standard_error
+    first = first_below(curve, level)
     first_step = None if first is None else int(step[first])
-    earliest = first_below(loss - margin, level)
+    earliest = first_below(curve - margin, level)
     if earliest is None:
-        reason = "the loss never fell below the threshold"
+        reason = f"{words.curve} never {words.crosses}"
         return PlateauEnd(NOT_REACHED, reason, first_step, earliest=float(step[-1]))
     if earliest == 0:
-        return PlateauEnd(CANNOT_TELL, "the loss begins below the threshold, or within noise of it", first_step)
-    latest = _stays_below(loss + margin, level)
-    low = crossing(step, loss - margin, level, earliest)
+        reason = f"{words.curve} begins {words.beyond}, or within noise of it"
+        return PlateauEnd(CANNOT_TELL, reason, first_step)
+    latest = _stays_below(curve + margin, level)
+    low = crossing(step, curve - margin, level, earliest)
     if first is None or latest is None:
-        reason = "the loss ends within noise of the threshold"
+        reason = f"{words.curve} ends within noise of {words.level}"
         return PlateauEnd(CANNOT_TELL, reason, first_step, earliest=low)
-    end = crossing(step, loss, level, first)
-    low, high = min(end, low), max(end, crossing(step, loss + margin, level, latest))
+    end = crossing(step, curve, level, first)
+    low, high = min(end, low), max(end, crossing(step, curve + margin, level, latest))
     gap = step[first] - step[first - 1]
     if gap > SPARSE_SHARE * end:
-        reason = f"evaluations are too sparse: {gap} steps apart where the plateau ends"
+        reason = f"evaluations are too sparse: {gap} steps apart where {words.event}"
         around = {"earliest": min(low, float(step[first - 1])), "latest": max(high, float(step[first]))}
         return PlateauEnd(CANNOT_TELL, reason, first_step, **around)
     if high - low > WIDE_SHARE * end:
-        reason = f"the loss hovers within noise of the threshold between steps {low:.0f} and {high:.0f}"
+        reason = f"{words.curve} hovers within noise of {words.level} between steps {low:.0f} and {high:.0f}"
         return PlateauEnd(CANNOT_TELL, reason, first_step, earliest=low, latest=high)
     return PlateauEnd(REACHED, "", first_step, end, low, high, earliest=end, latest=end)
 

@@ -39,7 +39,7 @@ def choose_checkpoints(steps: Sequence[int], plateau_end: int | None) -> list[in
 
 
 def retention_table(
-    run: Path, model: Transformer, batcher: Batcher, batch_size: int, plateau_end: int | None
+    run: Path, model: Transformer, batcher: Batcher, batch_size: int, steps: Sequence[int]
 ) -> pd.DataFrame:
     """One row per person and checkpoint, as in ``runs.tables.RETENTION``, in held-out templates.
 
@@ -52,11 +52,11 @@ def retention_table(
         model: the run's model.
         batcher: the run's population and distribution.
         batch_size: the number of biographies per training step.
-        plateau_end: the step at which its plateau ended; None if it did not.
+        steps: the checkpoints, ascending, as from ``choose_checkpoints``.
     """
     assert batcher.distribution is not None
-    distribution, steps = batcher.distribution, layout.checkpoint_steps(run)
-    widening_steps = load_state(run, steps[-1]).widening_steps
+    distribution, last = batcher.distribution, layout.checkpoint_steps(run)[-1]
+    widening_steps = load_state(run, last).widening_steps
 
     def num_active(step: int) -> int | None:
         return distribution.num_active(bisect_right(widening_steps, step))
@@ -66,14 +66,13 @@ def retention_table(
     permuted = control_evaluator(batcher, batcher.cohort, num_biographies, _BATCH_SIZE)
     tables = []
     model.eval()
-    for exposure in exposures(
-        batcher.population, distribution, batch_size, choose_checkpoints(steps, plateau_end), num_active
-    ):
+    for exposure in exposures(batcher.population, distribution, batch_size, steps, num_active):
         load_weights(run, exposure.step, model)
         loss_B, control_B = (
             one.measure(model).attribute_loss.mean(axis=1, dtype="float64") for one in (true, permuted)
         )
         tables.append(_by_person(exposure, true.plan.individual_B, loss_B, control_B))
+    load_weights(run, last, model)
     return pd.concat(tables, ignore_index=True)
 
 

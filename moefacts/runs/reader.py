@@ -149,26 +149,44 @@ class Run:
         """The table of the retention probe; None if it has not been written."""
         return tables.RETENTION.read(self.path)
 
+    @cached_property
+    def retention_at_end(self) -> pd.DataFrame | None:
+        """The rows of that table for the checkpoint nearest to the plateau's end, the first that is probed.
+
+        None if neither it nor this part of it has been written, or if the plateau did not end.
+        """
+        part = tables.RETENTION_AT_END.read(self.path)
+        if part is not None or self.retention is None or self.plateau_end is None:
+            return part
+        return self.retention[self.retention["step"] == self.retention["step"].min()]
+
+    @property
+    def plateau_end(self) -> int | None:
+        """The evaluation that ended the plateau during training; None if none did."""
+        return self.manifest.get("plateau_end")
+
     @property
     def missing_probes(self) -> list[str]:
-        """The probes in ``tables.PROBES`` that suit the run and have not been run.
+        """The probes that suit the run and have not been run, without those that are a part of another one."""
+        return [probe for probe in tables.PROBES if probe not in tables.PART_OF and self.lacks(probe)]
 
-        The list is empty before training ends, and for a patched run, whose weights are not the whole model. Retention
-        is probed where knowledge was measured during training, too: where ``evaluation.interval_control`` is set.
+    def lacks(self, probe: str) -> bool:
+        """Whether one of ``tables.PROBES`` suits the run and has not been run, nor what it is a part of.
+
+        None suits a run before training ends, nor a patched run, whose weights are not the whole model. Retention is
+        probed where knowledge was measured during training, too: where ``evaluation.interval_control`` is set.
         """
         if not self.is_finished or self.settings.patching.is_on:
-            return []
-        model = self.settings.model
-        applies = {
+            return False
+        model, has_control = self.settings.model, self.settings.evaluation.interval_control is not None
+        suits = {
             "routing": model.moe is not None,
             "attention": model.mixer == "attention",
-            "retention": self.settings.evaluation.interval_control is not None,
+            "retention": has_control,
+            "retention_at_end": has_control and self.plateau_end is not None,
         }
-        return [
-            probe
-            for probe, written in tables.PROBES.items()
-            if applies[probe] and not all(table.path(self.path).exists() for table in written)
-        ]
+        ways = [tables.PROBES[one] for one in (probe, tables.PART_OF.get(probe)) if one is not None]
+        return suits[probe] and not any(all(table.path(self.path).exists() for table in way) for way in ways)
 
 
 def _mean_at_end(values: pd.Series) -> float:

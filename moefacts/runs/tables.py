@@ -69,6 +69,7 @@ ATTENTION = ProbeTable("attention", ("step", "layer", "signature", "value", "ref
 RETENTION = ProbeTable(
     "retention", ("step", "individual", "times_shown", "steps_since_shown", keys.ATTRIBUTE_LOSS, keys.CONTROL_LOSS)
 )
+RETENTION_AT_END = ProbeTable("retention_at_end", RETENTION.columns)  # its rows of one checkpoint
 EXPERT_USE = ProbeTable("routing_use", ("layer", "kind", "label", "expert", "share"))
 INFORMATION = ProbeTable(  # ``routing_information``, which earlier versions wrote, had information without a condition
     "routing_information_given_token", ("layer", "weights", "label", "information", "entropy", "fraction", "control")
@@ -81,4 +82,11 @@ BIOGRAPHY = ProbeTable("routing_biography", ("layer", "position", "token", "role
 ROUTING = (EXPERT_USE, INFORMATION, VOCABULARY, COACTIVATION, SATURATION, ABLATION, BIOGRAPHY)
 
 # Probe -> its tables, which are written on request. (The confidence table is written when training ends.)
-PROBES = {"routing": ROUTING, "attention": (ATTENTION,), "retention": (RETENTION,)}
+PROBES = {
+    "routing": ROUTING,
+    "attention": (ATTENTION,),
+    "retention": (RETENTION,),
+    "retention_at_end": (RETENTION_AT_END,),
+}
+# Those that are a part of another one, which takes their place: for studies whose many runs need no more.
+PART_OF = {"retention_at_end": "retention"}

@@ -14,7 +14,7 @@ from moefacts.analysis.summary import as_json, cell, has_knowledge, knowledge_ro
 from moefacts.runs.reader import Run, read_run
 from tests.conftest import tiny_config
 
-BASELINE, FLOOR = 5.0, 1.07
+BASELINE, FLOOR, ERROR = 5.0, 1.07, 0.01
 ATTRIBUTES = ("easy", "hard")
 BASELINES = (4.0, 6.0)
 
@@ -34,7 +34,8 @@ def made_up(interval, interval_control, begins=400, last=1000, control=True):
         record = {"step": step, "eval/seen/attribute_loss": loss, "eval/seen/attribute_accuracy": 0.0}
         record |= {"eval/seen/max_probability": 0.5, "eval/seen/entropy": 1.0}
         is_due = control and (step % interval_control == 0 or step == last)
-        record |= {"eval/seen/control_loss": permuted} if is_due else {}
+        error = {"eval/seen/control_difference_standard_error": ERROR * BASELINE}
+        record |= {"eval/seen/control_loss": permuted} | error if is_due else {}
         for attribute, baseline, shift in zip(ATTRIBUTES, BASELINES, (-100, 100), strict=True):
             loss, permuted = losses(step, begins + shift, 1.0 + baseline / 100, baseline)
             record[f"eval/seen/attribute_loss/{attribute}"] = loss
@@ -64,6 +65,37 @@ def test_the_step_of_five_percent_is_found_however_rare_the_control_is(interval_
     else:
         assert found["steps_to_5_knowledge"] > 50
     assert found["steps_to_5_knowledge"] <= 1000
+
+
+def test_the_bounds_of_five_percent_are_the_noise_of_the_difference_over_its_slope():
+    found = measured(made_up(10, 50))
+    assert found["steps_to_5_knowledge_status"] == "reached"
+    assert found["steps_to_5_knowledge"] == pytest.approx(450)
+    bounds = [found[f"steps_to_5_knowledge_{end}"] for end in ("low", "high")]
+    assert bounds == pytest.approx([450 - 1.96 * ERROR * 1000, 450 + 1.96 * ERROR * 1000])
+    attribute = measured(made_up(10, 50), "easy")
+    assert attribute["steps_to_5_knowledge_status"] == "reached"
+    assert attribute["steps_to_5_knowledge_low"] is attribute["steps_to_5_knowledge_high"] is None
+
+
+@pytest.mark.parametrize(
+    ("run", "status", "reason"),
+    [
+        ({"begins": 2000}, "not reached", "knowledge never reached 5%"),
+        ({"begins": 955}, "cannot tell", "knowledge ends within noise of 5%"),
+        ({"begins": -60}, "cannot tell", "knowledge begins above 5%, or within noise of it"),
+        (
+            {"begins": 150, "interval": 100},
+            "cannot tell",
+            "evaluations are too sparse: 100 steps apart where knowledge reaches 5%",
+        ),
+    ],
+)
+def test_why_the_step_of_five_percent_cannot_be_told(run, status, reason):
+    found = measured(made_up(**{"interval": 10, "interval_control": 50} | run))
+    assert found["steps_to_5_knowledge_status"] == status
+    assert found["steps_to_5_knowledge_reason"].startswith(reason)
+    assert found["steps_to_5_knowledge_low"] is None
 
 
 def test_the_end_of_the_plateau_needs_more_knowledge_the_higher_the_floor():
@@ -110,7 +142,8 @@ def test_a_run_before_its_plateau_has_no_floor():
 
 def test_what_was_not_recorded_is_not_measured_and_what_was_not_reached_not_reached():
     off, stays = made_up(10, 100, control=False), made_up(10, 100, begins=2000)
-    assert measured(off) == dict.fromkeys(KNOWLEDGE)
+    assert measured(off).keys() == measured(stays).keys() > set(KNOWLEDGE)
+    assert set(measured(off).values()) == {None}
     cells = []
     for run in (off, stays):
         summary = summarize_group(Group("all", [run]))

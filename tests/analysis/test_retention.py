@@ -10,6 +10,7 @@ import pytest
 from moefacts.analysis.fading import fading, settling_steps
 from moefacts.analysis.groups import Group
 from moefacts.analysis.retention import person_table, ranges, two_way_table
+from moefacts.analysis.retention_at_end import retention_at_end, why_untold
 from moefacts.analysis.retention_figures import retention_curves
 from moefacts.analysis.retention_tables import retention_rows, retention_summary, two_way_cells
 from moefacts.runs import tables
@@ -180,3 +181,44 @@ def test_tables_json_and_figure_have_every_checkpoint_and_the_people_never_shown
     assert [axes.get_title()[:9] for axes in figure.axes if axes.get_title()] == ["step 500,", "step 1,00"]
     assert "not shown yet" in figure.axes[0].get_legend_handles_labels()[1]
     assert (retention_summary(read_run(finished_run)), two_way_cells(read_run(finished_run))) == ([], None)
+
+
+@pytest.fixture
+def at_end(tmp_path, finished_run):
+    """A function: people, the step of their checkpoint and of the plateau's end -> a run that was probed so."""
+
+    def made(people, step, end):
+        table = people.assign(step=step, individual=np.arange(len(people)), control_loss=0.0)
+        run = read_run(finished_run)
+        table["attribute_loss"] = -table["knowledge"] * run.baseline
+        path = tmp_path / f"{step}"
+        path.mkdir()
+        tables.RETENTION_AT_END.write(path, table.drop(columns="knowledge"))
+        return replace(run, path=path, manifest=run.manifest | {"plateau_end": end})
+
+    return made
+
+
+def test_the_time_scale_at_the_plateaus_end_is_that_without_a_floor(at_end):
+    run = at_end(made_up(30.0, floor=0.3), 110, 100)
+    fit = retention_at_end(run)
+    assert not fit.has_floor
+    assert fit.is_known
+    assert fit == fading(person_table(run, at_end=True), settling_steps(run), has_floor=False)
+    assert why_untold(run, fit) == ""
+
+
+def test_a_time_scale_at_the_end_that_cannot_be_told_has_a_reason(at_end):
+    far, never, flat = (
+        at_end(made_up(40.0), 116, 100),
+        at_end(made_up(40.0), 117, None),
+        at_end(made_up(40.0, amplitude=0.0, floor=0.5), 101, 100),
+    )
+    unprobed = replace(far, path=far.path / "elsewhere")
+    whys = [why_untold(run, retention_at_end(run)) for run in (far, never, flat, unprobed)]
+    assert whys[0] == "the checkpoint nearest to the plateau's end, step 100, is that of step 116"
+    assert whys[1] == "the plateau did not end"
+    assert "from chance" in whys[2]
+    assert whys[3] == "not probed"
+    slow = made_up(2000.0, noise=0.02, mean_since=20.0)
+    assert fading(slow, has_floor=False).why == "the data do not bound it on both sides"

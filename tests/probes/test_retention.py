@@ -84,6 +84,32 @@ def test_the_model_ends_with_the_weights_of_the_last_checkpoint(copied, monkeypa
     assert all(torch.equal(tensor, last[name]) for name, tensor in used[0].state_dict().items())
 
 
+def with_end(run, step):
+    """The run, as if its plateau had ended at this step."""
+    found = read_run(run)
+    found.manifest["plateau_end"] = step
+    return found
+
+
+def test_a_study_gets_the_checkpoint_of_the_plateaus_end_alone_which_is_the_first_that_the_whole_probe_has(copied):
+    assert not read_run(copied).lacks("retention_at_end")  # the plateau has not ended
+    assert with_end(copied, 8).lacks("retention_at_end")
+    assert probe_run(with_end(copied, 8), "retention_at_end") == ["retention_at_end"]
+    part = with_end(copied, 8)
+    assert not part.lacks("retention_at_end")
+    assert part.retention is None
+    assert part.missing_probes == ["attention", "retention"]  # analyze still wants all checkpoints
+    assert set(part.retention_at_end["step"]) == {8}
+    probe_run(part, "retention")
+    whole = with_end(copied, 8)
+    assert set(whole.retention["step"]) == {8, 12}
+    tables.RETENTION_AT_END.path(copied).unlink()
+    whole = with_end(copied, 8)
+    assert not whole.lacks("retention_at_end")
+    assert whole.retention_at_end.reset_index(drop=True).equals(part.retention_at_end)
+    assert read_run(copied).retention_at_end is None  # there is no end that it could be the table of
+
+
 def test_the_exposure_is_that_of_the_batches_that_were_trained_on_also_when_a_curriculum_has_widened(
     tmp_path, monkeypatch
 ):

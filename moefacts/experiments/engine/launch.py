@@ -105,7 +105,8 @@ def _probe(plan: Plan, launch: Launch) -> None:
 
 def _lacks_probes(plan: Plan, run: PlannedRun) -> bool:
     try:
-        return not set(plan.study.probes).isdisjoint(read_run(run.path).missing_probes)
+        record = read_run(run.path)
+        return any(record.lacks(probe) for probe in plan.study.probes)
     except UserError:
         return False  # damaged, which the results report
 

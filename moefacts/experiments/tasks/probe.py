@@ -2,19 +2,20 @@
 
 from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
-from moefacts.probes.retention import retention_table
+from moefacts.probes.retention import choose_checkpoints, retention_table
 from moefacts.probes.routing import routing_tables
+from moefacts.runs.layout import checkpoint_steps
 from moefacts.runs.reader import Run
-from moefacts.runs.tables import ATTENTION, RETENTION
+from moefacts.runs.tables import ATTENTION, RETENTION, RETENTION_AT_END
 
 
 def probe_run(run: Run, *wanted: str) -> list[str]:
-    """Write the tables of the missing probes, or of those of them that are ``wanted``, and return their names.
+    """Write the tables of the probes that are ``wanted`` and missing, by default of all, and return their names.
 
     Raises:
         UserError: the run, or a checkpoint, is missing or damaged.
     """
-    missing = [probe for probe in run.missing_probes if not wanted or probe in wanted]
+    missing = [probe for probe in wanted if run.lacks(probe)] if wanted else run.missing_probes
     if missing:
         _, materials = load_run(run.path)
         for probe in missing:
@@ -32,10 +33,20 @@ def _probe_attention(run: Run, materials: Materials) -> None:
 
 
 def _probe_retention(run: Run, materials: Materials) -> None:
-    plateau_end = run.manifest.get("plateau_end")
-    table = retention_table(run.path, materials.model, materials.batcher, run.batch_size, plateau_end)
-    RETENTION.write(run.path, table)
+    steps = choose_checkpoints(checkpoint_steps(run.path), run.plateau_end)
+    RETENTION.write(run.path, retention_table(run.path, materials.model, materials.batcher, run.batch_size, steps))
+
+
+def _probe_retention_at_end(run: Run, materials: Materials) -> None:
+    first = choose_checkpoints(checkpoint_steps(run.path), run.plateau_end)[:1]
+    table = retention_table(run.path, materials.model, materials.batcher, run.batch_size, first)
+    RETENTION_AT_END.write(run.path, table)
 
 
 # Name in ``runs.tables.PROBES`` -> function. Each leaves the model with the weights of the last checkpoint.
-_PROBES = {"routing": _probe_routing, "attention": _probe_attention, "retention": _probe_retention}
+_PROBES = {
+    "routing": _probe_routing,
+    "attention": _probe_attention,
+    "retention": _probe_retention,
+    "retention_at_end": _probe_retention_at_end,
+}

@@ -107,15 +107,18 @@ def test_evaluations_are_dense_enough_for_the_likely_plateau_and_runs_end_after_
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_every_run_of_the_law_measures_knowledge_often_enough_and_no_run_that_chooses_does(scale):
-    """Also while evaluations are rare, and until some steps after the plateau's end, where it is still below 5%."""
+    """Also while evaluations are rare, and until some steps after the plateau's end, where it may still be below 5%.
+
+    Only on the plateau is the control loss interpolated, and at the smallest sizes knowledge reaches 5% before it.
+    """
     mixtures = MIXTURES_STUDY.grids.get(scale, ())
     for run in (*STUDY.grids[scale], *part(scale, grids.FIXED), *part(scale, grids.BEST), *mixtures):
         config, likely = config_of(run, scale), grids.SIZES[scale][run.labels["size"]].likely
         evaluation = config.evaluation
         intervals = (evaluation.interval_control, evaluation.interval_early)
-        assert evaluation.interval < evaluation.interval_control <= 0.24 * likely
         assert max(intervals) % min(intervals) == 0  # of rare evaluations, at least every second one has it
-        assert min(intervals) <= 0.22 * likely
+        assert evaluation.interval_control <= (0.12 if config.population.size < 2048 else 0.24) * likely
+        assert scale != "workstation" or evaluation.interval_early <= 0.14 * likely
         assert config.training.stop_after_plateau >= 0.18 * likely
         assert run.expected_steps == likely + config.training.stop_after_plateau
     assert {config_of(run, scale).evaluation.interval_control for run in part(scale, grids.CHOICE)} == {None}

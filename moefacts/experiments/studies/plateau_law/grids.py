@@ -1,6 +1,5 @@
 """The runs of plateau-law: sizes, seeds, and how often each run is evaluated."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -21,6 +20,9 @@ class Size:
         seeds: the number of seeds of the law.
         limit: the step at which a run ends whose plateau has not; None means that of the scale.
         sweep: the steps of the runs that choose a learning rate; None where none is chosen.
+        early: evaluations are so many times as far apart until training batches say that the plateau's start or end is
+            near. The floor of small populations is so high that knowledge reaches 5% before they do.
+        control: the number of intervals between evaluations with permuted values, a multiple of ``early`` or a divisor.
     """
 
     likely: int
@@ -28,31 +30,36 @@ class Size:
     seeds: int
     limit: int | None = None
     sweep: int | None = None
+    early: int = 1
+    control: int = 1
 
 
+# The control loss is smooth on the plateau, so it may be measured at every second evaluation there. Where knowledge may
+# reach 5% before the plateau begins, it is not interpolated, so it is measured at all. (LOG.md, 2026-11-27)
+_RARELY = {"early": 4, "control": 2}
 # The smallest size shows where the law stops holding. The largest takes as long as all others together.
 _LAPTOP = {
     256: Size(150, 15, 3, 400), 512: Size(240, 25, 3, 700, 350), 1024: Size(410, 40, 3, 1100, 620),
-    2048: Size(760, 80, 3, 2000, 1150), 4096: Size(1570, 160, 3, 4000, 2400), 8192: Size(3500, 350, 3, 8000, 5000),
-    16384: Size(7500, 750, 2, 16000),
+    2048: Size(760, 80, 3, 2000, 1150, **_RARELY), 4096: Size(1570, 160, 3, 4000, 2400, **_RARELY),
+    8192: Size(3500, 350, 3, 8000, 5000, **_RARELY), 16384: Size(7500, 750, 2, 16000, **_RARELY),
 }  # fmt: skip
 # Likely ends are those of one run by hand at each size. A sweep is about 1.5 times as long.
 _WORKSTATION = {
-    512: Size(145, 15, 3, 450, 250), 1024: Size(225, 25, 3, 700, 350), 2048: Size(400, 40, 3, 1200, 600),
-    4096: Size(680, 70, 3, 2000, 1000), 8192: Size(1450, 100, 3, 4200, 2200), 16384: Size(4000, 250, 3, 10000, 5500),
+    512: Size(145, 15, 3, 450, 250), 1024: Size(225, 25, 3, 700, 350),
+    2048: Size(400, 40, 3, 1200, 600, control=2), 4096: Size(680, 70, 3, 2000, 1000, control=2),
+    8192: Size(1450, 100, 3, 4200, 2200, early=2, control=2),
+    16384: Size(4000, 250, 3, 10000, 5500, early=2, control=2),
 }  # fmt: skip
 _PAPER_INTERVAL = 25
-_PAPER = {size: Size(end, _PAPER_INTERVAL, 5, sweep=16000) for size, end in published.ENDS.items()}
+_PAPER_CONTROL = {4000: 2, 8000: 4, 16000: 8, 32000: 16, 64000: 16, 128000: 32, 256000: 64}  # 13% to 19% of the plateau
+_PAPER = {
+    size: Size(end, _PAPER_INTERVAL, 5, None, 16000, 1 if size < 32000 else 4, _PAPER_CONTROL[size])
+    for size, end in published.ENDS.items()
+}
 SIZES = {"laptop": _LAPTOP, "workstation": _WORKSTATION, "paper": _PAPER}
-# From this size on, evaluations are four times as far apart until the plateau's start or end is near.
-_LONG = {"laptop": 2048, "workstation": 2048, "paper": 32000}
-_EARLY_FACTOR = 4
 # Runs go on after the plateau's end for this many evaluations, and this share of the likely plateau. The share is for
 # knowledge: where the plateau's floor is low, it reaches 5% of the baseline only after the plateau's end.
 _STOP_INTERVALS, _STOP_SHARE = {"laptop": 2, "workstation": 2, "paper": 4}, 0.2
-# The control loss is smooth on the plateau, so it is measured at every second evaluation, or more rarely where these
-# are much denser than the likely plateau needs: at a power of two, so that rare early evaluations have it, too.
-_CONTROL_SHARE = 0.24
 _SETTINGS = {"laptop": laptop.LAW_SETTINGS, "workstation": (), "paper": ()}
 
 # The rate of every run of plateau-law. The scale's own is the workstation's and the paper's.
@@ -80,7 +87,7 @@ def law_run(
     """
     at = SIZES[scale][size]
     margin = at.interval * max(_STOP_INTERVALS[scale], round(_STOP_SHARE * at.likely / at.interval))
-    early = at.interval * (_EARLY_FACTOR if size >= _LONG[scale] else 1)
+    early = at.interval * at.early
     after = early if scale == "paper" else at.interval
     overrides = (
         f"population.size={size}",
@@ -89,7 +96,7 @@ def law_run(
         f"evaluation.interval_early={early}",
         unseen_at_both_ends(at.interval),
         f"evaluation.interval_after_plateau={after}",
-        f"evaluation.interval_control={_control_interval(at)}",
+        f"evaluation.interval_control={at.interval * at.control}",
         f"seed={seed}",
         *settings,
         *([] if at.limit is None else [f"training.steps={at.limit}"]),
@@ -97,11 +104,6 @@ def law_run(
     )
     settings_from = BestOf(("training.learning_rate",)) if rate_of_best else None
     return GridRun(overrides, at.likely + margin, {**(labels or {}), "size": size}, rate_of_best, settings_from)
-
-
-def _control_interval(at: Size) -> int:
-    """The steps between evaluations with permuted values: at most ``_CONTROL_SHARE`` of the likely plateau."""
-    return at.interval * 2 ** int(math.log2(max(1.0, _CONTROL_SHARE * at.likely / at.interval)))
 
 
 def fixed_rate(scale: str) -> str:
