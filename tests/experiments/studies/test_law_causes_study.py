@@ -1,13 +1,12 @@
 """The runs of law-causes differ in one thing, and its tables and figures show what was found."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from moefacts.analysis.figures import draw_study_figures
 from moefacts.experiments.studies.law_causes import STUDY
 from moefacts.experiments.studies.law_causes.evidence import KNOWN, TIME_SCALE, Evidence
-from moefacts.experiments.studies.law_causes.grids import COSINE, FINISHED, LARGE_BATCH, SLOWER, USUAL, WIDER, of_width
+from moefacts.experiments.studies.law_causes.grids import COSINE, FINISHED, LARGE_BATCH, SLOWER, USUAL, WIDER
 from tests.experiments.studies.claims.test_law_causes import runs
 from tests.experiments.studies.composing import fast_compose
 
@@ -96,20 +95,11 @@ def numbers(cells):
     return [float(cell.partition(" ")[0].removeprefix("×")) for cell in cells]
 
 
-def test_the_time_scale_is_that_of_the_probed_checkpoint_nearest_to_the_plateaus_end():
-    run = next(run for run in runs() if run.labels["arm"] == of_width(128))
-    evidence = Evidence([run])
-    assert evidence.time_scale(run) == pytest.approx(150, rel=0.1)
-    late = run.record.retention.assign(step=10_000, attribute_loss=run.record.baseline)
-    run.record.__dict__["retention"] = pd.concat([late, run.record.retention])
-    assert Evidence([run]).time_scale(run) == evidence.time_scale(run)
-
-
 def test_an_end_or_a_time_scale_that_is_not_known_is_left_out_of_the_means_and_counted():
     some = runs(seeds=2)
     for run in some:
         if run.labels["arm"] == LARGE_BATCH:
-            run.record.__dict__["retention"] = None
+            run.record.__dict__["retention_at_end"] = None
     evidence = Evidence(some)
     assert evidence.values(TIME_SCALE, LARGE_BATCH) == [None, None]
     assert evidence.ratio(TIME_SCALE, ((LARGE_BATCH, USUAL),)) is None

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from moefacts.analysis.comparison import Bounds, Paired, paired_difference
-from moefacts.analysis.fading import Fading, fading, settling_steps
-from moefacts.analysis.plateau_end import NORMAL_95, REACHED
-from moefacts.analysis.retention import person_table
+from moefacts.analysis.fading import Fading
+from moefacts.analysis.plateau_end import CANNOT_TELL, NORMAL_95, REACHED
+from moefacts.analysis.retention_at_end import retention_at_end
 from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies._arms import END, Arms
@@ -32,7 +32,7 @@ class Evidence:
 
     @cached_property
     def _fading(self) -> dict[int, Fading | None]:
-        return {id(run): fading_at_end(run) for run in self.arms.runs}
+        return {id(run): retention_at_end(run.record) for run in self.arms.runs}
 
     def values(self, measure: str, arm: str, size: int | None = None) -> list[float | None]:
         """A measure of the runs of an arm, at one size or at all; None where it was not reached or cannot be told."""
@@ -56,6 +56,8 @@ class Evidence:
 
     def _bounds(self, measure: str, arm: str, size: int | None) -> dict[tuple[int, int], Bounds | None]:
         def bounds(run: FinishedRun) -> Bounds | None:
+            if measure == KNOWN and run.measures[f"{KNOWN}_status"] == CANNOT_TELL:
+                return None
             if measure != TIME_SCALE:
                 return bounds_of(run, measure)
             scale = self.time_scale(run)
@@ -118,15 +120,6 @@ class Evidence:
         widths = [run.measures["plateau_end_high"] - run.measures["plateau_end_low"] for run in runs]
         errors = [width / (2 * NORMAL_95) for width in widths]
         return Point(runs[0].labels["size"], ends, errors, [run.seed for run in runs])
-
-
-def fading_at_end(run: FinishedRun) -> Fading | None:
-    """How knowledge fades at the probed checkpoint nearest to the plateau's end, fitted without a floor."""
-    table, end = person_table(run.record), run.measures["plateau_end_interpolated"]
-    if table is None or run.measures["plateau_end_status"] != REACHED:
-        return None
-    nearest = min(table["step"].unique(), key=lambda step: (abs(step - end), step))
-    return fading(table[table["step"] == nearest], settling_steps(run.record), has_floor=False)
 
 
 def _relative_errors(point: Point) -> list[float]:

@@ -24,8 +24,7 @@ STEPS = {512: 500, 1024: 860, 2048: 1600, 4096: 3456}
 # Finished attention is that of a run whose plateau is long over: 1.6 times as many steps as its own plateau took, which
 # two mean plateaus contain for all seeds but those whose plateau is longer than the mean by more than a quarter.
 FINISHED_AT = plateau_ends(1.6)
-_EARLY_FACTOR = 2  # evaluations are so much rarer where the plateau's start and end are far
-_LATE_FACTOR = 4  # ... and after its end, as are those on permuted values everywhere
+_RARELY = 2  # evaluations are so many times rarer where the plateau's start and end are far, or on permuted values
 _COSINE_SHARE = 1.4  # the length of a cosine, in ends with a constant rate
 # Arms that vary width, rate or batch stop after their plateau. Knowledge reaches 5% by then.
 _MARGIN, _LIMIT = 160, 3200
@@ -79,9 +78,9 @@ def _run(arm: str, size: int, seed: int, settings: Sequence[str], expected: int 
         f"population.size={size}",
         *laptop.LAW_SETTINGS,
         f"evaluation.interval={interval}",
-        f"evaluation.interval_early={_EARLY_FACTOR * interval}",
-        f"evaluation.interval_after_plateau={_LATE_FACTOR * interval}",
-        f"evaluation.interval_control={_LATE_FACTOR * interval}",
+        f"evaluation.interval_early={_RARELY * interval}",
+        f"evaluation.interval_after_plateau={_RARELY * interval}",
+        f"evaluation.interval_control={_RARELY * interval}",
         unseen_at_both_ends(interval),
         f"seed={seed}",
         *settings,

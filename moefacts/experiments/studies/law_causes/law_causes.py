@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.figures import DrawFigure
 from moefacts.experiments.engine.study import Findings, FinishedRun, Study
+from moefacts.experiments.studies._arms import END
 from moefacts.experiments.studies.law_causes.claims import CLAIMS
-from moefacts.experiments.studies.law_causes.evidence import Evidence
+from moefacts.experiments.studies.law_causes.evidence import KNOWN, TIME_SCALE, Evidence
 from moefacts.experiments.studies.law_causes.grids import (
     COSINE,
     FINISHED,
@@ -65,7 +66,10 @@ def _figures(evidence: Evidence) -> dict[str, tuple[str, DrawFigure]]:
         figures["factors"] = (caption, partial(factors_figure, found))
     names = [arm for arm in (USUAL, FINISHED, COSINE) if arm in evidence.arms.names]
     if len(names) > 1:
-        caption = "The law with own and with finished attention, and with a cosine. In a law with exponent 1, biographies per person are equal."
+        caption = (
+            "The law with own and with finished attention, and with a cosine. Where the exponent is 1, biographies per "
+            "person are equal."
+        )
         figures["over_sizes"] = (caption, partial(_over_sizes, evidence, names))
     if any(of_width(width) in evidence.arms.names for width in (32, 128)):
         caption = f"Width and learning rate at {SIZE:,} people. Dots are single seeds; bars are 95% intervals."
@@ -104,5 +108,5 @@ STUDY = Study(
     grids={"laptop": grid()},
     claims={"laptop": CLAIMS},
     examine=examine,
-    probes=("retention",),
+    probes=("retention_at_end",),
 )

@@ -79,9 +79,8 @@ def arms_table(evidence: Evidence) -> Table:
     columns += ["knowledge at the end", MEASURES[KNOWN], MEASURES[TIME_SCALE], "steps between two looks at a person"]
     note = (
         f"Means ± half of the 95% interval over seeds. The usual arm is “{USUAL}”, a constant rate and batches of 32. "
-        f"Runs with finished attention use that of the usual run of equal seed, after 1.6 times as many steps as "
-        "its plateau took to end. The time scale is that of exp(−steps / τ), without a floor, at the checkpoint nearest to the "
-        "plateau's end."
+        "Runs with finished attention use that of the usual run of equal seed, after 1.6 times as many steps as its "
+        "plateau took to end. The time scale is that of exp(−steps / τ), without a floor, where the plateau ends."
     )
     return Table("Every arm", columns, rows, note)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from moefacts.analysis.plateau_end import REACHED
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies.law_causes import STUDY
 from moefacts.experiments.studies.law_causes.grids import COSINE, FINISHED, HALF_RATE, LARGE_BATCH, of_width
@@ -57,9 +58,9 @@ def runs(arms=SHOWN, cosine=(0.8, 1.1), finished=0.4, tilt=0.0, scatter=0.03, fo
         floor = {keys.evaluation_key(keys.SEEN, keys.CONTROL_LOSS): control}
         length = last or int(1.4 * max(end, known) * usual)
         run = made_up_run(grid_run, end * usual, slope=slope, last=length, extra=lambda _, floor=floor: floor)
-        run.record.__dict__["retention"] = (
-            None if arm == FINISHED else forgotten(end * usual, 100 * scale * np.exp(faded))
-        )
+        if arm != FINISHED and run.measures["plateau_end_status"] == REACHED:  # patched runs are not probed
+            run.record.manifest["plateau_end"] = run.measures["plateau_end"]
+            run.record.__dict__["retention_at_end"] = forgotten(end * usual, 100 * scale * np.exp(faded))
         made.append(run)
     return made  # fmt: skip
 
@@ -77,7 +78,7 @@ CASES = [
     Case(HOLDS, runs, ALL),
     Case(
         DOES_NOT_HOLD,
-        lambda: runs(OTHERWISE, cosine=(1.2, 0.8), finished=0.9, tilt=-0.3),
+        lambda: runs(OTHERWISE, cosine=(1.07, 0.88), finished=0.9, tilt=-0.3, scatter=0.01),
         (EARLIER, NO_EARLIER, WIDTH, *FORGETTING, HALF, EXPONENT),
     ),
     Case(DOES_NOT_HOLD, lambda: runs(tilt=0.25), (EXPONENT,), "+0.2"),
