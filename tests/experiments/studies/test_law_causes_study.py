@@ -32,7 +32,7 @@ def difference(one, other, size=2048):
         (WIDER, {"model.d_model", "model.d_head", "model.d_hidden"}),
         (SLOWER, {"training.learning_rate"}),
         (((LARGE_BATCH, USUAL),), {"training.batch_size"}),
-        (((FINISHED, USUAL),), set()),
+        (((FINISHED, USUAL),), {"patching.reference_step"}),
     ],
 )
 def test_the_arms_of_a_pair_differ_in_one_thing_and_share_their_seeds(pairs, keys):
@@ -84,6 +84,8 @@ def test_factors_are_those_of_the_runs_and_the_page_has_its_figures(tmp_path):
     assert findings.values["laws"]["ratio"]["b"] == pytest.approx(0.1, abs=0.02)
     ends = findings.values["laws"]
     assert ends["finished"]["b"] - ends["own"]["b"] == pytest.approx(0.1, abs=0.02)
+    assert ends["own_5_knowledge"]["b"] == pytest.approx(ends["own"]["b"], abs=0.02)
+    assert ends["own_length"]["b"] > ends["own"]["b"] + 0.05  # the first phase takes 60 steps at every size
     arms = findings.tables[1]
     assert len(arms.rows) == len({(run.labels["arm"], run.labels["size"]) for run in GRID})
     assert all(len(row) == len(table.columns) for table in findings.tables for row in table.rows)

@@ -1,6 +1,5 @@
 """The claims about what sets the plateau's length, with the rules that decide them."""
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -22,8 +21,8 @@ from moefacts.experiments.studies.law_causes.grids import (
 
 EARLIER = 0.05  # 5% knowledge that comes earlier by less, in logs, comes no earlier
 EXPONENT_MARGIN = 0.1  # exponents that differ by less count as equal
-MOST = math.log(0.5)  # log ratio of ends below which finished attention saves most of the steps
-BETWEEN = -0.5 * math.log(BATCH / USUAL_BATCH)  # halfway from counting updates (0) to counting biographies
+MOST = -0.69  # log ratio of ends below which finished attention saves more than half of the steps
+BETWEEN = -0.35  # halfway from counting updates (0) to counting biographies (minus the logarithm of 2)
 
 
 def decide_ratio(measure: str, pairs: Pairs, decide: Callable[..., Verdict], evidence: Evidence) -> Verdict:
@@ -55,8 +54,7 @@ def _rule(what: str, bound: str, side: str) -> str:
 
 _NONE = "none published"
 _TIME = (
-    "the time scale of forgetting in steps (exp(−steps / τ), without a floor) at the checkpoint nearest to the "
-    "plateau's end"
+    "the time scale of forgetting in steps (exp(−steps / τ), without a floor) at the evaluation that ends the plateau"
 )
 CLAIMS = (
     Claim(
@@ -66,12 +64,12 @@ CLAIMS = (
         partial(decide_ratio, END, ((COSINE, USUAL),), partial(below, bound=0.0)),
     ),
     Claim(
-        "Schedule: but persons are known no earlier then, so the schedule moves the plateau's floor and not knowledge",
+        "Schedule: with a cosine persons are known no earlier, so where the plateau ends earlier, its floor has moved",
         _NONE,
         _rule(
-            "the steps to 5% knowledge of persons, cosine to constant rate", f"−{EARLIER}, which is 5% earlier", "above"
+            "the steps to 5% knowledge of persons, cosine to constant rate", f"-{EARLIER}, which is 5% earlier", "above"
         )
-        + " A run that does not reach it does later than its last step.",
+        + " A run that does not reach it would later than its last step.",
         partial(decide_ratio, KNOWN, ((COSINE, USUAL),), partial(above, bound=-EARLIER)),
     ),
     Claim(
@@ -97,7 +95,7 @@ CLAIMS = (
         _NONE,
         _rule(
             f"{_TIME}, batches of {BATCH} to {USUAL_BATCH}",
-            f"{BETWEEN:.2f}, halfway from equal steps to equal biographies",
+            f"{BETWEEN}, halfway from equal steps to equal biographies",
             "above",
         ),
         partial(decide_ratio, TIME_SCALE, ((LARGE_BATCH, USUAL),), partial(above, bound=BETWEEN)),
@@ -106,12 +104,12 @@ CLAIMS = (
         "Attention: with finished attention from the start, most of the plateau is gone: it ends in less than half the "
         "steps",
         "removed",
-        _rule("plateau ends, finished to own attention", f"ln 0.5 = {MOST:.2f}", "below"),
+        _rule("plateau ends, finished to own attention", f"{MOST}, which is half", "below"),
         partial(decide_ratio, END, ((FINISHED, USUAL),), partial(below, bound=MOST)),
     ),
     Claim(
-        "Attention: what is left still grows as fast with the number of people, so storing facts sets the exponent and "
-        "forming attention does not",
+        "Attention: what is left grows as fast with the number of people, so storing facts alone gives the law its "
+        "exponent",
         _NONE,
         f"The exponent over {SIZES[0]:,} to {SIZES[-1]:,} people of the plateau end with finished attention over that "
         "with own attention: the difference of their exponents. Holds if its 95% interval lies inside "

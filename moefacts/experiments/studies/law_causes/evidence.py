@@ -14,7 +14,8 @@ from moefacts.experiments.studies._arms import END, Arms
 from moefacts.experiments.studies._paired import bounds_of, log_ratio
 from moefacts.experiments.studies.law_causes.grids import FINISHED, USUAL
 
-KNOWN, TIME_SCALE = "steps_to_5_knowledge", "time_scale"
+KNOWN, LENGTH, TIME_SCALE = "steps_to_5_knowledge", "plateau_length", "time_scale"
+_STATUS = {KNOWN: f"{KNOWN}_status"}  # measure -> whether it can be told; the others can where the plateau's end can
 PAIRS_NEEDED = 2  # at a size; the scatter of a single pair is not known
 Pairs = Sequence[tuple[str, str]]  # of arms; the first is compared with the second
 
@@ -56,7 +57,7 @@ class Evidence:
 
     def _bounds(self, measure: str, arm: str, size: int | None) -> dict[tuple[int, int], Bounds | None]:
         def bounds(run: FinishedRun) -> Bounds | None:
-            if measure == KNOWN and run.measures[f"{KNOWN}_status"] == CANNOT_TELL:
+            if measure == KNOWN and run.measures[_STATUS[KNOWN]] == CANNOT_TELL:
                 return None
             if measure != TIME_SCALE:
                 return bounds_of(run, measure)
@@ -65,19 +66,12 @@ class Evidence:
 
         return {(run.labels["size"], run.seed): bounds(run) for run in self.arms.members(arm, size)}
 
-    def law(self, arm: str) -> PowerLaw | None:
-        """The law of an arm's plateau ends; None with fewer than three sizes that have one in every seed."""
-        return _fit([self._point(self.arms.members(arm, size)) for size in self.arms.sizes])
+    def law(self, arm: str, measure: str = END) -> PowerLaw | None:
+        """The law of a measure of an arm; None with fewer than three sizes that have it in every seed.
 
-    def known_law(self, arm: str) -> PowerLaw | None:
-        """The law of the steps to 5% knowledge, likewise. The noise of evaluations is not known."""
-        points = []
-        for size in self.arms.sizes:
-            steps = self.values(KNOWN, arm, size)
-            if known := [step for step in steps if step is not None]:
-                seeds = [run.seed for run in self.arms.members(arm, size)]
-                points.append(Point(size, known, [0.0] * len(known), seeds) if len(known) == len(steps) else None)
-        return _fit(points)
+        The noise of evaluations counts for plateau ends; the other measures have none.
+        """
+        return _fit([_point(self.arms.members(arm, size), measure) for size in self.arms.sizes])
 
     @cached_property
     def ratio_law(self) -> PowerLaw | None:
@@ -94,7 +88,7 @@ class Evidence:
 
     def _ratio_point(self, size: int) -> Point | None:
         pairs = self._pairs(size)
-        points = [self._point([run for run, _ in pairs]), self._point([run for _, run in pairs])]
+        points = [_point([run for run, _ in pairs]), _point([run for _, run in pairs])]
         if len(pairs) < PAIRS_NEEDED or None in points:
             return None
         ours, theirs = (point for point in points if point is not None)
@@ -112,14 +106,17 @@ class Evidence:
         ]
         return f"no plateau end in some run at {', '.join(sizes)} people" if sizes else ""
 
-    @staticmethod
-    def _point(runs: Sequence[FinishedRun]) -> Point | None:
-        if not runs or any(run.measures["plateau_end_status"] != REACHED for run in runs):
-            return None
-        ends = [run.measures[END] for run in runs]
+
+def _point(runs: Sequence[FinishedRun], measure: str = END) -> Point | None:
+    values = [run.measures[measure] for run in runs]
+    statuses = [run.measures[_STATUS.get(measure, "plateau_end_status")] for run in runs]
+    if not runs or any(status != REACHED for status in statuses) or any((value or 0) <= 0 for value in values):
+        return None
+    errors = [0.0] * len(runs)
+    if measure == END:
         widths = [run.measures["plateau_end_high"] - run.measures["plateau_end_low"] for run in runs]
         errors = [width / (2 * NORMAL_95) for width in widths]
-        return Point(runs[0].labels["size"], ends, errors, [run.seed for run in runs])
+    return Point(runs[0].labels["size"], values, errors, [run.seed for run in runs])
 
 
 def _relative_errors(point: Point) -> list[float]:

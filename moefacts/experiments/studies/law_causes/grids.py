@@ -24,7 +24,7 @@ STEPS = {512: 500, 1024: 860, 2048: 1600, 4096: 3456}
 # Finished attention is that of a run whose plateau is long over: 1.6 times as many steps as its own plateau took, which
 # two mean plateaus contain for all seeds but those whose plateau is longer than the mean by more than a quarter.
 FINISHED_AT = plateau_ends(1.6)
-_RARELY = 2  # evaluations are so many times rarer where the plateau's start and end are far, or on permuted values
+_RARELY = 2  # evaluations are so many times rarer where the plateau's start and end are far, and after the end
 _COSINE_SHARE = 1.4  # the length of a cosine, in ends with a constant rate
 # Arms that vary width, rate or batch stop after their plateau. Knowledge reaches 5% by then.
 _MARGIN, _LIMIT = 160, 3200
@@ -74,13 +74,14 @@ def _seeds(arm: str, size: int, settings: Sequence[str], expected: int | None = 
 
 def _run(arm: str, size: int, seed: int, settings: Sequence[str], expected: int | None = None) -> GridRun:
     interval = _INTERVALS[size]
+    early = interval * (_RARELY if size >= SIZE else 1)  # small populations may reach 5% knowledge before their plateau
     overrides = (
         f"population.size={size}",
         *laptop.LAW_SETTINGS,
         f"evaluation.interval={interval}",
-        f"evaluation.interval_early={_RARELY * interval}",
+        f"evaluation.interval_early={early}",
         f"evaluation.interval_after_plateau={_RARELY * interval}",
-        f"evaluation.interval_control={_RARELY * interval}",
+        f"evaluation.interval_control={early}",
         unseen_at_both_ends(interval),
         f"seed={seed}",
         *settings,
@@ -96,10 +97,11 @@ def _whole(size: int) -> tuple[str, ...]:
 
 def _twins(size: int) -> list[GridRun]:
     """Runs that use, from their first step on, the finished attention of the usual run of equal seed."""
-    return [
-        replace(usual, labels={**usual.labels, "arm": FINISHED}, needs=(usual,), settings_from=AttentionOf(FINISHED_AT))
-        for usual in _seeds(USUAL, size, _whole(size))
-    ]
+    patch = AttentionOf(FINISHED_AT)
+    likely = patch.at(round(FINISHED_AT.step(0, _ENDS[size])))  # until the usual run has ended
+    usual = _seeds(USUAL, size, _whole(size))
+    twins = _seeds(FINISHED, size, (*_whole(size), *likely))
+    return [replace(twin, needs=(run,), settings_from=patch) for twin, run in zip(twins, usual, strict=True)]
 
 
 def _cosine(size: int) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from moefacts.analysis.scaling_law import PowerLaw
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import cell, estimate
 from moefacts.experiments.studies._arms import END
-from moefacts.experiments.studies.law_causes.evidence import KNOWN, TIME_SCALE, Evidence, Pairs
+from moefacts.experiments.studies.law_causes.evidence import KNOWN, LENGTH, TIME_SCALE, Evidence, Pairs
 from moefacts.experiments.studies.law_causes.grids import (
     BATCH,
     COSINE,
@@ -68,13 +68,23 @@ def arms_table(evidence: Evidence) -> Table:
                 continue
             batch = members[0].record.batch_size
             ends = evidence.values(END, arm, size)
-            lengths = [run.measures["plateau_length"] for run in members]
+            lengths = [run.measures[LENGTH] for run in members]
             met = evidence.encounters(arm, size)
             floors = [run.measures["plateau_floor"] for run in members]
             there = [run.measures["knowledge_at_plateau_end"] for run in members]
             known, scale = (evidence.values(measure, arm, size) for measure in (KNOWN, TIME_SCALE))
-            cells = [cell("", estimate(values)) for values in (ends, lengths, met, floors, there, known)]
-            rows.append([f"{size:,}", arm, str(len(members)), *cells, _scale_cell(scale), f"{size / batch:.0f}"])
+            cells = [cell("", estimate(values)) for values in (ends, lengths, met, floors, there)]
+            rows.append(
+                [
+                    f"{size:,}",
+                    arm,
+                    str(len(members)),
+                    *cells,
+                    _told_cell(known),
+                    _told_cell(scale),
+                    f"{size / batch:.0f}",
+                ]
+            )
     columns = ["people", "arm", "runs", MEASURES[END], "plateau length (steps)", ENCOUNTERS, "floor (baselines)"]
     columns += ["knowledge at the end", MEASURES[KNOWN], MEASURES[TIME_SCALE], "steps between two looks at a person"]
     note = (
@@ -85,22 +95,23 @@ def arms_table(evidence: Evidence) -> Table:
     return Table("Every arm", columns, rows, note)
 
 
-def _scale_cell(scales: list[float | None]) -> str:
-    mean = estimate(scales)
-    if mean is None:
-        return "–"
-    told = f" ({mean.missing} of {mean.count + mean.missing} cannot be told)" if mean.missing else ""
-    return estimate(list(mean.values)).text() + told  # type: ignore[union-attr]
+def _told_cell(values: list[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    text = cell("", mean) if (mean := estimate(list(known))) is not None else "–"
+    return text + (f" ({len(values) - len(known)} of {len(values)} cannot be told)" if len(known) < len(values) else "")
 
 
 def law_table(evidence: Evidence) -> Table:
     """The law with a run's own attention and with finished attention."""
     rows = [
-        [arm, *_law_cells(law), *_law_cells_of_known(evidence, arm)]
-        for arm, law in ((one, evidence.law(one)) for one in (USUAL, FINISHED))
+        [arm, *_law_cells(evidence.law(arm)), *(_exponent(evidence.law(arm, measure)) for measure in (LENGTH, KNOWN))]
+        for arm in (USUAL, FINISHED)
     ]
     ratio = evidence.ratio_law
-    note = "Fits a·N^b to the plateau's end; 95% intervals from a bootstrap over seeds and evaluation noise. "
+    note = (
+        "Fits a·N^b to the plateau's end; 95% intervals from a bootstrap over seeds and evaluation noise. The length "
+        "leaves out the first phase, which takes most steps of small populations; no claim is about it. "
+    )
     if ratio is None:
         note += "Too few pairs of runs have both ends for the difference of the exponents."
     else:
@@ -110,20 +121,19 @@ def law_table(evidence: Evidence) -> Table:
             f"ratio is {ratio.at(evidence.arms.sizes[0]):.2f} at {evidence.arms.sizes[0]:,} people and "
             f"{ratio.at(evidence.arms.sizes[-1]):.2f} at {evidence.arms.sizes[-1]:,}."
         )
-    columns = ["attention", "a", "exponent b", "R²", "exponent of the steps to 5% knowledge"]
+    columns = ["attention", "a", "exponent b", "R²", "exponent of the plateau's length", "of the steps to 5% knowledge"]
     return Table("The law with own and with finished attention", columns, rows, note)
 
 
 def _law_cells(law: PowerLaw | None) -> list[str]:
     if law is None:
         return ["–", "–", "–"]
-    (a_low, a_high), (low, high) = law.a_interval, law.b_interval
-    return [f"{law.a:.3g} [{a_low:.3g}, {a_high:.3g}]", f"{law.b:.3f} [{low:.3f}, {high:.3f}]", f"{law.r_squared:.4f}"]
+    low, high = law.a_interval
+    return [f"{law.a:.3g} [{low:.3g}, {high:.3g}]", _exponent(law), f"{law.r_squared:.4f}"]
 
 
-def _law_cells_of_known(evidence: Evidence, arm: str) -> list[str]:
-    law = evidence.known_law(arm)
-    return ["–"] if law is None else [f"{law.b:.3f} [{law.b_interval[0]:.3f}, {law.b_interval[1]:.3f}]"]
+def _exponent(law: PowerLaw | None) -> str:
+    return "–" if law is None else f"{law.b:.3f} [{law.b_interval[0]:.3f}, {law.b_interval[1]:.3f}]"
 
 
 def values_of(evidence: Evidence) -> dict[str, Any]:
@@ -134,8 +144,9 @@ def values_of(evidence: Evidence) -> dict[str, Any]:
         }
         for change, pairs in CHANGES.items()
     }
-    laws = {"own": evidence.law(USUAL), "finished": evidence.law(FINISHED), "ratio": evidence.ratio_law}
-    laws |= {"own_5_knowledge": evidence.known_law(USUAL), "finished_5_knowledge": evidence.known_law(FINISHED)}
+    arms, measures = {"own": USUAL, "finished": FINISHED}, {"": END, "_length": LENGTH, "_5_knowledge": KNOWN}
+    laws = {name + of: evidence.law(arm, key) for name, arm in arms.items() for of, key in measures.items()}
+    laws["ratio"] = evidence.ratio_law
     parts = ("a", "a_interval", "b", "b_interval", "r_squared", "bend", "bend_interval")
     numbers = {
         name: None if law is None else {part: getattr(law, part) for part in parts} for name, law in laws.items()
