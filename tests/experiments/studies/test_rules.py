@@ -16,6 +16,7 @@ from moefacts.experiments.studies import _arms, _trained, adaptive, attention, c
 from moefacts.experiments.studies.catalog import STUDIES
 from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
 from moefacts.experiments.studies.dense_vs_moe import rates
+from moefacts.experiments.studies.law_causes import evidence as law_causes
 from moefacts.experiments.studies.patching import patching as patching
 from moefacts.experiments.studies.plateau_law import claims as law_claims
 from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
@@ -73,13 +74,17 @@ def answer(monkeypatch):
     def decide(study, claim, low, high):
         middle = (low + high) / 2
         found = Paired(middle, (low, high), 5, 0)
-        for module in (_arms, celebrities, power_law, dense_comparison, sequential):
+        for module in (_arms, celebrities, power_law, dense_comparison, sequential, law_causes):
             monkeypatch.setattr(module, "paired_difference", lambda *_: found)
         for module in (phases, templates, attention):
             monkeypatch.setattr(module, "estimate", lambda _: Estimate(middle, low, high, 5, 0, (middle,) * 5))
-        law = SimpleNamespace(a=middle, a_interval=(low, high), b=middle, b_interval=(low, high))
+        law = SimpleNamespace(a=middle, a_interval=(low, high), b=middle, b_interval=(low, high), residuals=(0,) * 4)
         is_law = study in (plateau_law.STUDY, plateau_law.RATES_STUDY)
-        evidence = SimpleNamespace(law=law) if is_law else study.examine([]).evidence
+        monkeypatch.setattr(law_causes, "_fit", lambda _: law)
+        if study.name == "law-causes":
+            evidence = law_causes.Evidence([])
+        else:
+            evidence = SimpleNamespace(law=law) if is_law else study.examine([]).evidence
         verdict = claim.decide(evidence)
         assert verdict.interval == pytest.approx((low, high))
         return verdict.answer
