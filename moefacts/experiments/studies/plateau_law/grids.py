@@ -80,9 +80,13 @@ def law_run(
     settings: Sequence[str] = (),
     labels: Mapping[str, str] | None = None,
     best_of: tuple[Candidate, ...] = (),
+    at: Size | None = None,
 ) -> GridRun:
-    """A run of the law, which stops soon after its plateau. The law needs no unseen people until then."""
-    at = SIZES[scale][size]
+    """A run of the law, which stops soon after its plateau. The law needs no unseen people until then.
+
+    ``at`` replaces the scale's own way to train and evaluate the size, for models whose plateaus end elsewhere.
+    """
+    at = at or SIZES[scale][size]
     margin = at.interval * max(_STOP_INTERVALS[scale], round(_STOP_SHARE * at.likely / at.interval))
     early = at.interval * at.early
     after = early if scale == "paper" else at.interval
