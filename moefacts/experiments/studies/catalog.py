@@ -8,6 +8,7 @@ from moefacts.experiments.studies import (
     celebrities,
     dense_vs_moe,
     distributions,
+    law_capacity,
     law_causes,
     patching,
     phases,
@@ -35,7 +36,13 @@ _IN_ORDER = (
     dense_vs_moe,
 )
 STUDIES: dict[str, Study] = {module.STUDY.name: module.STUDY for module in _IN_ORDER}
-_MORE = (plateau_law.RATES_STUDY, plateau_law.MIXTURES_STUDY, law_causes.STUDY, dense_vs_moe.RATES_STUDY)
+_MORE = (
+    plateau_law.RATES_STUDY,
+    plateau_law.MIXTURES_STUDY,
+    law_causes.STUDY,
+    law_capacity.STUDY,
+    dense_vs_moe.RATES_STUDY,
+)
 STUDIES |= {study.name: study for study in _MORE}
 ALL = "all"  # the studies of the paper, and the curriculum that it names as future work
 _NOT_IN_ALL = (dense_vs_moe.STUDY.name, *(study.name for study in _MORE))

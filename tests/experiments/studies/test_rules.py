@@ -16,6 +16,8 @@ from moefacts.experiments.studies import _arms, _trained, adaptive, attention, c
 from moefacts.experiments.studies.catalog import STUDIES
 from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
 from moefacts.experiments.studies.dense_vs_moe import rates
+from moefacts.experiments.studies.law_capacity import claims as capacity
+from moefacts.experiments.studies.law_capacity.collapse import Collapse
 from moefacts.experiments.studies.law_causes import evidence as law_causes
 from moefacts.experiments.studies.patching import patching as patching
 from moefacts.experiments.studies.plateau_law import claims as law_claims
@@ -74,10 +76,13 @@ def answer(monkeypatch):
     def decide(study, claim, low, high):
         middle = (low + high) / 2
         found = Paired(middle, (low, high), 5, 0)
-        for module in (_arms, celebrities, power_law, dense_comparison, sequential, law_causes):
+        for module in (_arms, celebrities, power_law, dense_comparison, sequential, capacity, law_causes):
             monkeypatch.setattr(module, "paired_difference", lambda *_: found)
         for module in (phases, templates, attention):
             monkeypatch.setattr(module, "estimate", lambda _: Estimate(middle, low, high, 5, 0, (middle,) * 5))
+        difference = capacity.Difference(middle, (low, high), 15, 5)
+        monkeypatch.setattr(capacity, "exponent_difference", lambda *_: difference)
+        monkeypatch.setattr(capacity, "compare_collapse", lambda _: Collapse(middle, (low, high), 0.1, 0.1))
         law = SimpleNamespace(a=middle, a_interval=(low, high), b=middle, b_interval=(low, high), residuals=(0,) * 4)
         is_law = study in (plateau_law.STUDY, plateau_law.RATES_STUDY)
         monkeypatch.setattr(law_causes, "_fit", lambda _: law)
@@ -114,7 +119,7 @@ def test_every_other_rule_has_a_test():
         law_claims._is_power_law, law_claims._is_best_law, law_claims._encounters, law_claims._near_published_ends,
         phases._three_phases, robustness._phases_in_all,
         patching._no_plateau, adaptive._matters_everywhere, power_law._shortest_when_mild, power_law._falls_with_steps,
-        power_law._grows_with_people, rates._is_inside,
+        power_law._grows_with_people, rates._is_inside, capacity._where_exponents_exceed_one,
     }  # fmt: skip
 
 

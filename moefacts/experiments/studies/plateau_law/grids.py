@@ -80,12 +80,14 @@ def law_run(
     settings: Sequence[str] = (),
     labels: Mapping[str, str] | None = None,
     rate_of_best: tuple[GridRun, ...] = (),
+    at: Size | None = None,
 ) -> GridRun:
     """A run of the law, which stops soon after its plateau. The law needs no unseen people until then.
 
-    It takes the learning rate of the best run in ``rate_of_best``, if there are any.
+    It takes the learning rate of the best run in ``rate_of_best``, if there are any. ``at`` replaces the scale's own
+    way to train and evaluate the size, for models whose plateaus end elsewhere.
     """
-    at = SIZES[scale][size]
+    at = at or SIZES[scale][size]
     margin = at.interval * max(_STOP_INTERVALS[scale], round(_STOP_SHARE * at.likely / at.interval))
     early = at.interval * at.early
     after = early if scale == "paper" else at.interval

@@ -1,0 +1,5 @@
+"""What sets the exponent of the plateau law: width, total parameters, or how long people are remembered."""
+
+from moefacts.experiments.studies.law_capacity.law_capacity import STUDY
+
+__all__ = ["STUDY"]
