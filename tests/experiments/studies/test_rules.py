@@ -89,7 +89,8 @@ def answer(monkeypatch):
         if study.name == "law-causes":
             evidence = law_causes.Evidence([])
         else:
-            evidence = SimpleNamespace(law=law) if is_law else study.examine([]).evidence
+            knowledge = SimpleNamespace(ratio_law=law, inside=[SimpleNamespace(size=2**k) for k in range(9, 14)])
+            evidence = SimpleNamespace(law=law, knowledge=knowledge) if is_law else study.examine([]).evidence
         verdict = claim.decide(evidence)
         assert verdict.interval == pytest.approx((low, high))
         return verdict.answer
