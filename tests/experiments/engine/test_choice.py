@@ -74,9 +74,9 @@ class Trainer:
         write_run(path, config)
         if seed == 9:
             loss = self.losses[size][[float(one) for one in RATES].index(rate)]
-            record = {"step": 90, "train/loss": loss, "train/attribute_loss": loss}
+            records = [{"step": step, "train/loss": loss, "train/attribute_loss": loss} for step in range(91, 291)]
             with open(path / layout.METRICS, "a") as file:
-                file.write("".join(json.dumps(record) + "\n" for _ in range(200)))
+                file.write("".join(json.dumps(record) + "\n" for record in records))
         return path
 
 
