@@ -6,7 +6,7 @@ from typing import Any
 from moefacts.analysis.comparison import Paired
 from moefacts.analysis.scaling_law import PowerLaw
 from moefacts.analysis.study_report import Table
-from moefacts.analysis.summary import cell, estimate
+from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, cell, estimate
 from moefacts.experiments.studies._arms import END
 from moefacts.experiments.studies.law_causes.evidence import KNOWN, LENGTH, TIME_SCALE, Evidence, Pairs
 from moefacts.experiments.studies.law_causes.grids import (
@@ -49,7 +49,7 @@ def _factor(pair: Paired | None) -> str:
     if pair is None:
         return "–"
     text = f"×{math.exp(pair.mean):.2f}"
-    if pair.interval is not None:
+    if pair.interval is not None and len(pair.values) >= SHOWN_WITH_INTERVAL:
         text += f" [{math.exp(pair.interval[0]):.2f}, {_limit(pair.interval[1])}]"
     text += f" ({pair.censored} within bounds)" if pair.censored else ""
     return text + (f" (missing in {pair.missing} more)" if pair.missing else "")
