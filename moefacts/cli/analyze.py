@@ -26,6 +26,7 @@ def analyze(
     """
     from moefacts.analysis.groups import choose_runs, group_by_seed
     from moefacts.analysis.summary import as_json as measures_as_json
+    from moefacts.runs import tables
     from moefacts.runs.reader import read_run
 
     if threshold is not None and not 0 < threshold < 1:
@@ -38,6 +39,8 @@ def analyze(
         typer.echo(f"moefacts: {note}", err=True)
     if report:
         _run_probes(read)
+    for run in read:
+        run.check_tables(*(tables.PROBES if report else ["retention"]))
     groups = group_by_seed(read)
     folder = out or (_shown(paths[0]) if len(paths) == 1 else _shown(paths[0].parent) / ANALYSIS_FOLDER)
     if report:

@@ -81,4 +81,6 @@ def _options_first(program: str, arguments: Sequence[str]) -> list[str]:
     parsed, unknown = parser.parse_known_intermixed_args(list(arguments))
     if unknown:
         complain(f"there is no option {unknown[0]}")
+    if parsed.experimental_rerun is not None:
+        complain("--experimental-rerun is refused: it unpickles a file, which can run any program")
     return [a for a in arguments if a not in parsed.overrides] + parsed.overrides

@@ -34,6 +34,8 @@ def train(
     One run on several devices:  torchrun --nproc-per-node 2 -m moefacts train population.size=2048
 
     A run that was stopped is resumed; a finished one is left alone.
+
+    What --resume sends to Weights & Biases follows from the command alone:  --resume runs/train/RUN wandb.mode=online
     """
     from moefacts.training.distributed import process_group
     from moefacts.training.interrupt import Interrupted
@@ -55,15 +57,22 @@ def _train(arguments: list[str], resume: Path | None) -> None:
             _check_every_job(arguments)
         run_with_hydra("moefacts train", arguments if is_main() else _writing_nothing(arguments), _train_one)
         return
-    if arguments:
-        raise UserError(f"--resume uses the run's own configuration; leave out {' '.join(arguments)}")
+    if other := [argument for argument in arguments if not argument.startswith("wandb.")]:
+        raise UserError(f"--resume uses the run's own configuration; leave out {' '.join(other)}")
     from moefacts.config.loader import read_config
+    from moefacts.config.presets import compose
     from moefacts.runs import layout
+    from moefacts.training.distributed import is_main
 
     if not resume.is_dir():
         raise UserError(f"there is no run directory {resume}")
     config = read_config(resume / layout.CONFIG)
     config.run.dir = str(resume)
+    stored, config.wandb = config.wandb, compose(arguments).wandb  # a stored config must not decide who is told
+    if stored.mode not in ("disabled", config.wandb.mode) and is_main():
+        typer.echo(
+            f"{resume}: not mirrored to W&B; add wandb.mode={stored.mode} to the command if it should be", err=True
+        )
     _train_one(config)
 
 

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
 from moefacts.config.schema import RunConfig
 from moefacts.config.upgrades import CURRENT_FORMAT, FORMAT, upgraded
 from moefacts.errors import UserError
+
+_MOST_BYTES, _DEEPEST = 1 << 20, 32  # a stored config has a few thousand bytes and five levels
 
 
 def load_config(values: Any) -> RunConfig:
@@ -33,6 +36,7 @@ def load_config(values: Any) -> RunConfig:
         hint = "; write a whole number, such as 1000" if "to Integer" in str(error) else ""
         raise UserError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}{hint}") from None
     assert isinstance(config, RunConfig)
+    _refuse_what_is_never_stored(dataclasses.asdict(config))
     config.check()
     return config
 
@@ -71,31 +75,66 @@ def read_config(path: Path) -> RunConfig:
         UserError: the file is missing or is not the config of a run.
     """
     try:
-        values = OmegaConf.load(path)
+        values = OmegaConf.create(_bounded_yaml(path))
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not a run directory: it has no {path.name}") from None
     except Exception as error:  # the YAML library raises many types; each means that the file is not a config
-        raise UserError(f"{path} cannot be read as a config: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path} cannot be read as a config: {str(error).partition(chr(10))[0]}") from None
     try:
         if not isinstance(values, DictConfig):
             raise UserError("it holds no settings")
         plain = OmegaConf.to_container(values, resolve=False)
-        _refuse_interpolations(plain)
-        return load_config(upgraded(plain))  # type: ignore[arg-type]
+        _refuse_what_is_never_stored(plain)
+        settings = upgraded(plain)  # type: ignore[arg-type]
+        _refuse_other_sections(settings, RunConfig)
+        return load_config(settings)
     except UserError as error:
-        raise UserError(f"{path} is not a moefacts config: {error}") from None
+        raise UserError(f"{path}: {error}") from None
 
 
-def _refuse_interpolations(value: Any, key: str = "") -> None:
-    """Refuse interpolations: moefacts stores none, and one could reach the environment or another key."""
+def _bounded_yaml(path: Path) -> str:
+    """The text of a YAML file that is safe to build: a long, deep or aliased one can take hours and all memory.
+
+    Raises:
+        ValueError: it is none.
+    """
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+    text, depth = content.decode(), 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {event.start_mark.line + 1} has an alias; a stored config has none")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"line {event.start_mark.line + 1} is nested deeper than {_DEEPEST} levels")
+    return text
+
+
+def _refuse_what_is_never_stored(value: Any, key: str = "") -> None:
+    """Refuse interpolations, which could reach the environment or another key, and numbers that are no setting's."""
     if isinstance(value, dict):
         for name, part in value.items():
-            _refuse_interpolations(part, f"{key}.{name}".lstrip("."))
+            _refuse_what_is_never_stored(part, f"{key}.{name}".lstrip("."))
     elif isinstance(value, list):
         for part in value:
-            _refuse_interpolations(part, key)
+            _refuse_what_is_never_stored(part, key)
     elif isinstance(value, str) and "${" in value:
         raise UserError(f"{key}={value} is an interpolation; a stored config holds values only")
+    elif isinstance(value, int) and abs(value) >= 1 << 63:
+        raise UserError(f"{key}: got a number of {len(f'{value:x}')} hexadecimal digits, expected one below 2**63")
+
+
+def _refuse_other_sections(values: Any, schema: Any, key: str = "") -> None:
+    """Refuse values of another kind where ``schema`` has a section of settings."""
+    if not isinstance(values, dict):
+        raise UserError(f"{key or 'it'}: got {str(values)[:40]}, expected a section of settings")
+    for field in dataclasses.fields(schema):
+        part = section_of(field)
+        may_lack = field.type is not part  # an optional section is null when it is off
+        if part is not None and field.name in values and not (may_lack and values[field.name] is None):
+            _refuse_other_sections(values[field.name], part, f"{key}.{field.name}".lstrip("."))
 
 
 def config_yaml(config: RunConfig) -> str:

@@ -60,8 +60,11 @@ class RunConfig:
             raise UserError("run.dir and run.root must not be empty; leave them out for the default")
         for key in ("study", "name"):
             value = getattr(self.run, key)
-            if value is not None and (value in ("", ".", "..") or "/" in value):
+            if value is not None and not _is_name(value):
                 raise UserError(f"run.{key}={value} must be the name of one folder; run.dir takes a path")
+        for key, value in (("scale", self.scale), ("model.preset", self.model.preset)):  # parts of names of folders
+            if not _is_name(value):
+                raise UserError(f"{key}={value} must be the name of a preset, without folders")
         parts = (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb)
         for part in (*parts, self.patching):
             part.check()
@@ -81,3 +84,8 @@ class RunConfig:
             raise UserError(f"patching needs attention to patch; model.mixer={self.model.mixer} has none")
         if self.training.compile:
             raise UserError("patching does not work with training.compile=true; set training.compile=false")
+
+
+def _is_name(text: str) -> bool:
+    """Whether ``text`` can name a folder: it leads neither into another one nor out of one."""
+    return text not in ("", ".", "..") and not set(text) & {"/", "\0"}

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from moefacts.config.sections import CheckpointConfig
 from moefacts.errors import UserError
 from moefacts.runs import layout
 from moefacts.runs.durable import sync_folder, write_durably
-from moefacts.runs.manifest import read_json
+from moefacts.runs.stored import Count, NotNegative, Real, read_json
 from moefacts.training.distributed import is_main, sharded_like, whole
 from moefacts.training.optimizer import load_optimizer_tensors, optimizer_tensors
 
@@ -31,15 +32,18 @@ class LoopState:
     A default is the value of an entry that a checkpoint of an earlier version lacks.
     """
 
-    step: int = 0
-    tokens: int = 0
-    records: int = 0  # the number of lines in the metrics file
-    plateau_end: int | None = None
-    last_attribute_loss: float | None = None
-    running_attribute_loss: float | None = None  # averaged over training batches that are logged
-    last_accuracy: float = 0.0
-    wall_seconds: float = 0.0
-    widening_steps: list[int] = field(default_factory=list)  # the steps at which an adaptive curriculum added people
+    step: Count = 0
+    tokens: Count = 0
+    records: Count = 0  # the number of lines in the metrics file
+    plateau_end: Count | None = None
+    last_attribute_loss: Real | None = None
+    running_attribute_loss: Real | None = None  # averaged over training batches that are logged
+    last_accuracy: Real = 0.0
+    wall_seconds: NotNegative = 0.0
+    widening_steps: list[Count] = field(default_factory=list)  # the steps at which an adaptive curriculum added people
+
+
+_STATE = TypeAdapter(LoopState)
 
 
 def checkpoint_schedule(config: CheckpointConfig, steps: int) -> set[int]:
@@ -160,7 +164,7 @@ def load_checkpoint(run: Path, step: int, model: nn.Module, optimizer: torch.opt
 
 
 def _load_state(path: Path, step: int) -> LoopState:
-    values = read_json(path, "checkpoint")
+    values = read_json(path, "checkpoint", _STATE)
     if not values.keys() <= vars(LoopState()).keys() or values.get("step") != step:
         raise UserError(f"{path} is damaged: it is not the state of step {step}")
     return LoopState(**values)

@@ -21,7 +21,7 @@ from moefacts.experiments.engine.many_claims import judged_together
 from moefacts.experiments.engine.study import Findings, FinishedRun
 from moefacts.runs import keys, layout
 from moefacts.runs.durable import write_durably
-from moefacts.runs.manifest import FAILED, FINISHED
+from moefacts.runs.manifest import FAILED, FINISHED, read_manifest
 from moefacts.runs.reader import read_run
 
 RESULTS, RUNS_TABLE = "results.json", "runs.csv"
@@ -37,8 +37,14 @@ def read_finished(plan: Plan) -> tuple[list[FinishedRun], list[dict[str, str]]]:
         if state == FINISHED:
             try:
                 run = read_run(planned.path)
+                run.check_tables(*plan.study.probes)
                 measured[planned.path] = (run, run_measures(run))
                 continue
+            except UserError as error:
+                state, log = f"damaged: {error}", ""
+        elif state == FAILED and (planned.path / layout.MANIFEST).exists():
+            try:
+                read_manifest(planned.path)
             except UserError as error:
                 state, log = f"damaged: {error}", ""
         waits_for = [path.name for path in planned.needs if states[path] != FINISHED]
