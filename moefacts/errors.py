@@ -1,7 +1,10 @@
 """Errors that a user can fix. They are shown as one line, with exit code 2 and no traceback."""
 
 import difflib
+import errno
 from collections.abc import Iterable
+
+_FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class UserError(Exception):
@@ -29,3 +32,8 @@ def check_at_least(key: str, value: float | None, least: float) -> None:
     """Raise ``UserError`` when ``value`` is given and below ``least``."""
     if value is not None and not value >= least:
         raise UserError(f"{key}={value} is too small; it must be at least {least}")
+
+
+def is_full_disk(error: BaseException) -> bool:
+    """Whether ``error`` says that a device, a quota or a limit leaves no space to write."""
+    return isinstance(error, OSError) and error.errno in _FULL_DISK

@@ -24,6 +24,7 @@ from moefacts.analysis.phase_bands import shade_phases
 from moefacts.analysis.retention_figures import RETENTION_CAPTION, retention_curves
 from moefacts.analysis.routing_figures import routing_figures
 from moefacts.runs import keys
+from moefacts.runs.durable import write_durably
 
 matplotlib.use("Agg")
 STYLE = Path(__file__).with_name("moefacts.mplstyle")
@@ -237,14 +238,16 @@ def draw_study_figures(figures: Mapping[str, tuple[str, DrawFigure]], folder: Pa
     with plt.style.context(STYLE):
         for name, (caption, draw) in figures.items():
             drawings.append(save_figure(draw(), folder, name, caption))
-            (folder / f"{name}.svg").write_text(drawings[-1].svg, encoding="utf-8")
+            write_durably(folder / f"{name}.svg", drawings[-1].svg.encode())
     return drawings
 
 
 def save_figure(figure: Figure, folder: Path, name: str, caption: str) -> Drawing:
     """Write one figure as PNG and PDF, and return it as a ``Drawing`` for the report."""
-    figure.savefig(folder / f"{name}.png")
-    figure.savefig(folder / f"{name}.pdf", metadata={"CreationDate": None})
+    write_durably(folder / f"{name}.png", lambda path: figure.savefig(path, format="png"))
+    write_durably(
+        folder / f"{name}.pdf", lambda path: figure.savefig(path, format="pdf", metadata={"CreationDate": None})
+    )
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     plt.close(figure)

@@ -47,9 +47,11 @@ def analyze(
         from moefacts.analysis.figures import draw_figures
         from moefacts.analysis.report import write_report
         from moefacts.runs import layout
+        from moefacts.runs.locks import turn_to_write
 
-        drawings = draw_figures(groups, folder / layout.FIGURES, threshold)
-        write_report(groups, drawings, folder / layout.REPORT, threshold)
+        with turn_to_write(folder):
+            drawings = draw_figures(groups, folder / layout.FIGURES, threshold)
+            write_report(groups, drawings, folder / layout.REPORT, threshold)
     _report_undetermined_plateaus(groups, threshold)
     if as_json:
         typer.echo(json.dumps(measures_as_json(groups, threshold), indent=2))
@@ -76,7 +78,8 @@ def _run_probes(runs) -> None:
             except UserError as error:
                 typer.echo(f"moefacts: {run.path}: figures of {wanted} are missing: {error}", err=True)
             else:
-                typer.echo(f"{run.path}: {written} probed", err=True)
+                if written:  # else another process has probed meanwhile
+                    typer.echo(f"{run.path}: {written} probed", err=True)
 
 
 def _shown(path: Path) -> Path:

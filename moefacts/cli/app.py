@@ -1,6 +1,5 @@
 """The ``moefacts`` command."""
 
-import errno
 import os
 import sys
 from typing import Annotated, NoReturn
@@ -9,11 +8,10 @@ import typer
 
 from moefacts import __version__
 from moefacts.cli import analyze, ask, export, generate, listing, reproduce, train
-from moefacts.errors import UserError
+from moefacts.errors import UserError, is_full_disk
 
 EXIT_USER_ERROR = 2
 HYDRA_COMMAND = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": ["-h", "--help"]}
-_DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     name="moefacts",
@@ -54,7 +52,7 @@ def main() -> None:
         if error.errno is None:
             raise
         place = f": {error.filename}" if error.filename else ""
-        if error.errno in _DISK_IS_FULL:
+        if is_full_disk(error):
             _fail(f"no space left on the device{place}; free some space and run the same command again to resume")
         _fail(f"{os.strerror(error.errno)}{place}")
     except Exception as error:

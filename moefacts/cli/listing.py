@@ -48,12 +48,16 @@ def _describe(run: Path) -> tuple[str, ...]:
         manifest = read_manifest(run)
     except UserError as error:
         return ("damaged", "", "", "", "", str(error))
+    try:
+        state, note = current_state(run, manifest), ""
+    except UserError as error:
+        state, note = "unknown", str(error)
     steps = layout.checkpoint_steps(run)
     return (
-        current_state(run, manifest),
+        state,
         f"{steps[-1] if steps else 0}/{config.training.steps}",
         f"{config.population.size:,}",
         config.model.preset,
         str(config.seed),
-        "",
+        note,
     )

@@ -1,18 +1,14 @@
 """A run's manifest: what it was trained with, and its state."""
 
 from pathlib import Path
-from typing import (
-    Any,
-    Literal,
-    Required,  # those of the standard library do not suit pydantic before 3.12
-)
+from typing import Any, Literal, Required
 
-from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
-from typing_extensions import TypedDict
+from typing_extensions import TypedDict  # pydantic takes the one of the standard library from Python 3.12 on
 
 from moefacts.errors import UserError
 from moefacts.runs import layout
+from moefacts.runs.locks import is_being_trained
 from moefacts.runs.stored import Count, NotNegative, Positive, read_json
 
 RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
@@ -71,12 +67,10 @@ def read_manifest(run: Path) -> dict[str, Any]:
 
 
 def current_state(run: Path, manifest: dict[str, Any]) -> str:
-    """The state of a run: what its manifest says, or killed when it says running but no process holds the lock."""
+    """The state of a run: what its manifest says, or killed when it says running but no process holds the lock.
+
+    Raises:
+        UserError: whether a process holds the lock cannot be known.
+    """
     state = str(manifest["state"])
-    if state != RUNNING:
-        return state
-    try:
-        with FileLock(run / layout.LOCK, blocking=False):
-            return KILLED
-    except Timeout:
-        return state
+    return KILLED if state == RUNNING and not is_being_trained(run) else state

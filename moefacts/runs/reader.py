@@ -12,6 +12,7 @@ from moefacts.config.loader import read_config
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
 from moefacts.runs import keys, layout, tables
+from moefacts.runs.fingerprint import check_population
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.records import read_metrics
 from moefacts.runs.whole import check_whole
@@ -203,10 +204,12 @@ def read_run(path: Path) -> Run:
     """Read a run directory.
 
     Raises:
-        UserError: the directory is missing, damaged or not a run's, or holds no evaluation yet.
+        UserError: the directory is missing, damaged or not a run's, holds no evaluation yet, or its settings are not
+            those of its population.
     """
     manifest = read_manifest(path)
     settings = read_config(path / layout.CONFIG)
+    check_population(path, settings, manifest)
     if missing := [key for key in _NEEDED if key not in manifest]:
         raise UserError(f"{path} has not begun to train, or its {layout.MANIFEST} is damaged: it lacks {missing[0]}")
     run = Run(path, settings, manifest, read_metrics(path / layout.METRICS))

@@ -1,5 +1,6 @@
 """The record of a run: ``metrics.jsonl``, one JSON object per line."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,47 +11,73 @@ from moefacts.runs.stored import parse_json, shown
 _TAIL_BYTES = 1 << 16
 _MOST_LINE_BYTES = 1 << 24
 _MOST = 1e39  # what is measured fits single precision
+_REMEDY = "`moefacts train --resume` on this run writes it again if a checkpoint before it can be resumed"
 
 
-def read_metrics(path: Path, torn_end: str = "refuse") -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The records of a metrics file, in order.
 
-    Args:
-        path: the file.
-        torn_end: what to do with a last line that a crash cut short: "refuse" it, or "drop" it.
-
     Raises:
-        UserError: with file and line number, when a record is damaged.
+        UserError: with file and line number, when a record is damaged or its step is out of order.
     """
-    records = []
+    return list(_records(path))
+
+
+def intact_records(path: Path) -> tuple[list[dict[str, Any]], str]:
+    """The records before the first that is damaged, and what is wrong with that one, which is "" if there is none."""
+    records: list[dict[str, Any]] = []
+    try:
+        for record in _records(path):
+            records.append(record)  # one by one, so that those before the damaged one are kept
+    except UserError as error:
+        return records, str(error)
+    return records, ""
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    step, seen = 0, set[str]()
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            record = _record(line)
+        except ValueError as error:
+            raise UserError(f"{path} line {number} is damaged or cut short{error}; {_REMEDY}") from None
+        seen = (seen if record[keys.STEP] == step else set()) - {keys.STEP}
+        if record[keys.STEP] < step or not seen.isdisjoint(record):
+            raise UserError(f"{path} line {number} does not follow the step of the line before; {_REMEDY}")
+        seen |= record.keys()
+        step = record[keys.STEP]
+        yield record
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, of which a longer one than any record is cut."""
     try:
         with path.open("rb") as file:
-            for number, line in enumerate(iter(lambda: file.readline(_MOST_LINE_BYTES), b""), start=1):
-                is_whole = line.endswith(b"\n")
-                if not is_whole and torn_end == "drop" and not file.peek(1):
-                    break
-                records.append(_record(line, path, number, is_torn=not is_whole and not file.peek(1)))
+            yield from iter(lambda: file.readline(_MOST_LINE_BYTES), b"")
     except FileNotFoundError:
         raise UserError(f"{path.parent} has no {path.name}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    return records
 
 
-def _record(line: bytes, path: Path, number: int, is_torn: bool) -> dict[str, Any]:
+def _record(line: bytes) -> dict[str, Any]:
+    """The step and the finite numbers of a line.
+
+    Raises:
+        ValueError: it holds anything else; the message says where, if it is JSON.
+    """
     try:
         record = parse_json(line)
-        if is_torn or not isinstance(record, dict):
-            raise ValueError
     except ValueError:
-        remedy = "; `moefacts train --resume` on this run repairs it" if is_torn else ""
-        raise UserError(f"{path} line {number} is damaged or cut short{remedy}") from None
+        raise ValueError from None
+    if not line.endswith(b"\n") or not isinstance(record, dict):
+        raise ValueError
     step = record.get(keys.STEP)
     if type(step) is not int or not 0 <= step < 1 << 63:
-        raise UserError(f"{path} line {number}: {keys.STEP}: got {shown(step)}, expected a whole number from 0")
+        raise ValueError(f": {keys.STEP}: got {shown(step)}, expected a whole number from 0")
     for key, value in record.items():
         if type(value) not in (int, float) or not abs(value) < _MOST:
-            raise UserError(f"{path} line {number}: {shown(key)}: got {shown(value)}, expected a finite number")
+            raise ValueError(f": {shown(key)}: got {shown(value)}, expected a finite number")
     return record
 
 

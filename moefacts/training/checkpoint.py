@@ -19,6 +19,7 @@ from moefacts.errors import UserError
 from moefacts.runs import layout
 from moefacts.runs.durable import sync_folder, write_durably
 from moefacts.runs.stored import Count, NotNegative, Real, read_json
+from moefacts.training.checksums import verify, write_checksums
 from moefacts.training.distributed import is_main, sharded_like, whole
 from moefacts.training.optimizer import load_optimizer_tensors, optimizer_tensors
 
@@ -72,6 +73,7 @@ def save_checkpoint(run: Path, model: nn.Module, optimizer: torch.optim.Optimize
         _save_tensors(temporary / MODEL, weights)
         _save_tensors(temporary / OPTIMIZER, moments)
         write_durably(temporary / STATE, json.dumps(dataclasses.asdict(state)).encode())
+        write_checksums(temporary, (MODEL, OPTIMIZER, STATE))
         os.rename(temporary, target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -143,38 +145,31 @@ def load_state(run: Path, step: int) -> LoopState:
     Raises:
         UserError: it is missing or damaged.
     """
-    return _load_state(layout.checkpoint_folder(run, step) / STATE, step)
+    path = layout.checkpoint_folder(run, step) / STATE
+    values = read_json(path, "checkpoint", _STATE)
+    verify(path)
+    if not values.keys() <= vars(LoopState()).keys() or values.get("step") != step:
+        raise UserError(f"{path} is damaged: it is not the state of step {step}")
+    return LoopState(**values)
 
 
 def load_checkpoint(run: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer) -> LoopState:
     """Restore weights and optimizer from the checkpoint of ``step``, and return the state of the loop.
 
     Raises:
-        UserError: the checkpoint is damaged; the message says which folder to remove to fall back on the one before.
+        UserError: the checkpoint is damaged or does not fit the model.
     """
     folder = layout.checkpoint_folder(run, step)
     try:
         load_weights(run, step, model)
         load_optimizer_tensors(model, optimizer, renamed(_load_tensors(folder / OPTIMIZER)))
-        return _load_state(folder / STATE, step)
+        return load_state(run, step)
     except (UserError, KeyError, TypeError) as error:
-        earlier = [s for s in layout.checkpoint_steps(run) if s < step and _has_optimizer(run, s)]
-        way_out = f"remove {folder} to resume from step {earlier[-1]}" if earlier else "train the run from the start"
-        raise UserError(f"cannot resume from step {step}: {error}; {way_out}") from None
-
-
-def _load_state(path: Path, step: int) -> LoopState:
-    values = read_json(path, "checkpoint", _STATE)
-    if not values.keys() <= vars(LoopState()).keys() or values.get("step") != step:
-        raise UserError(f"{path} is damaged: it is not the state of step {step}")
-    return LoopState(**values)
-
-
-def _has_optimizer(run: Path, step: int) -> bool:
-    return (layout.checkpoint_folder(run, step) / OPTIMIZER).exists()
+        raise UserError(f"cannot resume from step {step}: {error}; train the run in another run.dir") from None
 
 
 def _load_tensors(path: Path) -> dict[str, Tensor]:
+    verify(path)
     try:
         return load_file(path)
     except FileNotFoundError:

@@ -15,7 +15,9 @@ from moefacts.errors import UserError
 from moefacts.models.packing import Packing
 from moefacts.models.transformer import ATTENTION, Transformer
 from moefacts.runs import layout
+from moefacts.runs.fingerprint import check_population
 from moefacts.runs.location import run_directory
+from moefacts.runs.manifest import read_manifest
 from moefacts.training.checkpoint import load_weights
 
 
@@ -55,6 +57,7 @@ def load_patch(config: RunConfig, model: Transformer) -> Patch | None:
     steps = layout.checkpoint_steps(run)
     if step not in steps:
         raise UserError(f"patching.reference_step={step}: {run} has no such checkpoint; it has those of steps {steps}")
+    check_population(run, config, read_manifest(run))
     reference = copy.deepcopy(model)
     load_weights(run, step, reference)
     return Patch(reference, config.patching.start)

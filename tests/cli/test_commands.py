@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 from moefacts.cli import app as cli
 from moefacts.runs import layout
 from moefacts.runs.manifest import read_manifest
+from moefacts.synthetic_data.population import build_population
 from tests.cli.process import moefacts
-from tests.conftest import TINY
+from tests.conftest import TINY, tiny_config
 
 
 def test_copies_and_unfinished_runs_are_left_out_of_means(finished_run, tmp_path):
@@ -33,6 +34,9 @@ def test_an_earlier_analysis_among_the_runs_is_ignored(finished_run, tmp_path):
         shutil.copytree(finished_run, tmp_path / name)
     config = tmp_path / "two" / "config.yaml"
     config.write_text(config.read_text().replace("seed: 0", "seed: 7"))
+    manifest = tmp_path / "two" / layout.MANIFEST
+    people = build_population(tiny_config().population, seed=7).fingerprint
+    manifest.write_text(json.dumps(read_manifest(manifest.parent) | {"population_fingerprint": people}))
     for _ in range(2):
         folders = sorted(map(str, tmp_path.iterdir()))
         result = CliRunner().invoke(cli.app, ["analyze", *folders])

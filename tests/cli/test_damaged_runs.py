@@ -98,7 +98,7 @@ def test_a_full_disk_is_reported_in_one_line_and_the_run_can_be_resumed(fails, t
     monkeypatch.setattr(checkpoint, "save_file", full_disk)
     arguments = ("train", *TINY, f"run.dir={tmp_path}/run")
     assert "no space left on the device" in fails(*arguments)
-    assert read_manifest(tmp_path / "run")["state"] == "failed"
+    assert read_manifest(tmp_path / "run")["state"] == "interrupted"
     assert layout.checkpoint_steps(tmp_path / "run") == [0]
     monkeypatch.setattr(checkpoint, "save_file", save_file)
     monkeypatch.setattr(sys, "argv", ["moefacts", *arguments])

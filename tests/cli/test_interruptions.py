@@ -58,7 +58,7 @@ def test_a_stopped_run_can_go_on(tmp_path, number, exit_code):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_generate_leaves_neither_a_traceback_nor_half_a_dataset(tmp_path, number):
     process = start("generate", "scale=paper", "dataset.train=20000000", "--out", str(tmp_path / "data"))
-    wait_for(lambda: list(tmp_path.glob(".data.tmp/data/*.parquet")))
+    wait_for(lambda: list(tmp_path.glob(".data.*.tmp/data/*.parquet")))
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (128 + number, "")

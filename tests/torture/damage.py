@@ -21,6 +21,7 @@ import yaml
 from moefacts.config.loader import read_config
 from moefacts.runs import layout
 from moefacts.synthetic_data.population import build_population
+from moefacts.training.checksums import CHECKSUMS
 from tests.torture import commands, faulty_study, mutations
 
 STATE = "state.json"
@@ -82,9 +83,9 @@ def damages_of(run: Path) -> Iterator[Damage]:
     yield from _of_metrics(run / layout.METRICS)
     for path in sorted((run / layout.PROBES).glob("*.parquet")):
         yield from _of_table(path, str(path.relative_to(run)))
-    weights = [newest / name for name in ("model.safetensors", "optimizer.safetensors")]
+    others = [newest / name for name in ("model.safetensors", "optimizer.safetensors", CHECKSUMS)]
     texts = [run / layout.CONFIG, run / layout.MANIFEST, run / layout.METRICS, newest / STATE]
-    for path in [*texts, *weights, *sorted((run / layout.PROBES).glob("*.parquet"))]:
+    for path in [*texts, *others, *sorted((run / layout.PROBES).glob("*.parquet"))]:
         yield from (Damage(str(path.relative_to(run)), what, change) for what, change in mutations.FILES.items())
     yield Damage(layout.LOCK, "is a folder", _make_folder)
 
@@ -140,7 +141,7 @@ def _commands_for(file: str) -> list[str]:
         return [REPORT, MEASURE, REPRODUCE]
     if file.endswith(STATE) or file.endswith("optimizer.safetensors"):
         return [RESUME]
-    if file.endswith("model.safetensors"):
+    if file.endswith(("model.safetensors", CHECKSUMS)):
         return [RESUME, ASK, EXPORT]
     if file == layout.LOCK:
         return [LIST, REPRODUCE, RESUME]
@@ -157,7 +158,10 @@ def failure(whole: Whole, damage: Damage, command: str, folder: Path) -> str | N
         shutil.copytree(whole.half, run)
     elif command in (ASK, EXPORT):  # of the newest checkpoint, which is the damaged one
         shutil.rmtree(layout.checkpoint_folder(run, layout.checkpoint_steps(run)[-1]))
-    damage.change(run / damage.file)
+    path = run / damage.file
+    if path.name == STATE:  # as in checkpoints of earlier versions, whose damage no checksum shows
+        path.with_name(CHECKSUMS).unlink()
+    damage.change(path)
     short, root = f"{study.name}/{run.name}", study.name
     arguments = {
         LIST: ["list", "--root", "."],

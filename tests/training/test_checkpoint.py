@@ -8,6 +8,7 @@ from moefacts.experiments.tasks.materials import prepare
 from moefacts.experiments.tasks.train import execute
 from moefacts.runs import layout
 from moefacts.training.checkpoint import MODEL, OPTIMIZER, load_checkpoint, renamed
+from moefacts.training.checksums import CHECKSUMS
 from moefacts.training.optimizer import build_optimizer, optimizer_tensors
 from tests.conftest import tiny_config
 
@@ -43,6 +44,7 @@ def with_former_names(path, former):
         former_tensors[names.get(parameter, parameter) + slash + quantity] = tensor
     assert not any("mixer" in name for name in former_tensors)
     save_file(former_tensors, path)
+    (path.parent / CHECKSUMS).unlink(missing_ok=True)  # those versions had none
     return tensors
 
 

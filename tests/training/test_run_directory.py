@@ -3,6 +3,9 @@
 import contextlib
 import itertools
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from moefacts.experiments.tasks.materials import prepare
 from moefacts.experiments.tasks.train import execute
 from moefacts.runs import layout
 from moefacts.runs.manifest import read_manifest
+from moefacts.runs.temporary import _this_host
 from moefacts.training.loop import Trainer
 from moefacts.training.run_directory import RunDirectory
 from tests.training.comparing import weights
@@ -92,3 +96,19 @@ def test_files_that_a_killed_process_left_half_written_are_removed(make_config, 
     (tmp_path / "run" / ".manifest.json.1.tmp").write_text("{")
     run = execute(make_config(f"run.dir={tmp_path}/run"))
     assert not list(run.rglob("*.tmp"))
+
+
+def test_3_of_half_written_probes_and_reports_those_of_living_processes_are_kept(make_config, finished_run):
+    """Issue 16, line 3. An analysis may write into a run while training looks at it."""
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    host, names = _this_host(), {}
+    for state, number in (("gone", gone.pid), ("living", os.getppid())):
+        for folder, target in (("", "report.html"), ("probes", "attention.parquet"), ("figures", "phases.png")):
+            path = finished_run / folder / f".{target}.{host}-{number}-0.tmp"
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+            names.setdefault(state, []).append(path)
+    execute(make_config(f"run.dir={finished_run}"))
+    assert [path.exists() for path in names["gone"]] == [False] * 3
+    assert [path.exists() for path in names["living"]] == [True] * 3

@@ -156,13 +156,20 @@ def default_name(study: Study, scale: str, overrides: Sequence[str]) -> str:
 
 
 def run_state(path: Path) -> str:
-    """The state of the run in ``path``: a killed run is half done, and one that cannot be read has failed."""
+    """The state of the run in ``path``: a killed run is half done, and one that cannot be read has failed.
+
+    A run that says it is running counts as such where no lock can tell whether it was killed.
+    """
     if not (path / layout.MANIFEST).exists():
         return TO_DO
     try:
-        state = current_state(path, read_manifest(path))
+        manifest = read_manifest(path)
     except UserError:
         return FAILED
+    try:
+        state = current_state(path, manifest)
+    except UserError:
+        return ELSEWHERE
     return {RUNNING: ELSEWHERE, KILLED: HALF_DONE, INTERRUPTED: HALF_DONE}.get(state, state)
 
 

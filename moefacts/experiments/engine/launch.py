@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from moefacts.config.schema import RunConfig
-from moefacts.errors import UserError
+from moefacts.errors import UserError, is_full_disk
 from moefacts.experiments.engine.adopt import adopt_finished
 from moefacts.experiments.engine.estimates import Estimate
 from moefacts.experiments.engine.grid import HALF_DONE, TO_DO, UNDECIDED, Plan, PlannedRun
 from moefacts.experiments.engine.grid_progress import GridProgress
-from moefacts.runs.manifest import FAILED, FINISHED
+from moefacts.runs.manifest import FAILED, FINISHED, INTERRUPTED
 from moefacts.runs.reader import read_run
 
 # Calls a task once for each index, in whatever process, and returns when all calls have ended.
@@ -80,18 +80,22 @@ def _train_run(configs: Sequence[RunConfig], logs: Sequence[str], index: int) ->
 
         try:
             execute(config)
-        except Exception:  # no failure may stop the other runs; the results list this one as missing
+        except Exception as error:  # no failure may stop the other runs; the results list this one as missing
             traceback.print_exc()
-            _mark_failed(config)
+            _mark_failed(config, INTERRUPTED if is_full_disk(error) else FAILED)
 
 
-def _mark_failed(config: RunConfig) -> None:
-    """Record the failure in the manifest, even if the run failed before training began. The log has it in any case."""
+def _mark_failed(config: RunConfig, state: str) -> None:
+    """Record in the manifest how the run ended, even if this was before training began. The log has it in any case.
+
+    A run that had no space is interrupted: it goes on when there is some. Another process may have finished the run.
+    """
     from moefacts.runs.location import run_directory
     from moefacts.training.run_directory import RunDirectory
 
     with contextlib.suppress(UserError, OSError), RunDirectory(run_directory(config), config) as run:
-        run.update_manifest(state="failed")
+        if not run.is_finished:
+            run.update_manifest(state=state)
 
 
 def _probe(plan: Plan, launch: Launch) -> None:

@@ -7,6 +7,7 @@ import json
 import math
 import shlex
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pandas as pd
@@ -16,11 +17,12 @@ from moefacts.analysis.figures import draw_study_figures
 from moefacts.analysis.study_report import StudyPage, write_study_report
 from moefacts.analysis.summary import measure_run
 from moefacts.errors import UserError
-from moefacts.experiments.engine.grid import Plan
+from moefacts.experiments.engine.grid import HALF_DONE, Plan
 from moefacts.experiments.engine.many_claims import judged_together
 from moefacts.experiments.engine.study import Findings, FinishedRun
 from moefacts.runs import keys, layout
 from moefacts.runs.durable import write_durably
+from moefacts.runs.locks import turn_to_write
 from moefacts.runs.manifest import FAILED, FINISHED, read_manifest
 from moefacts.runs.reader import read_run
 
@@ -33,7 +35,8 @@ def read_finished(plan: Plan) -> tuple[list[FinishedRun], list[dict[str, str]]]:
     missing = []
     states = {planned.path: planned.state for planned in plan.distinct()}
     for planned in plan.distinct():
-        state, log = planned.state, str(planned.log) if planned.state == FAILED and planned.log.exists() else ""
+        state = planned.state
+        log = str(planned.log) if state in (FAILED, HALF_DONE) and planned.log.exists() else ""
         if state == FINISHED:
             try:
                 run = read_run(planned.path)
@@ -78,6 +81,11 @@ def write_results(plan: Plan) -> StudyPage:
     Raises:
         UserError: no run is finished yet.
     """
+    with turn_to_write(plan.out) if plan.out.exists() else nullcontext():
+        return _write_results(plan)
+
+
+def _write_results(plan: Plan) -> StudyPage:
     finished, missing = read_finished(plan)
     if not finished:
         first = f", the first is {missing[0]['run']}: {missing[0]['state']}" + (

@@ -10,6 +10,7 @@ from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
 from moefacts.models.transformer import Transformer, build_model
 from moefacts.runs import layout
+from moefacts.runs.fingerprint import check_population
 from moefacts.runs.manifest import read_manifest
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.population import build_population
@@ -59,10 +60,10 @@ def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]
     """A run's config and materials, with the model trained to ``step`` (default: newest) and in evaluation mode.
 
     Raises:
-        UserError: the run, or its checkpoint, is missing or damaged.
+        UserError: the run, or its checkpoint, is missing or damaged, or its settings are not those of its population.
     """
-    read_manifest(path)
-    config = read_config(path / layout.CONFIG)
+    manifest, config = read_manifest(path), read_config(path / layout.CONFIG)
+    check_population(path, config, manifest)
     steps = layout.checkpoint_steps(path)
     if not steps or (step is not None and step not in steps):
         raise UserError(f"{path} has no checkpoint" + (f" of step {step}; there are {steps}" if steps else " yet"))
@@ -70,6 +71,12 @@ def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]
         raise UserError(f"{path} is patched; its weights are not usable without the attention of another checkpoint")
     config.device = "auto"
     materials = prepare(config)
-    load_weights(path, steps[-1] if step is None else step, materials.model)
+    chosen = steps[-1] if step is None else step
+    try:
+        load_weights(path, chosen, materials.model)
+    except UserError as error:
+        others = [one for one in steps if one != chosen]
+        hint = f"; ask and export take another checkpoint with --step, such as --step {others[-1]}" if others else ""
+        raise UserError(f"{error}{hint}") from None
     materials.model.eval()
     return config, materials

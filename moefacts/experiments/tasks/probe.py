@@ -4,6 +4,7 @@ from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
 from moefacts.probes.retention import retention_table
 from moefacts.probes.routing import routing_tables
+from moefacts.runs.locks import turn_to_write
 from moefacts.runs.reader import Run
 from moefacts.runs.tables import ATTENTION, RETENTION
 
@@ -14,11 +15,12 @@ def probe_run(run: Run, *wanted: str) -> list[str]:
     Raises:
         UserError: the run, or a checkpoint, is missing or damaged.
     """
-    missing = [probe for probe in run.missing_probes if not wanted or probe in wanted]
-    if missing:
-        _, materials = load_run(run.path)
-        for probe in missing:
-            _PROBES[probe](run, materials)
+    with turn_to_write(run.path):  # what another process has probed meanwhile is not missing any more
+        missing = [probe for probe in run.missing_probes if not wanted or probe in wanted]
+        if missing:
+            _, materials = load_run(run.path)
+            for probe in missing:
+                _PROBES[probe](run, materials)
     return missing
 
 

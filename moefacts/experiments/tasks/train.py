@@ -9,11 +9,13 @@ import torch
 
 from moefacts.config.presets import overrides_of
 from moefacts.config.schema import RunConfig
+from moefacts.errors import is_full_disk
 from moefacts.experiments.tasks.materials import Materials, prepare
 from moefacts.models.architecture import parameter_counts
 from moefacts.probes.confidence import confidence_table
 from moefacts.runs import layout
 from moefacts.runs.location import run_directory
+from moefacts.runs.records import intact_records
 from moefacts.runs.tables import CONFIDENCE
 from moefacts.training.distributed import check_processes, from_main, is_main, world_size
 from moefacts.training.interrupt import StopRequest
@@ -21,6 +23,7 @@ from moefacts.training.logger import open_mirror
 from moefacts.training.loop import Trainer
 from moefacts.training.patching import Patch, load_patch
 from moefacts.training.progress import ProgressDisplay
+from moefacts.training.resuming import drop_checkpoints_after, resumable_step
 from moefacts.training.run_directory import RunDirectory, counts_as_dict, provenance, shared_run_directory
 
 
@@ -36,7 +39,7 @@ def execute(config: RunConfig) -> Path:
         materials = prepare(config)  # wrong settings raise errors here, before anything is written
         patch = load_patch(config, materials.model)
         with shared_run_directory(run_directory(config), config) as run:
-            if run.is_finished:
+            if run.is_finished and not from_main(intact_records(run.path / layout.METRICS)[1]):
                 _say(f"{run.path} is already finished")
             else:
                 _train(config, materials, run, stop, patch)
@@ -46,10 +49,12 @@ def execute(config: RunConfig) -> Path:
 def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: StopRequest, patch: Patch | None) -> None:
     path, population = run.path, materials.batcher.population
     trainer = Trainer(config, materials.model, materials.batcher, run, patch)
-    steps = from_main(layout.checkpoint_steps(path))
-    if steps:
-        trainer.resume(steps[-1])
-        _say(f"{path}: resuming from step {steps[-1]}")
+    step, problem = from_main(resumable_step(path) if is_main() else (None, ""))
+    if step is not None:
+        trainer.resume(step)
+        if is_main():
+            drop_checkpoints_after(path, step)
+        _say(f"{path}: resuming from step {step}" + f", because it {problem}" * bool(problem))
     else:
         run.truncate_metrics(0)
     run.update_manifest(
@@ -62,7 +67,7 @@ def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: Sto
         population_fingerprint=population.fingerprint,
         no_knowledge_baseline=population.no_knowledge_baseline,
         no_knowledge_baseline_by_attribute=population.no_knowledge_baseline_A.tolist(),
-        resumed_from=steps[-1] if steps else None,
+        resumed_from=step,
     )
     state = "failed"
     try:
@@ -79,6 +84,9 @@ def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: Sto
         state = "finished"
     except KeyboardInterrupt:
         state = "interrupted"
+        raise
+    except OSError as error:
+        state = "interrupted" if is_full_disk(error) else "failed"
         raise
     finally:
         _record_end(run, trainer, state)

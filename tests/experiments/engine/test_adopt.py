@@ -5,11 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from moefacts.experiments.engine import adopt
 from moefacts.experiments.engine.adopt import adopt_finished
 from moefacts.experiments.engine.grid import HALF_DONE, TO_DO
 from moefacts.runs import layout
 from moefacts.runs.location import run_name
 from moefacts.runs.manifest import FINISHED, INTERRUPTED
+from moefacts.synthetic_data.population import build_population
 from tests.experiments.engine.run_folders import plan_of, planned, write_manifest, write_run
 
 LONG_AGO = 1_000_000_000
@@ -132,4 +134,56 @@ def test_files_and_folders_of_other_things_beside_are_passed_over(mine):
     strange = mine.parent / "b" / run.path.name
     strange.mkdir(parents=True)
     write_manifest(strange, state=FINISHED)  # without a configuration, the name proves nothing
+    assert adopt_finished(plan_of(run, out=mine)).runs[0].state == FINISHED
+
+
+def test_1_of_two_processes_that_copy_the_same_runs_neither_is_stopped_or_mixed_with_the_other(mine, monkeypatch):
+    """The second begins and ends while the first copies its first file (issue 16, line 1)."""
+    runs = [planned_in(mine, f"seed={seed}") for seed in (0, 1)]
+    for run in runs:
+        finish(mine.parent / "other", run)
+    plan, copy, states = plan_of(*runs, out=mine), adopt._link_or_copy, []
+
+    def overtaken(source, target):
+        monkeypatch.setattr(adopt, "_link_or_copy", copy)
+        states.extend(run.state for run in adopt_finished(plan).runs)
+        copy(source, target)
+
+    monkeypatch.setattr(adopt, "_link_or_copy", overtaken)
+    states.extend(run.state for run in adopt_finished(plan).runs)
+    assert states == [FINISHED] * 4
+    assert sorted(mine.iterdir()) == sorted(run.path for run in runs)
+
+
+def test_1_a_run_that_is_removed_while_it_is_copied_is_trained(mine, monkeypatch):
+    run = planned_in(mine)
+    other = finish(mine.parent / "other", run)
+
+    def vanished(source, target):
+        raise FileNotFoundError(source)
+
+    monkeypatch.setattr(adopt, "_link_or_copy", vanished)
+    assert adopt_finished(plan_of(run, out=mine)).runs == (run,)
+    assert other.exists()
+    assert list(mine.iterdir()) == []
+
+
+def test_3_what_is_half_written_in_a_run_is_not_copied(mine):
+    run = planned_in(mine)
+    other = finish(mine.parent / "other", run)
+    (other / "probes").mkdir()
+    (other / "probes" / ".attention.parquet.0123abcd-17-0.tmp").touch()
+    (other / layout.WRITING_LOCK).touch()
+    adopt_finished(plan_of(run, out=mine))
+    assert list((run.path / "probes").iterdir()) == []
+    assert not (run.path / layout.WRITING_LOCK).exists()
+
+
+def test_2_a_run_whose_settings_were_edited_after_it_was_trained_is_not_taken_over(mine):
+    run = planned_in(mine, "seed=5")
+    trained = build_population(run.config.population, 0).fingerprint
+    other = finish(mine.parent / "other", run)
+    write_run(other, run.config, population_fingerprint=trained)
+    assert adopt_finished(plan_of(run, out=mine)).runs == (run,)
+    write_run(other, run.config, population_fingerprint=build_population(run.config.population, 5).fingerprint)
     assert adopt_finished(plan_of(run, out=mine)).runs[0].state == FINISHED

@@ -1,5 +1,6 @@
 """Studies that were stopped: started again, they end in the same results. And the progress that they show."""
 
+import errno
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 
 import pytest
 
+from moefacts.errors import UserError
 from moefacts.experiments.engine.estimates import Estimate
 from moefacts.experiments.engine.grid import HALF_DONE, TO_DO, make_plan
 from moefacts.experiments.engine.grid_progress import GridProgress
@@ -63,6 +65,38 @@ def test_a_half_done_run_goes_on_to_the_same_results(finished, tmp_path):
     (out / "results.json").unlink()
     assert reproduce("tiny", "--launcher", "basic", "--out", out).exit_code == 0
     assert "resuming from step" in (out / "logs" / f"{first.name}.log").read_text()
+    assert results(out) == whole
+
+
+@pytest.mark.parametrize("manifest_fits", [True, False])
+def test_6_a_study_that_ran_out_of_space_goes_on_when_there_is_some(finished, tmp_path, monkeypatch, manifest_fits):
+    """Issue 16, line 6: the same command resumes, as the message about the full disk promises."""
+    from moefacts.training import run_directory
+    from moefacts.training.loop import Trainer
+
+    out, whole, record = tmp_path / finished.name, results(finished), Trainer._log
+    write = run_directory.write_durably
+
+    def full(self, *arguments):
+        if self.state.step >= 3:
+            if not manifest_fits:
+                monkeypatch.setattr(run_directory, "write_durably", no_space)
+            no_space()
+        record(self, *arguments)
+
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Trainer, "_log", full)
+    stopped = reproduce("tiny", "--launcher", "basic", "--out", out)
+    assert isinstance(stopped.exception, UserError)  # no run is finished
+    monkeypatch.setattr(run_directory, "write_durably", write)
+    states = [run.state for run in make_plan(tiny_study.STUDY, "laptop", [], out, tmp_path).runs]
+    assert states == [HALF_DONE, HALF_DONE if manifest_fits else TO_DO]
+    monkeypatch.setattr(Trainer, "_log", record)
+    again = reproduce("tiny", "--launcher", "basic", "--out", out)
+    assert again.exit_code == 0, again.output
+    assert "failed earlier" not in again.output
     assert results(out) == whole
 
 

@@ -1,0 +1,45 @@
+"""Checksums of the files of a checkpoint, in the format that ``sha256sum --check`` reads."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from moefacts.errors import UserError
+from moefacts.runs.durable import write_durably
+from moefacts.runs.stored import read_bounded
+
+CHECKSUMS = "SHA256SUMS"
+_MOST_BYTES = 1 << 16
+
+
+def write_checksums(folder: Path, names: Iterable[str]) -> None:
+    """Write the checksums of the files ``names`` of ``folder`` beside them."""
+    lines = (f"{_sha256(folder / name)}  {name}\n" for name in names)
+    write_durably(folder / CHECKSUMS, "".join(lines).encode())
+
+
+def verify(path: Path) -> None:
+    """Refuse a file that is not as it was saved. Checkpoints of earlier versions have no checksums and are believed.
+
+    Raises:
+        UserError: the file is missing, cannot be read, or has another checksum.
+    """
+    sums = path.parent / CHECKSUMS
+    try:
+        listed = read_bounded(sums, _MOST_BYTES).decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise UserError(f"{sums} cannot be read: {error}") from None
+    try:
+        if f"{_sha256(path)}  {path.name}" not in listed:
+            raise UserError(f"{path} is damaged (its checksum is not that in {CHECKSUMS})")
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
