@@ -113,7 +113,7 @@ class ProbeTable:
             return None
         try:
             table = self._checked(path)
-        except (pa.ArrowException, OSError, ValueError) as error:
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:  # pyarrow raises them all
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise UserError(f"{path} is damaged and cannot be read: {reason}") from None
         frame = table.to_pandas()
@@ -156,11 +156,13 @@ class ProbeTable:
 
 def _described(values: pa.ChunkedArray) -> str:
     kind = values.type.value_type if pa.types.is_dictionary(values.type) else values.type
-    lacking = f", {values.null_count} of them missing" * bool(values.null_count)
+    text = str(kind) + f", {values.null_count} of them missing" * bool(values.null_count)
+    if pa.types.is_floating(kind) and not pc.all(pc.is_finite(values)).as_py():
+        return f"{text}, not all finite"
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         limits = pc.min_max(values).as_py()
-        return f"{kind} from {limits['min']} to {limits['max']}{lacking}"
-    return f"{kind}{lacking}"
+        return f"{text} from {limits['min']} to {limits['max']}"
+    return text
 
 
 CONFIDENCE = ProbeTable(

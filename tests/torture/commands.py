@@ -1,4 +1,4 @@
-"""Commands in processes of their own, forked from one that has imported everything: a crash or a bomb harms nobody."""
+"""Commands as users type them, in this process or in one of their own, where a crash or a bomb harms nobody."""
 
 import contextlib
 import io
@@ -29,16 +29,36 @@ class Outcome:
         return lines[0] if len(lines) == 1 and self.stderr.rstrip().endswith(lines[0]) else ""
 
 
+def call(*arguments: str) -> Outcome:
+    """Run ``moefacts`` with ``arguments`` in this process and its working folder."""
+    from moefacts.cli.app import main
+
+    output, errors, code = io.StringIO(), io.StringIO(), None
+    before, sys.argv = sys.argv, ["moefacts", *arguments]
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        except BaseException:
+            traceback.print_exc()
+    sys.argv = before
+    return Outcome(code, output.getvalue(), errors.getvalue())
+
+
 def run(folder: Path, *arguments: str) -> Outcome:
-    """Run ``moefacts`` with ``arguments`` in the working folder ``folder``."""
+    """Run ``moefacts`` with ``arguments`` in the working folder ``folder``, in a process with limits.
+
+    It is forked from a server that has imported everything.
+    """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, "tests.torture.preload"])
+    context.set_forkserver_preload(["tests.torture.preload"])
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(str(folder), arguments, sender))
     process.start()
     sender.close()
     try:
-        outcome = Outcome(*receiver.recv())
+        outcome = receiver.recv()
     except EOFError:
         outcome = None
     process.join()
@@ -50,17 +70,6 @@ def _work(folder: str, arguments: tuple[str, ...], sender) -> None:
     os.environ["WANDB_MODE"] = "offline"
     resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
     signal.alarm(_SECONDS)
-    from moefacts.cli.app import main
-
-    output, errors, code = io.StringIO(), io.StringIO(), None
-    sys.argv = ["moefacts", *arguments]
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-        try:
-            main()
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 0
-        except BaseException:
-            traceback.print_exc()
-    sender.send((code, output.getvalue(), errors.getvalue()))
+    sender.send(call(*arguments))
     sender.close()
     os._exit(0)

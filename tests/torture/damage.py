@@ -10,7 +10,7 @@ import itertools
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,8 +51,13 @@ def prepare(folder: Path) -> Whole:
     """Train and probe what is damaged."""
     study, run, half = faulty_study.train(folder)
     shutil.rmtree(study / "analysis", ignore_errors=True)
+    return Whole(study, run, half, somebody(run))
+
+
+def somebody(run: Path) -> str:
+    """The full name of a person in the population of ``run``."""
     config = read_config(run / layout.CONFIG)
-    return Whole(study, run, half, build_population(config.population, config.seed).full_name(0))
+    return build_population(config.population, config.seed).full_name(0)
 
 
 def failures(count: int, seed: int, folder: Path) -> Iterator[str | None]:
@@ -62,8 +67,8 @@ def failures(count: int, seed: int, folder: Path) -> Iterator[str | None]:
         yield failure(whole, damage, command, folder / "damaged")
 
 
-def sample(whole: Whole, count: int, seed: int) -> list[tuple[Damage, str]]:
-    """Damages in turn to every file, none twice, and a command that meets each; fewer when there are no more."""
+def sample(whole: Whole, count: int, seed: int, allowed: Collection[str] = ()) -> list[tuple[Damage, str]]:
+    """Damages in turn to every file, none twice, and a command (``allowed``: of these) for each."""
     chance = random.Random(seed)
     of_file: dict[str, list[Damage]] = {}
     for damage in damages_of(whole.run):
@@ -71,8 +76,9 @@ def sample(whole: Whole, count: int, seed: int) -> list[tuple[Damage, str]]:
     for damages in of_file.values():
         chance.shuffle(damages)
     turns = itertools.zip_longest(*of_file.values())
-    chosen = itertools.islice((damage for turn in turns for damage in turn if damage), count)
-    return [(damage, chance.choice(_commands_for(damage.file))) for damage in chosen]
+    chosen = list(itertools.islice((damage for turn in turns for damage in turn if damage), count))
+    suitable = ([one for one in _commands_for(damage.file) if not allowed or one in allowed] for damage in chosen)
+    return [(damage, chance.choice(some)) for damage, some in zip(chosen, suitable, strict=True) if some]
 
 
 def damages_of(run: Path) -> Iterator[Damage]:
@@ -148,7 +154,9 @@ def _commands_for(file: str) -> list[str]:
     return [LIST, MEASURE, MEASURE, REPORT, REPRODUCE, ASK, EXPORT, RESUME]
 
 
-def failure(whole: Whole, damage: Damage, command: str, folder: Path) -> str | None:
+def failure(
+    whole: Whole, damage: Damage, command: str, folder: Path, run_command: Callable = commands.run
+) -> str | None:
     """Run ``command`` on a damaged copy in ``folder``; return what is wrong with how it ends, or None."""
     shutil.rmtree(folder, ignore_errors=True)
     study = Path(shutil.copytree(whole.study, folder / whole.study.name, ignore=shutil.ignore_patterns("figures")))
@@ -172,22 +180,22 @@ def failure(whole: Whole, damage: Damage, command: str, folder: Path) -> str | N
         EXPORT: ["export", short, "--out", "exported"],
         RESUME: ["train", "--resume", short],
     }[command]
-    outcome = commands.run(folder, *arguments)
-    wrong = _what_is_wrong(command, outcome, run.name, folder)
+    wrong = _what_is_wrong(command, run_command(folder, *arguments), run, folder)
     return wrong and f"{command}: {damage.file}: {damage.what}: {wrong}"
 
 
-def _what_is_wrong(command: str, outcome: commands.Outcome, name: str, folder: Path) -> str | None:
+def _what_is_wrong(command: str, outcome: commands.Outcome, run: Path, folder: Path) -> str | None:
     if outcome.code not in (0, 1, 2) or "Traceback" in outcome.stderr:
         return outcome.stderr.strip().splitlines()[-1] + _place(outcome.stderr)
     if command == LIST:
-        is_there = outcome.code == 0 and outcome.stdout.count("moe_laptop-n48") > 1
-        return None if is_there else f"the runs are not listed: {outcome}"
+        others = [path.parent.name for path in run.parent.glob("*/config.yaml") if path.parent != run]
+        is_there = outcome.code == 0 and all(name in outcome.stdout for name in others)
+        return None if is_there else f"the other runs are not listed: {outcome}"
     if command == REPRODUCE:
         return None if outcome.code in (0, 1) and "verdict" in outcome.stdout else f"the study stops: {outcome}"
     if outcome.code == 2 and not outcome.complaint:
         return f"more than one line: {outcome.stderr}"
-    if outcome.code == 2 and name not in outcome.complaint:
+    if outcome.code == 2 and command != RESUME and run.name not in outcome.complaint:  # resumed is what was typed
         return f"the run is not named: {outcome.complaint}"
     if outcome.code == 1:
         return f"exit code 1: {outcome}"

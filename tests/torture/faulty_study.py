@@ -10,18 +10,19 @@ from tests.experiments.engine.tiny_study import tiny_study
 from tests.torture import commands
 
 NAME = "faulty"
-_MIXTURE = (
+MIXTURE = (
     "model=moe_laptop",
     "model.activation=swiglu",
     "model.moe.num_experts=4",
     "model.moe.d_expert=16",
+    "evaluation.interval=3",
     "evaluation.interval_control=3",
 )
 
 
 def add_to_catalog() -> None:
     """Make the study one that can be typed."""
-    catalog.STUDIES[NAME] = replace(tiny_study(NAME, extra=_MIXTURE), probes=tuple(tables.PROBES))
+    catalog.STUDIES[NAME] = replace(tiny_study(NAME, extra=MIXTURE), probes=tuple(tables.PROBES))
 
 
 def train(folder: Path) -> tuple[Path, Path, Path]:
@@ -31,9 +32,13 @@ def train(folder: Path) -> tuple[Path, Path, Path]:
     outcome = commands.run(folder, "reproduce", NAME, "--launcher", "basic", "--out", str(study))
     assert outcome.code == 0, outcome
     run = min(path.parent for path in study.glob(f"*/{layout.CONFIG}"))
-    half = Path(shutil.copytree(run, folder / "half"))
-    steps = layout.checkpoint_steps(half)
-    shutil.rmtree(layout.checkpoint_folder(half, steps[-1]))
-    manifest = half / layout.MANIFEST
+    return study, run, half_done(run, folder / "half")
+
+
+def half_done(run: Path, copy: Path) -> Path:
+    """Copy a finished run to ``copy`` as if it had been interrupted after its last checkpoint but one."""
+    shutil.copytree(run, copy)
+    shutil.rmtree(layout.checkpoint_folder(copy, layout.checkpoint_steps(copy)[-1]))
+    manifest = copy / layout.MANIFEST
     manifest.write_text(manifest.read_text().replace('"state": "finished"', '"state": "interrupted"'))
-    return study, run, half
+    return copy
