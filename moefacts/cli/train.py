@@ -35,7 +35,9 @@ def train(
 
     A run that was stopped is resumed; a finished one is left alone.
 
-    What --resume sends to Weights & Biases follows from the command alone:  --resume runs/train/RUN wandb.mode=online
+    With a constant learning rate, a run can be made longer:  moefacts train --resume RUN training.steps=2000
+
+    What a resumed run sends to Weights & Biases follows from the command alone:  --resume RUN wandb.mode=online
     """
     from moefacts.training.distributed import process_group
     from moefacts.training.interrupt import Interrupted
@@ -57,23 +59,25 @@ def _train(arguments: list[str], resume: Path | None) -> None:
             _check_every_job(arguments)
         run_with_hydra("moefacts train", arguments if is_main() else _writing_nothing(arguments), _train_one)
         return
-    if other := [argument for argument in arguments if not argument.startswith("wandb.")]:
-        raise UserError(f"--resume uses the run's own configuration; leave out {' '.join(other)}")
     from moefacts.config.loader import read_config
     from moefacts.config.presets import compose
     from moefacts.runs import layout
+    from moefacts.runs.extension import extended
     from moefacts.training.distributed import is_main
 
     if not resume.is_dir():
         raise UserError(f"there is no run directory {resume}")
-    config = read_config(resume / layout.CONFIG)
+    network = [argument for argument in arguments if argument.startswith("wandb.")]
+    rest = [argument for argument in arguments if argument not in network]
+    stored = read_config(resume / layout.CONFIG)
+    config = extended(stored, rest) if rest else stored
     config.run.dir = str(resume)
-    stored, config.wandb = config.wandb, compose(arguments).wandb  # a stored config must not decide who is told
-    if stored.mode not in ("disabled", config.wandb.mode) and is_main():
-        typer.echo(
-            f"{resume}: not mirrored to W&B; add wandb.mode={stored.mode} to the command if it should be", err=True
-        )
-    _train_one(config)
+    tracking = config.wandb  # a stored config must not decide who is told
+    config.wandb = compose(network).wandb
+    if tracking.mode not in ("disabled", config.wandb.mode) and is_main():
+        note = f"not mirrored to W&B; add wandb.mode={tracking.mode} to the command if it should be"
+        typer.echo(f"{resume}: {note}", err=True)
+    _train_one(config, extend=bool(rest))
 
 
 def _check_every_job(arguments: list[str]) -> None:
@@ -110,10 +114,10 @@ def _writing_nothing(arguments: list[str]) -> list[str]:
     return [a for a in arguments if a.partition("=")[0] not in replaced] + _HYDRA_WRITES_NOTHING
 
 
-def _train_one(config: "RunConfig") -> None:
+def _train_one(config: "RunConfig", extend: bool = False) -> None:
     from moefacts.experiments.tasks.train import execute
     from moefacts.training.distributed import is_main
 
-    run = execute(config)
+    run = execute(config, extend)
     if is_main():
         typer.echo(run)

@@ -81,10 +81,12 @@ class Kind:
     Attributes:
         needs: the fields of ``SamplingConfig`` that must be set.
         takes: the fields that may be set.
+        is_stretched: whether whom it shows at a step depends on the number of steps.
     """
 
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    is_stretched = False
 
     def __init__(self, config: SamplingConfig, num_people: int, steps: int):
         self.config = config
@@ -199,6 +201,7 @@ class Sequential(Kind):
     """Shows one group of people after another, several times over."""
 
     needs = ("num_groups", "num_repeats")
+    is_stretched = True
 
     def check(self) -> None:
         """There must be a step for every visit to a group."""

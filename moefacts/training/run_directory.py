@@ -32,14 +32,20 @@ _RECORDED_PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "hydra-core
 class RunDirectory:
     """A context manager that holds a run directory; meanwhile no other process can train in it.
 
+    Args:
+        path: the directory.
+        config: the run's configuration.
+        extend: whether the run that is there may have fewer steps, so that it is made as long as ``config`` says.
+
     Raises:
         UserError: on opening, when another process holds the directory, when it belongs to a different configuration
             or population, or when the path is not a run directory.
     """
 
-    def __init__(self, path: Path, config: RunConfig):
+    def __init__(self, path: Path, config: RunConfig, extend: bool = False):
         self.path = path
         self.config = config
+        self._extend = extend
         self._lock: FileLock | None = None
         self.manifest: dict[str, Any] = {}
 
@@ -67,12 +73,16 @@ class RunDirectory:
 
     def _open(self) -> None:
         config_path = self.path / layout.CONFIG
+        shorter: RunConfig | None = None
         if config_path.exists():
-            stored, wanted = identity(read_config(config_path)), identity(self.config)
-            if stored != wanted:
-                differing = ", ".join(sorted(_different_keys(stored, wanted)))
+            stored = read_config(config_path)
+            differing = sorted(_different_keys(identity(stored), identity(self.config)))
+            if self._extend and differing == ["training.steps"]:
+                shorter = stored
+            elif differing:
                 raise UserError(
-                    f"{self.path} holds a run with another configuration (different: {differing}); give another run.dir"
+                    f"{self.path} holds a run with another configuration (different: {', '.join(differing)}); give "
+                    "another run.dir"
                 )
         else:
             write_durably(config_path, config_yaml(self.config).encode())
@@ -84,6 +94,18 @@ class RunDirectory:
             check_population(self.path, self.config, self.manifest)
         else:
             self.update_manifest(state="running", versions=_versions())
+        if shorter is not None:
+            self._make_longer(shorter)
+
+    def _make_longer(self, stored: RunConfig) -> None:
+        """Give the stored run the steps of this one. Killed in between, it is an interrupted run of the former."""
+        if self.is_finished and self.manifest.get("last_step", stored.training.steps) < stored.training.steps:
+            raise UserError(f"{self.path} was ended by its stop rule, before training.steps={stored.training.steps}")
+        self.update_manifest(state="interrupted")
+        for table in (self.path / layout.PROBES).glob("*.parquet"):  # of checkpoints that are not the last ones now
+            table.unlink()
+        stored.training.steps = self.config.training.steps
+        write_durably(self.path / layout.CONFIG, config_yaml(stored).encode())
 
     def _remove_left_overs(self) -> None:
         """Remove what killed processes left half-written. What only the holder of the lock writes is of none alive."""
@@ -136,13 +158,13 @@ class FollowedRun(RunDirectory):
 
 
 @contextmanager
-def shared_run_directory(path: Path, config: RunConfig) -> Iterator[RunDirectory]:
+def shared_run_directory(path: Path, config: RunConfig, extend: bool = False) -> Iterator[RunDirectory]:
     """A context with the run directory, which the main process holds until the end.
 
     Raises:
         UserError: in the main process, as for ``RunDirectory``; the other processes end with it.
     """
-    with (RunDirectory if is_main() else FollowedRun)(path, config) as run:
+    with (RunDirectory if is_main() else FollowedRun)(path, config, extend) as run:
         run.path, run.manifest = from_main((run.path, run.manifest))
         yield run
 

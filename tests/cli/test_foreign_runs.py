@@ -96,7 +96,7 @@ def test_a_resumed_run_talks_to_the_network_only_if_the_command_says_so(monkeypa
     path = finished_run / layout.CONFIG
     path.write_text(path.read_text().replace("mode: disabled", "mode: online").replace("entity: null", "entity: thief"))
     seen = []
-    monkeypatch.setattr(train, "_train_one", seen.append)
+    monkeypatch.setattr(train, "_train_one", lambda config, extend: seen.append(config))
     train._train([], finished_run)
     assert (seen[0].wandb.mode, seen[0].wandb.entity) == ("disabled", None)
     assert "not mirrored to W&B; add wandb.mode=online" in capsys.readouterr().err

@@ -27,8 +27,12 @@ from moefacts.training.resuming import drop_checkpoints_after, resumable_step
 from moefacts.training.run_directory import RunDirectory, counts_as_dict, provenance, shared_run_directory
 
 
-def execute(config: RunConfig) -> Path:
+def execute(config: RunConfig, extend: bool = False) -> Path:
     """Train the run that ``config`` describes, or the rest of it, and return its directory.
+
+    Args:
+        config: the configuration.
+        extend: whether the run may be there with fewer steps; it then goes on.
 
     Raises:
         UserError: the configuration or the run directory is wrong.
@@ -38,7 +42,7 @@ def execute(config: RunConfig) -> Path:
     with StopRequest() as stop:
         materials = prepare(config)  # wrong settings raise errors here, before anything is written
         patch = load_patch(config, materials.model)
-        with shared_run_directory(run_directory(config), config) as run:
+        with shared_run_directory(run_directory(config), config, extend) as run:
             if run.is_finished and not from_main(intact_records(run.path / layout.METRICS)[1]):
                 _say(f"{run.path} is already finished")
             else:
