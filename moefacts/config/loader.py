@@ -1,27 +1,27 @@
 """The one strict way to turn values, or a file, into a ``RunConfig``. Code after this never sees a DictConfig."""
 
-import dataclasses
 import difflib
-import types
-import typing
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from moefacts.config.fields import config_keys
 from moefacts.config.schema import RunConfig
 from moefacts.config.upgrades import CURRENT_FORMAT, FORMAT, upgraded
+from moefacts.config.values import check_types, check_values
 from moefacts.errors import UserError
 
 
 def load_config(values: Any) -> RunConfig:
-    """Check ``values`` (a mapping or a DictConfig) against ``RunConfig`` and convert it.
+    """Check ``values`` (a mapping or a DictConfig) against ``RunConfig`` and convert it. ``~`` in paths is expanded.
 
     Raises:
         UserError: a key is unknown (naming the nearest), missing, or of the wrong type or range.
     """
+    check_types(RunConfig, values)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(RunConfig), values)
         config = OmegaConf.to_object(merged)
@@ -32,8 +32,13 @@ def load_config(values: Any) -> RunConfig:
     except OmegaConfBaseException as error:
         hint = "; write a whole number, such as 1000" if "to Integer" in str(error) else ""
         raise UserError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}{hint}") from None
+    except (OverflowError, ValueError, RecursionError) as error:  # a number that does not fit its type
+        raise UserError(f"a setting cannot be read: {str(error).partition(chr(10))[0]}") from None
     assert isinstance(config, RunConfig)
+    check_values(config)
     config.check()
+    config.run.root = os.path.expanduser(config.run.root)
+    config.run.dir = None if config.run.dir is None else os.path.expanduser(config.run.dir)
     return config
 
 
@@ -46,22 +51,6 @@ def unknown_key(key: str) -> UserError:
     likely = sorted(same_leaf) or sorted(initials) or difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
     hint = "did you mean " + " or ".join(likely) + "?" if likely else "`moefacts train --cfg job` shows them all"
     return UserError(f"there is no setting '{key}'; {hint}")
-
-
-def config_keys(schema: Any, prefix: str = "") -> Iterator[str]:
-    """Every setting of ``schema`` as a dotted key."""
-    for field in dataclasses.fields(schema):
-        part = section_of(field)
-        if part is not None:
-            yield from config_keys(part, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}"
-
-
-def section_of(field: dataclasses.Field) -> Any:
-    """The dataclass of a field that is a section, optional or not; None for a plain setting."""
-    options = (field.type, *(typing.get_args(field.type) if typing.get_origin(field.type) is types.UnionType else ()))
-    return next((option for option in options if dataclasses.is_dataclass(option)), None)
 
 
 def read_config(path: Path) -> RunConfig:

@@ -39,6 +39,7 @@ class LoopState:
     running_attribute_loss: float | None = None  # averaged over training batches that are logged
     last_accuracy: float = 0.0
     wall_seconds: float = 0.0
+    lacks_evaluation: bool = False  # a signal cut the evaluation of this step short; it is made after resuming
     widening_steps: list[int] = field(default_factory=list)  # the steps at which an adaptive curriculum added people
 
 
@@ -47,7 +48,8 @@ def checkpoint_schedule(config: CheckpointConfig, steps: int) -> set[int]:
     until = min(config.interval_until, steps)
     dense = set(range(0, until + 1, config.interval))
     left = steps - until
-    uniform = {until + round(left * (i + 1) / config.num_uniform) for i in range(config.num_uniform)} if left else set()
+    number = min(config.num_uniform, left)  # as many as there are steps are all of them
+    uniform = {until + round(left * (i + 1) / number) for i in range(number)}
     return dense | uniform | {0, steps}
 
 
@@ -100,12 +102,17 @@ def disk_error(error: Exception, path: Path) -> OSError:
     return OSError(number, os.strerror(number) if number else text, str(path))
 
 
+def remove_checkpoint(run: Path, step: int) -> None:
+    """Delete the checkpoint of ``step``."""
+    shutil.rmtree(layout.checkpoint_folder(run, step))
+
+
 def prune_checkpoints(run: Path, schedule: set[int], keep_optimizer: int) -> None:
     """Delete checkpoints outside the schedule, except the newest, and all but the newest optimizer states."""
     steps = layout.checkpoint_steps(run)
     for step in steps[:-1]:
         if step not in schedule:
-            shutil.rmtree(layout.checkpoint_folder(run, step))
+            remove_checkpoint(run, step)
     for step in [step for step in steps if step in schedule or step == steps[-1]][:-keep_optimizer]:
         (layout.checkpoint_folder(run, step) / OPTIMIZER).unlink(missing_ok=True)
 
