@@ -95,11 +95,11 @@ def test_as_many_checkpoints_as_steps_are_simply_all(make_config):
 def trained_without_training():
     """Replace what trains by the checks that it begins with, for all examples of a test."""
     from moefacts.experiments.tasks import train
-    from moefacts.experiments.tasks.memory import check_memory, needs_of_training
+    from moefacts.experiments.tasks.memory import check_memory, need_of_training
     from moefacts.runs.location import run_directory
 
     def execute(config):
-        check_memory(needs_of_training(config))
+        check_memory(need_of_training(config))
         return run_directory(config)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from moefacts import __version__
 from moefacts.config.schema import RunConfig
-from moefacts.experiments.tasks.memory import check_memory, needs_of_dataset, out_of_memory_explained
+from moefacts.experiments.tasks.memory import check_memory, need_of_dataset, out_of_memory_explained
 from moefacts.runs.durable import new_folder
 from moefacts.synthetic_data.biography import PieceCatalog
 from moefacts.synthetic_data.cohorts import SEEN, UNSEEN
@@ -29,9 +29,9 @@ def generate_dataset(config: RunConfig, folder: Path, command: str, progress: Ca
     Raises:
         UserError: a size is impossible, the folder is not empty, or the distribution depends on a model.
     """
-    needs = needs_of_dataset(config)
-    check_memory(needs)
-    with out_of_memory_explained(needs):
+    need = need_of_dataset(config)
+    check_memory(need)
+    with out_of_memory_explained(need):
         return _write(config, folder, command, progress)
 
 
@@ -52,7 +52,7 @@ def _write(config: RunConfig, folder: Path, command: str, progress: Callable[[in
 
 def preview(config: RunConfig, count: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """Yield the first ``count`` training biographies, each as full name and its pieces (text, role name) in order."""
-    check_memory(needs_of_dataset(config))
+    check_memory(need_of_dataset(config))
     population = build_population(config.population, config.seed)
     catalog = PieceCatalog(population)
     distribution = training_distribution(config.sampling, population, config.training.steps)

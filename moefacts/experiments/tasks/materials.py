@@ -8,7 +8,7 @@ import torch
 from moefacts.config.loader import read_config
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
-from moefacts.experiments.tasks.memory import check_memory, needs_of_reading, out_of_memory_explained
+from moefacts.experiments.tasks.memory import check_memory, need_of_reading, out_of_memory_explained
 from moefacts.models.transformer import Transformer, build_model
 from moefacts.runs import layout
 from moefacts.runs.manifest import read_manifest
@@ -76,9 +76,9 @@ def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]
     if config.patching.is_on:
         raise UserError(f"{path} is patched; its weights are not usable without the attention of another checkpoint")
     config.device = "auto"
-    needs = needs_of_reading(config)
-    check_memory(needs)
-    with out_of_memory_explained(needs):
+    need = need_of_reading(config)
+    check_memory(need)
+    with out_of_memory_explained(need):
         materials = prepare(config)
         load_weights(path, steps[-1] if step is None else step, materials.model)
     materials.model.eval()

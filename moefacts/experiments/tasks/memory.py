@@ -1,14 +1,15 @@
-"""How much memory a task needs at least, by setting, to refuse at once what cannot fit. Imports no torch.
+"""How much memory a task needs at least, and what to lower, to refuse at once what cannot fit. Imports no torch.
 
 The numbers are lower bounds: what certainly exists at the same time. So nothing that works is refused, and what fails
 all the same, because it needs a few times as much, still gets an error that says what to lower.
 """
 
 import resource
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -25,70 +26,79 @@ _BYTES_OF_TOKENS = _LEAST_TOKENS * 4 * 8  # id, role, attribute and place in its
 _WEIGHT = 4
 _WEIGHT_IN_TRAINING = 4 * _WEIGHT  # with its gradient and two moments
 _LIMITS_OF_CONTAINERS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
-_MODEL_SIZES = ("num_layers", "d_model", "num_heads", "d_head", "d_hidden")
-_EXPERT_SIZES = ("num_experts", "d_expert", "num_shared")
+_POPULATION = ("population.size", "population.unseen", "population.new")
+_MODEL = tuple(f"model.{key}" for key in ("num_layers", "d_model", "num_heads", "d_head", "d_hidden"))
+_EXPERTS = tuple(f"model.moe.{key}" for key in ("num_experts", "d_expert", "num_shared"))
 
-Needs = Mapping[str, float]  # setting to lower -> bytes that it decides about
+
+@dataclass(frozen=True)
+class Need:
+    """How many bytes a task needs at least, and the setting that decides most about it."""
+
+    num_bytes: float
+    setting: str
 
 
-def needs_of_training(config: RunConfig, processes: int = 1) -> Needs:
+def need_of_training(config: RunConfig, processes: int = 1) -> Need:
     """What training needs, in the process that needs most."""
-    training, evaluation = config.training, config.evaluation
-    sharded = processes if config.parallel == "fsdp" else 1
-    at_once = training.batch_size / training.gradient_accumulation / processes
-    kept = _LEAST_TOKENS * _kept_per_token(config.model)
-    vocabulary = _LEAST_VOCABULARY[config.tokenizer]
-    evaluated = min(evaluation.batch_size, evaluation.biographies)
-    return {
-        **_population(config),
-        _model_setting(config): _parameters(config) * _WEIGHT_IN_TRAINING / sharded,
-        "training.batch_size": training.batch_size * (_BYTES_OF_PLAN + _BYTES_OF_PIECES + _BYTES_OF_TOKENS)
-        + at_once * kept,
-        "evaluation.batch_size": evaluated * _VALUE_TOKENS * vocabulary * 4,
-        "evaluation.biographies": len(evaluation.cohorts) * evaluation.biographies * _BYTES_OF_TOKENS,
-    }
+    settings = ("training.batch_size", "evaluation.batch_size", "evaluation.biographies")
+    return _need(config, lambda one: _training(one, processes), (*_POPULATION, *settings, *_MODEL, *_EXPERTS))
 
 
-def needs_of_reading(config: RunConfig) -> Needs:
+def need_of_reading(config: RunConfig) -> Need:
     """What a trained model needs that answers questions."""
-    return {**_population(config), _model_setting(config): _parameters(config) * _WEIGHT}
+    return _need(config, lambda one: _population(one) + _parameters(one) * _WEIGHT, (*_POPULATION, *_MODEL, *_EXPERTS))
 
 
-def needs_of_dataset(config: RunConfig) -> Needs:
+def need_of_dataset(config: RunConfig) -> Need:
     """What writing a dataset needs."""
+    return _need(config, _dataset, (*_POPULATION, "training.batch_size", "dataset.rows_per_group"))
+
+
+def _need(config: RunConfig, num_bytes: Callable[[RunConfig], float], settings: Iterable[str]) -> Need:
+    """The need, and that of ``settings`` without which it would be least."""
+    left = {key: num_bytes(smaller) for key in settings if (smaller := _with_1(config, key)) is not None}
+    return Need(num_bytes(config), min(left, key=lambda key: left[key]))
+
+
+def _with_1(config: Any, key: str) -> Any:
+    """The configuration with 1 for the setting ``key``; None if it lies in a section that is absent."""
+    name, _, rest = key.partition(".")
+    if not rest:
+        return replace(config, **{name: 1})
+    section = getattr(config, name)
+    smaller = None if section is None else _with_1(section, rest)
+    return None if smaller is None else replace(config, **{name: smaller})
+
+
+def _training(config: RunConfig, processes: int) -> float:
+    training, evaluation = config.training, config.evaluation
+    weights = _parameters(config) * _WEIGHT_IN_TRAINING / (processes if config.parallel == "fsdp" else 1)
+    batch = training.batch_size * (_BYTES_OF_PLAN + _BYTES_OF_PIECES + _BYTES_OF_TOKENS)
+    at_once = training.batch_size / training.gradient_accumulation / processes
+    kept = at_once * _LEAST_TOKENS * _kept_per_token(config.model)
+    evaluated = len(evaluation.cohorts) * evaluation.biographies * _BYTES_OF_TOKENS
+    logits = min(evaluation.batch_size, evaluation.biographies) * _VALUE_TOKENS * _LEAST_VOCABULARY[config.tokenizer]
+    return _population(config) + weights + batch + kept + evaluated + logits * _WEIGHT
+
+
+def _dataset(config: RunConfig) -> float:
     dataset = config.dataset
     rows = min(dataset.rows_per_group, max(dataset.train, dataset.validation, dataset.unseen))
-    return {
-        **_population(config),
-        "training.batch_size": config.training.batch_size * _BYTES_OF_PLAN,
-        "dataset.rows_per_group": rows * (_BYTES_OF_PLAN + _BYTES_OF_PIECES),
-    }
+    batch = config.training.batch_size * _BYTES_OF_PLAN
+    return _population(config) + batch + rows * (_BYTES_OF_PLAN + _BYTES_OF_PIECES)
 
 
-def _population(config: RunConfig) -> Needs:
-    sizes = {key: getattr(config.population, key) for key in ("size", "unseen", "new")}
-    return {f"population.{max(sizes, key=lambda key: sizes[key])}": sum(sizes.values()) * _BYTES_PER_PERSON}
+def _population(config: RunConfig) -> float:
+    return sum(config.population.sizes.values()) * _BYTES_PER_PERSON
 
 
 def _parameters(config: RunConfig) -> int:
-    return parameter_counts(config.model, _LEAST_VOCABULARY[config.tokenizer]).total
-
-
-def _model_setting(config: RunConfig) -> str:
-    """The size of the model that decides most about its number of parameters."""
-    model, moe, smaller = config.model, config.model.moe, {}
-    for key in _MODEL_SIZES:
-        smaller[f"model.{key}"] = _everywhere(replace(model, **{key: 1}))  # type: ignore[arg-type]
-    if moe is not None:
-        for key in _EXPERT_SIZES:
-            few = replace(moe, experts_per_token=1, **{key: 1})
-            smaller[f"model.moe.{key}"] = _everywhere(replace(model, moe=few))
-    return min(smaller, key=lambda key: _parameters(replace(config, model=smaller[key])))
-
-
-def _everywhere(model: ModelConfig) -> ModelConfig:
-    """The model with its mixtures in all layers, because a model of one layer lacks numbered ones."""
-    return model if model.moe is None else replace(model, moe=replace(model.moe, layers="all"))
+    model = config.model
+    if model.moe is not None and isinstance(model.moe.layers, list):  # with fewer layers, some would be lacking
+        number = len([layer for layer in model.moe.layers if layer < model.num_layers])
+        model = replace(model, moe=replace(model.moe, layers=list(range(number)) or "every_second"))
+    return parameter_counts(model, _LEAST_VOCABULARY[config.tokenizer]).total
 
 
 def _kept_per_token(model: ModelConfig) -> float:
@@ -96,27 +106,23 @@ def _kept_per_token(model: ModelConfig) -> float:
     return 2 * model.num_layers * (2 * model.d_model + 2 * model.num_heads * model.d_head)
 
 
-def check_memory(needs: Needs, limit: float | None = None) -> None:
-    """Raise ``UserError`` when the parts need more bytes than ``limit``, by default the memory that there is."""
+def check_memory(need: Need, limit: float | None = None) -> None:
+    """Raise ``UserError`` when more is needed than ``limit`` bytes, by default the memory that there is."""
     limit = memory_here() if limit is None else limit
-    total = sum(needs.values())
-    if total > limit:
-        key = _largest(needs)
-        raise UserError(
-            f"this needs at least {readable(total)} of memory, and {readable(limit)} are here; "
-            f"lower {key}, which decides about {readable(needs[key])} of it"
-        )
+    if need.num_bytes > limit:
+        needed, there = readable(need.num_bytes), readable(limit)
+        raise UserError(f"this needs at least {needed} of memory, and {there} are here; lower {need.setting}")
 
 
 @contextmanager
-def out_of_memory_explained(needs: Needs) -> Iterator[None]:
+def out_of_memory_explained(need: Need) -> Iterator[None]:
     """A context in which running out of memory becomes a ``UserError`` that says which setting to lower first."""
     try:
         yield
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(f"out of memory ({first_line(error)}); lower {_largest(needs)} first") from error
+        raise UserError(f"out of memory ({first_line(error)}); lower {need.setting} first") from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -147,7 +153,3 @@ def readable(num_bytes: float) -> str:
     power = next((power for power in range(len(units)) if num_bytes < 1000 ** (power + 1)), len(units) - 1)
     amount = num_bytes / 1000**power
     return f"{amount:,.0f} {units[power]}" if amount >= 1000 else f"{amount:.3g} {units[power]}"
-
-
-def _largest(needs: Needs) -> str:
-    return max(needs, key=lambda key: needs[key])

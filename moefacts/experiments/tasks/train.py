@@ -10,7 +10,7 @@ import torch
 from moefacts.config.presets import overrides_of
 from moefacts.config.schema import RunConfig
 from moefacts.experiments.tasks.materials import Materials, device_memory, prepare
-from moefacts.experiments.tasks.memory import check_memory, needs_of_training, out_of_memory_explained
+from moefacts.experiments.tasks.memory import check_memory, need_of_training, out_of_memory_explained
 from moefacts.models.architecture import parameter_counts
 from moefacts.probes.confidence import confidence_table
 from moefacts.runs import layout
@@ -33,9 +33,9 @@ def execute(config: RunConfig) -> Path:
         Interrupted: a signal was received; the state is saved.
     """
     check_processes(config.training)
-    needs = needs_of_training(config, world_size())
-    check_memory(needs, device_memory(config))
-    with out_of_memory_explained(needs), StopRequest() as stop:
+    need = need_of_training(config, world_size())
+    check_memory(need, device_memory(config))
+    with out_of_memory_explained(need), StopRequest() as stop:
         materials = prepare(config)  # wrong settings raise errors here, before anything is written
         patch = load_patch(config, materials.model)
         with shared_run_directory(run_directory(config), config) as run:
