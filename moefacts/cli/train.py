@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moefacts.cli.folders import as_folder
 from moefacts.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ _HYDRA_WRITES_NOTHING = [
 
 def train(
     context: typer.Context,
-    resume: Annotated[Path | None, typer.Option(help="Resume the run in this directory.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(parser=as_folder, metavar="RUN", help="Resume the run in this directory.")
+    ] = None,
 ) -> None:
     """Train one run, or several with -m.
 
@@ -82,13 +85,12 @@ def _train(arguments: list[str], resume: Path | None) -> None:
 
 def _check_every_job(arguments: list[str]) -> None:
     """Compose and check all runs of a sweep, so that a wrong value is found before any of them trains."""
-    from moefacts.cli.hydra_bridge import run_with_hydra
+    from moefacts.cli.hydra_bridge import parse_arguments, run_with_hydra
     from moefacts.config.loader import load_config
+    from moefacts.config.presets import explain
 
-    if not {"-m", "--multirun"} & set(arguments):
+    if not parse_arguments("moefacts train", arguments).multirun:
         return
-    if any(a in ("-c", "--cfg") or a.startswith("--cfg=") for a in arguments):
-        raise UserError("--cfg shows the settings of one run; leave out -m")
     if any(a.startswith("hydra/sweeper") for a in arguments):
         return  # another sweeper may choose values by the results of runs
     where = ("hydra/launcher", "hydra.launcher", "hydra.sweep")
@@ -103,7 +105,10 @@ def _check_every_job(arguments: list[str]) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         settings = [*_writing_nothing(kept), f"hydra.sweep.dir={folder}"]
-        run_with_hydra("moefacts train", settings, lambda _: None, check)
+        try:
+            run_with_hydra("moefacts train", settings, lambda _: None, check)
+        except (ValueError, TypeError, AttributeError) as error:  # no job does anything here
+            raise explain(error, arguments) from None
     if wrong:
         raise wrong[0]
 

@@ -2,9 +2,7 @@
 
 import dataclasses
 import difflib
-import types
-import typing
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +10,22 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from moefacts.config.fields import config_keys, section_of
 from moefacts.config.schema import RunConfig
 from moefacts.config.upgrades import CURRENT_FORMAT, FORMAT, upgraded
+from moefacts.config.values import check_types, check_values
 from moefacts.errors import UserError
 
 _MOST_BYTES, _DEEPEST = 1 << 20, 32  # a stored config has a few thousand bytes and five levels
 
 
 def load_config(values: Any) -> RunConfig:
-    """Check ``values`` (a mapping or a DictConfig) against ``RunConfig`` and convert it.
+    """Check ``values`` (a mapping or a DictConfig) against ``RunConfig`` and convert it. ``~`` in paths is expanded.
 
     Raises:
         UserError: a key is unknown (naming the nearest), missing, or of the wrong type or range.
     """
+    check_types(RunConfig, values)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(RunConfig), values)
         config = OmegaConf.to_object(merged)
@@ -35,9 +36,14 @@ def load_config(values: Any) -> RunConfig:
     except OmegaConfBaseException as error:
         hint = "; write a whole number, such as 1000" if "to Integer" in str(error) else ""
         raise UserError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}{hint}") from None
+    except (OverflowError, ValueError, RecursionError) as error:  # a number that does not fit its type
+        raise UserError(f"a setting cannot be read: {str(error).partition(chr(10))[0]}") from None
     assert isinstance(config, RunConfig)
-    _refuse_what_is_never_stored(dataclasses.asdict(config))
+    check_values(config)
+    _refuse_interpolations(dataclasses.asdict(config))
     config.check()
+    config.run.root = os.path.expanduser(config.run.root)
+    config.run.dir = None if config.run.dir is None else os.path.expanduser(config.run.dir)
     return config
 
 
@@ -50,22 +56,6 @@ def unknown_key(key: str) -> UserError:
     likely = sorted(same_leaf) or sorted(initials) or difflib.get_close_matches(key, keys, n=3, cutoff=0.6)
     hint = "did you mean " + " or ".join(likely) + "?" if likely else "`moefacts train --cfg job` shows them all"
     return UserError(f"there is no setting '{key}'; {hint}")
-
-
-def config_keys(schema: Any, prefix: str = "") -> Iterator[str]:
-    """Every setting of ``schema`` as a dotted key."""
-    for field in dataclasses.fields(schema):
-        part = section_of(field)
-        if part is not None:
-            yield from config_keys(part, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}"
-
-
-def section_of(field: dataclasses.Field) -> Any:
-    """The dataclass of a field that is a section, optional or not; None for a plain setting."""
-    options = (field.type, *(typing.get_args(field.type) if typing.get_origin(field.type) is types.UnionType else ()))
-    return next((option for option in options if dataclasses.is_dataclass(option)), None)
 
 
 def read_config(path: Path) -> RunConfig:
@@ -84,7 +74,7 @@ def read_config(path: Path) -> RunConfig:
         if not isinstance(values, DictConfig):
             raise UserError("it holds no settings")
         plain = OmegaConf.to_container(values, resolve=False)
-        _refuse_what_is_never_stored(plain)
+        _refuse_interpolations(plain)
         settings = upgraded(plain)  # type: ignore[arg-type]
         _refuse_other_sections(settings, RunConfig)
         return load_config(settings)
@@ -112,18 +102,16 @@ def _bounded_yaml(path: Path) -> str:
     return text
 
 
-def _refuse_what_is_never_stored(value: Any, key: str = "") -> None:
-    """Refuse interpolations, which could reach the environment or another key, and numbers that are no setting's."""
+def _refuse_interpolations(value: Any, key: str = "") -> None:
+    """Refuse interpolations: moefacts stores none, and one could reach the environment or another key."""
     if isinstance(value, dict):
         for name, part in value.items():
-            _refuse_what_is_never_stored(part, f"{key}.{name}".lstrip("."))
+            _refuse_interpolations(part, f"{key}.{name}".lstrip("."))
     elif isinstance(value, list):
         for part in value:
-            _refuse_what_is_never_stored(part, key)
+            _refuse_interpolations(part, key)
     elif isinstance(value, str) and "${" in value:
         raise UserError(f"{key}={value} is an interpolation; a stored config holds values only")
-    elif isinstance(value, int) and abs(value) >= 1 << 63:
-        raise UserError(f"{key}: got a number of {len(f'{value:x}')} hexadecimal digits, expected one below 2**63")
 
 
 def _refuse_other_sections(values: Any, schema: Any, key: str = "") -> None:

@@ -24,6 +24,7 @@ from moefacts.synthetic_data.tokenizer import TOKENIZERS
 
 DEVICES = ("auto", "cpu", "cuda")
 PARALLEL = ("ddp", "fsdp")
+MOST_THREADS = 1024  # a million crash torch
 
 
 @dataclass
@@ -53,6 +54,8 @@ class RunConfig:
         check_choice("parallel", self.parallel, PARALLEL)
         check_choice("tokenizer", self.tokenizer, TOKENIZERS)
         check_at_least("threads", self.threads, 1)
+        if self.threads > MOST_THREADS:
+            raise UserError(f"threads={self.threads} is too large; it must be at most {MOST_THREADS}")
         check_at_least("seed", self.seed, 0)
         if self.seed >= 1 << 63:
             raise UserError(f"seed={self.seed} is too large; it must be below 2**63")
@@ -68,6 +71,7 @@ class RunConfig:
         parts = (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb)
         for part in (*parts, self.patching):
             part.check()
+        self.checkpoints.check_number(self.training.steps)
         self._check_patching()
         self.sampling.check(self.population.cohort_size(self.sampling.cohort), self.training.steps)
         for cohort in self.evaluation.cohorts:

@@ -15,6 +15,7 @@ from moefacts.errors import UserError
 Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 63)]
 Real = Annotated[float, Field(strict=True, gt=-1e39, lt=1e39)]  # finite, and no wider than single precision
 Positive = Annotated[Real, Field(gt=0)]
+Truth = Annotated[bool, Field(strict=True)]
 NotNegative = Annotated[Real, Field(ge=0)]
 
 _MOST_BYTES = 1 << 20  # a manifest or a state has a few thousand

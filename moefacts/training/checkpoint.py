@@ -18,7 +18,7 @@ from moefacts.config.sections import CheckpointConfig
 from moefacts.errors import UserError
 from moefacts.runs import layout
 from moefacts.runs.durable import sync_folder, write_durably
-from moefacts.runs.stored import Count, NotNegative, Real, parse_json, read_json
+from moefacts.runs.stored import Count, NotNegative, Real, Truth, parse_json, read_json
 from moefacts.training.checksums import verify, write_checksums
 from moefacts.training.distributed import is_main, sharded_like, whole
 from moefacts.training.optimizer import load_optimizer_tensors, optimizer_tensors
@@ -41,6 +41,7 @@ class LoopState:
     running_attribute_loss: Real | None = None  # averaged over training batches that are logged
     last_accuracy: Real = 0.0
     wall_seconds: NotNegative = 0.0
+    lacks_evaluation: Truth = False  # a signal cut the evaluation of this step short; it is made after resuming
     widening_steps: list[Count] = field(default_factory=list)  # the steps at which an adaptive curriculum added people
 
 
@@ -53,7 +54,8 @@ def checkpoint_schedule(config: CheckpointConfig, steps: int) -> set[int]:
     until = min(config.interval_until, steps)
     dense = set(range(0, until + 1, config.interval))
     left = steps - until
-    uniform = {until + round(left * (i + 1) / config.num_uniform) for i in range(config.num_uniform)} if left else set()
+    number = min(config.num_uniform, left)  # as many as there are steps are all of them
+    uniform = {until + round(left * (i + 1) / number) for i in range(number)}
     return dense | uniform | {0, steps}
 
 
@@ -107,12 +109,17 @@ def disk_error(error: Exception, path: Path) -> OSError:
     return OSError(number, os.strerror(number) if number else text, str(path))
 
 
+def remove_checkpoint(run: Path, step: int) -> None:
+    """Delete the checkpoint of ``step``."""
+    shutil.rmtree(layout.checkpoint_folder(run, step))
+
+
 def prune_checkpoints(run: Path, schedule: set[int], keep_optimizer: int) -> None:
     """Delete checkpoints outside the schedule, except the newest, and all but the newest optimizer states."""
     steps = layout.checkpoint_steps(run)
     for step in steps[:-1]:
         if step not in schedule:
-            shutil.rmtree(layout.checkpoint_folder(run, step))
+            remove_checkpoint(run, step)
     for step in [step for step in steps if step in schedule or step == steps[-1]][:-keep_optimizer]:
         (layout.checkpoint_folder(run, step) / OPTIMIZER).unlink(missing_ok=True)
 

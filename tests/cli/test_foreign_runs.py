@@ -74,10 +74,9 @@ def test_a_yaml_bomb_is_refused_quickly(stored, text, complaint):
     [
         ("population:\n", "population: 3\nx:\n", "population: got 3, expected a section of settings"),
         ("  moe: null", "  moe: [1]", r"model.moe: got \[1\], expected a section of settings"),
-        ("seed: 0", f"seed: {10**30}", r"seed: got a number of 25 .*, expected one below 2\*\*63"),
     ],
 )
-def test_a_section_that_is_none_and_a_number_beyond_all_sizes_are_named(stored, tmp_path, old, new, complaint):
+def test_a_section_that_is_none_is_named(stored, tmp_path, old, new, complaint):
     with pytest.raises(UserError, match=f"^{tmp_path}/{layout.CONFIG}: {complaint}"):
         stored(old, new)
 
