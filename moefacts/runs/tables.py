@@ -29,14 +29,14 @@ _MOST_ROWS, _MOST_BYTES, _LONGEST_TEXT = 10_000_000, 1 << 28, 1000
 class Column:
     """What a column may hold: text, or finite numbers from ``least`` to ``most``, whole or not.
 
-    ``may_lack`` allows places without a value. ``each`` of some texts must be there, and no other.
+    It lacks a value just where the column ``unless_zero`` is 0. Of texts, ``each`` must be there and no other.
     """
 
     is_text: bool = False
     is_whole: bool = False
     least: float = -1e39
     most: float = 1e39
-    may_lack: bool = False
+    unless_zero: str = ""
     each: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ class Column:
 
     def fits(self, values: pa.ChunkedArray) -> bool:
         """Whether the column may hold ``values``."""
-        if values.null_count and not self.may_lack:
+        if values.null_count and not self.unless_zero:
             return False
         if self.is_text:
             texts = values.combine_chunks().dictionary if pa.types.is_dictionary(values.type) else values
@@ -121,6 +121,13 @@ class ProbeTable:
         if len(twice):
             row = ", ".join(f"{name} {shown(twice.iloc[0][name])}" for name in self.key)
             raise UserError(f"{path}: got two rows of {row}, expected one")
+        for name, column in self.columns.items():
+            if other := column.unless_zero:
+                wrong = int((frame[name].isna() != (frame[other] == 0)).sum())
+                if wrong:
+                    raise UserError(
+                        f"{path}: {name}: got {wrong} wrong rows, expected no value just where {other} is 0"
+                    )
         combinations = math.prod(frame[name].nunique() for name in self.key)
         if self.is_complete and len(frame) != combinations:
             raise UserError(
@@ -204,7 +211,7 @@ RETENTION = ProbeTable(
         "step": COUNT,
         "individual": COUNT,
         "times_shown": COUNT,
-        "steps_since_shown": Column(least=0, may_lack=True),
+        "steps_since_shown": Column(least=0, unless_zero="times_shown"),
         keys.ATTRIBUTE_LOSS: NOT_NEGATIVE,
         keys.CONTROL_LOSS: NOT_NEGATIVE,
     },

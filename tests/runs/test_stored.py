@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -147,3 +148,15 @@ def test_a_table_that_would_fill_the_memory_is_not_read(finished_run):
     assert path.stat().st_size < 100_000
     with pytest.raises(UserError, match=r"got 11,000,000 rows in .* bytes, expected from 1 to 10,000,000 rows"):
         tables.VOCABULARY.read(finished_run)
+
+
+def test_who_has_been_shown_was_shown_some_steps_ago(tmp_path):
+    rows = {"step": [4, 4], "individual": [0, 1], "times_shown": [2, 0], "attribute_loss": [1.0, 2.0]}
+    whole = pd.DataFrame(rows | {"control_loss": [2.0, 2.0], "steps_since_shown": [3.0, float("nan")]})
+    tables.RETENTION.write(tmp_path, whole)
+    assert len(tables.RETENTION.read(tmp_path)) == 2
+    tables.RETENTION.write(tmp_path, whole.assign(times_shown=[2, 1]))
+    with pytest.raises(
+        UserError, match="steps_since_shown: got 1 wrong rows, expected no value just where times_shown"
+    ):
+        tables.RETENTION.read(tmp_path)
