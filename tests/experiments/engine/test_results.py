@@ -97,7 +97,8 @@ def test_the_measures_of_a_run_come_with_its_size_tokens_and_speed(tmp_path):
     run = finished(tmp_path / "run", tokens=1234, wall_seconds=5.5)
     speeds = [{"step": step, "train/loss": 1.0, "throughput/tokens_per_second": s} for step, s in enumerate((1, 7, 9))]
     evaluated = [record for record in LEARNT.records if "train/loss" not in record]
-    (run.path / layout.METRICS).write_text("".join(json.dumps(record) + "\n" for record in (*evaluated, *speeds)))
+    in_order = sorted([*evaluated, *speeds], key=lambda record: record["step"])
+    (run.path / layout.METRICS).write_text("".join(json.dumps(record) + "\n" for record in in_order))
     record = read_run(run.path)
     measures = run_measures(record)
     counts = record.manifest["parameters"]
