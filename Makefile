@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test bench lint mutate install clean
+.PHONY: demo test torture bench lint mutate install clean
 
 install: $(STAMP)
 
@@ -18,6 +18,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Hours. ``make test`` tries a few of each kind.
+torture: $(STAMP)
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture damage --count 5000 --seed 0
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks --json benchmarks.json

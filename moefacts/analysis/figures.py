@@ -96,7 +96,9 @@ def _compare(
     for index, group in enumerate(groups):
         cohorts_here = cohorts or group.runs[0].cohorts
         for place, cohort in enumerate(cohorts_here):
-            label = f"{cohort} people" if single else group.label + (f", {cohort}" if len(cohorts_here) > 1 else "")
+            label = (
+                f"{cohort} people" if single else group.drawn_label + (f", {cohort}" if len(cohorts_here) > 1 else "")
+            )
             style = "-" if single or not place else ":"
             _curves(axes, group, measure, cohort, label, _color(place if single else index), style)
     if single:
@@ -173,7 +175,7 @@ def loss_by_attribute(groups: list[Group], threshold: float | None = None) -> Fi
         if len(groups) == 1:
             shade_phases(axes, group, threshold)
         else:
-            axes.set_title("\n".join(textwrap.wrap(group.label, 50)), fontsize=7)
+            axes.set_title("\n".join(textwrap.wrap(group.drawn_label, 50)), fontsize=7)
         axes.set_ylim(0, 2)
         _finish(
             axes, "attribute loss / its baseline" if axes is panels[0][0] else "", groups[:1], axes is panels[0][-1]

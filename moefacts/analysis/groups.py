@@ -17,6 +17,11 @@ class Group:
     label: str
     runs: list[Run]
 
+    @property
+    def drawn_label(self) -> str:
+        """The label as matplotlib takes it; it would read text between two $ as a formula."""
+        return self.label.replace("$", r"\$")
+
 
 def choose_runs(runs: list[Run]) -> tuple[list[Run], list[str]]:
     """The runs that can be averaged, and one line about each run that is left out.

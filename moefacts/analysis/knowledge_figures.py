@@ -39,7 +39,7 @@ def floor_and_knowledge(groups: list[Group], threshold: float | None = None) -> 
         starts = [phase_measures(run, threshold)["plateau_start"] for run in group.runs]
         curves = [knowledge_curve(run, start) for run, start in zip(group.runs, starts, strict=True)]
         controls = [run.curve(keys.CONTROL_LOSS) for run in group.runs]
-        label = "true values" if single else group.label
+        label = "true values" if single else group.drawn_label
         _mean(above, [run.curve(keys.ATTRIBUTE_LOSS) for run in group.runs], color, "-", label)
         _mean(above, controls, control_color, "-" if single else ":", "permuted values" if single else None, marker="o")
         _mean(below, [curve["knowledge"] for curve in curves if curve is not None], color, "-")

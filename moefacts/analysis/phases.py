@@ -113,5 +113,7 @@ def phase_measures(run: Run, threshold: float | None = None) -> dict[str, Any]:
 
 
 def _standard_errors(run: Run) -> np.ndarray:
-    has_errors = run.has_curve(keys.LOSS_STANDARD_ERROR)
-    return run.curve(keys.LOSS_STANDARD_ERROR).to_numpy() if has_errors else np.zeros(len(run.evaluations))
+    """The standard error of each loss; 0 where an earlier version did not record it."""
+    key = keys.evaluation_key(run.cohort, keys.LOSS_STANDARD_ERROR)
+    recorded = run.evaluations[key].fillna(0.0) if key in run.evaluations else np.zeros(len(run.evaluations))
+    return np.asarray(recorded)

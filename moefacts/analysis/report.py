@@ -146,5 +146,5 @@ def _run_row(run: Run) -> dict[str, Any]:
         "tokens": f"{manifest.get('tokens', 0):,}",
         "wall": f"{manifest.get('wall_seconds', 0) / 60:.1f} min",
         "device": manifest["device"],
-        "fingerprint": manifest["population_fingerprint"][:16],
+        "fingerprint": manifest.get("population_fingerprint", "")[:16],
     }

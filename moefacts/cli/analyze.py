@@ -1,11 +1,11 @@
 """``moefacts analyze``."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from moefacts.cli.folders import as_folder
 from moefacts.errors import UserError
 
 ANALYSIS_FOLDER = "analysis"
@@ -13,7 +13,12 @@ ANALYSIS_FOLDER = "analysis"
 
 def analyze(
     runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for figures and report (default: the run's own).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            parser=as_folder, metavar="FOLDER", help="Folder for figures and report (default: the run's own)."
+        ),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="The plateau ends below this fraction of the baseline (default: the run's).")
     ] = None,
@@ -26,6 +31,7 @@ def analyze(
     """
     from moefacts.analysis.groups import choose_runs, group_by_seed
     from moefacts.analysis.summary import as_json as measures_as_json
+    from moefacts.runs import tables
     from moefacts.runs.reader import read_run
 
     if threshold is not None and not 0 < threshold < 1:
@@ -38,24 +44,28 @@ def analyze(
         typer.echo(f"moefacts: {note}", err=True)
     if report:
         _run_probes(read)
+    for run in read:
+        run.check_tables(*(tables.PROBES if report else ["retention"]))
     groups = group_by_seed(read)
-    folder = out or (_shown(paths[0]) if len(paths) == 1 else _shown(paths[0].parent) / ANALYSIS_FOLDER)
+    target = out or (_shown(paths[0]) if len(paths) == 1 else _shown(paths[0].parent) / ANALYSIS_FOLDER)
     if report:
         from moefacts.analysis.figures import draw_figures
         from moefacts.analysis.report import write_report
         from moefacts.runs import layout
         from moefacts.runs.locks import turn_to_write
 
-        with turn_to_write(folder):
-            drawings = draw_figures(groups, folder / layout.FIGURES, threshold)
-            write_report(groups, drawings, folder / layout.REPORT, threshold)
+        with turn_to_write(target):
+            drawings = draw_figures(groups, target / layout.FIGURES, threshold)
+            write_report(groups, drawings, target / layout.REPORT, threshold)
     _report_undetermined_plateaus(groups, threshold)
     if as_json:
-        typer.echo(json.dumps(measures_as_json(groups, threshold), indent=2))
+        from moefacts.cli.output import json_text
+
+        typer.echo(json_text(measures_as_json(groups, threshold)))
     else:
         _print_table(groups, threshold)
     if report:
-        typer.echo(f"report: {folder / layout.REPORT}", err=as_json)
+        typer.echo(f"report: {target / layout.REPORT}", err=as_json)
 
 
 def _is_analysis(path: Path) -> bool:

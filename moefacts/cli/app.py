@@ -8,6 +8,7 @@ import typer
 
 from moefacts import __version__
 from moefacts.cli import analyze, ask, export, generate, listing, reproduce, train
+from moefacts.cli.output import survive_any_encoding
 from moefacts.errors import UserError, is_full_disk
 
 EXIT_USER_ERROR = 2
@@ -44,6 +45,7 @@ def _options(
 
 def main() -> None:
     """Run the command; an error that the user can fix becomes one line and exit code 2."""
+    survive_any_encoding()
     try:
         exit_code = app(standalone_mode=False)
     except UserError as error:
@@ -56,6 +58,10 @@ def main() -> None:
             _fail(f"no space left on the device{place}; free some space and run the same command again to resume")
         _fail(f"{os.strerror(error.errno)}{place}")
     except Exception as error:
+        from moefacts.experiments.tasks.memory import first_line, is_out_of_memory
+
+        if is_out_of_memory(error):
+            _fail(f"out of memory ({first_line(error)}); ask for less at once, or use a machine with more")
         if not hasattr(error, "format_message"):  # only Typer's own errors about the command line have one
             raise
         message = error.format_message() or "name a command"

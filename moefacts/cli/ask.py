@@ -1,6 +1,5 @@
 """``moefacts ask``."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +35,9 @@ def ask(
         else:
             _print_answers(f"{name} {_status(cohort, individual in trained_on)}", answers, top)
     if as_json:
-        typer.echo(json.dumps(replies, indent=2))
+        from moefacts.cli.output import json_text
+
+        typer.echo(json_text(replies))
 
 
 def _status(cohort: str | None, is_trained_on: bool) -> str:

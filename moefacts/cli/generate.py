@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
+from moefacts.cli.folders import as_new_folder
 from moefacts.errors import UserError
 
 
 def generate(
     context: typer.Context,
-    out: Annotated[Path | None, typer.Option(help="Folder to write the dataset to.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=as_new_folder, metavar="FOLDER", help="Folder to write the dataset to.")
+    ] = None,
     preview: Annotated[int, typer.Option(min=0, help="Print this many biographies with highlighted facts.")] = 0,
 ) -> None:
     """Write a population and its biographies as a Hugging Face dataset folder (Parquet files and a card).
@@ -42,7 +45,7 @@ def _write(config, out: Path) -> None:
     overrides = overrides_of(config) or ["…"]  # no overrides express settings from the user's own files
     command = shlex.join(["moefacts", "generate", *overrides, "--out", str(out)])
     rows = config.dataset.train + config.dataset.validation + config.dataset.unseen
-    console = Console(stderr=True)
+    console = Console(stderr=True, markup=False)
     # Stop only between two blocks: an exception inside a library's callback can be lost, and writing would go on.
     with StopRequest() as stop, Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("biographies", total=rows)

@@ -3,16 +3,20 @@
 import os
 import sys
 import warnings
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from math import inf
 from typing import Any, NoReturn, TypeVar
 
 from moefacts.cli.signals import signals_passed_on
 from moefacts.config.loader import load_config
+from moefacts.config.overrides import as_typed, num_runs
 from moefacts.config.presets import CONFIG_MODULE, CONFIG_NAME, explain
 from moefacts.errors import UserError
 
 Loaded = TypeVar("Loaded")
+_MOST_RUNS = 10_000  # of one command; all are composed and checked before the first one starts
 
 
 def run_with_hydra(
@@ -47,14 +51,19 @@ def run_with_hydra(
                 raise  # with several jobs, Hydra says which one failed
             stopped.append(reason)
 
+    parsed = parse_arguments(program, arguments)
     saved_arguments, saved_flag = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
-    sys.argv = [program, *_options_first(program, arguments)]
+    sys.argv = [program, *_as_arguments(parsed)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them and exiting
     try:
-        with signals_passed_on() if "-m" in arguments or "--multirun" in arguments else nullcontext():
+        with signals_passed_on() if parsed.multirun else nullcontext():
             hydra.main(version_base="1.3", config_path=f"pkg://{CONFIG_MODULE}", config_name=CONFIG_NAME)(job)()
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error, arguments) from None
+    except (ValueError, TypeError, AttributeError) as error:
+        if parsed.multirun:  # it may be a job's, from another process
+            raise
+        raise explain(error, arguments) from None  # before the job began, it can only be about the arguments
     finally:
         sys.argv = saved_arguments
         if saved_flag is None:
@@ -65,11 +74,12 @@ def run_with_hydra(
         raise stopped[0]
 
 
-def _options_first(program: str, arguments: Sequence[str]) -> list[str]:
-    """The arguments in the order that Hydra needs.
+def parse_arguments(program: str, arguments: Sequence[str]) -> Namespace:
+    """Hydra's options and the overrides among ``arguments``; text is as it was typed.
 
     Raises:
-        UserError: an option does not exist or lacks its value. (Hydra would print its whole usage.)
+        UserError: an option does not exist, lacks its value or makes no sense here. (Hydra would print its whole usage,
+            or raise errors of many types.)
     """
     from hydra._internal.utils import get_args_parser
 
@@ -81,4 +91,29 @@ def _options_first(program: str, arguments: Sequence[str]) -> list[str]:
     parsed, unknown = parser.parse_known_intermixed_args(list(arguments))
     if unknown:
         complain(f"there is no option {unknown[0]}")
-    return [a for a in arguments if a not in parsed.overrides] + parsed.overrides
+    if parsed.experimental_rerun is not None:
+        complain("--experimental-rerun is refused: it unpickles a file, which can run any program")
+    if parsed.shell_completion:
+        complain("--shell-completion is refused: it completes for Hydra alone; use moefacts --install-completion")
+    modes = [name for name in ("run", "multirun", "cfg", "info") if getattr(parsed, name)]
+    if parsed.multirun and parsed.cfg:
+        raise UserError("--cfg shows the settings of one run; leave out -m")
+    if len(modes) > 1:
+        complain(f"{' and '.join(f'--{name}' for name in modes)} exclude each other; give one of them")
+    for name in ("resolve", "package"):
+        if getattr(parsed, name) and not parsed.cfg:
+            complain(f"--{name} says what --cfg shows; give --cfg job, too")
+    parsed.overrides = as_typed(parsed.overrides)
+    if parsed.multirun and (number := num_runs(parsed.overrides)) > _MOST_RUNS:
+        raise UserError(
+            f"-m would make {'unlimited' if number == inf else f'{number:,}'} runs of these values, more than "
+            f"{_MOST_RUNS:,}; give fewer values, or split them among several commands"
+        )
+    return parsed
+
+
+def _as_arguments(parsed: Namespace) -> list[str]:
+    """The command line in the order that Hydra needs: options first."""
+    given = {key: value for key, value in vars(parsed).items() if key != "overrides" and value not in (None, False)}
+    options = [f"--{key.replace('_', '-')}" + ("" if value is True else f"={value}") for key, value in given.items()]
+    return [*options, *parsed.overrides]

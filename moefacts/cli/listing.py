@@ -5,20 +5,27 @@ from typing import Annotated
 
 import typer
 
+from moefacts.cli.folders import as_folder
+
 
 def list_everything(
-    root: Annotated[Path, typer.Option(help="Folder that holds the runs.")] = Path("runs"),
+    root: Annotated[Path, typer.Option(parser=as_folder, metavar="FOLDER", help="Folder that holds the runs.")] = Path(
+        "runs"
+    ),
 ) -> None:
     """List the presets, the studies, and the runs with their state."""
     from rich.table import Table
+    from rich.text import Text
 
     from moefacts.cli.output import console
-    from moefacts.config.presets import GROUPS, preset_names
+    from moefacts.config.overrides import GROUPS
+    from moefacts.config.presets import preset_names
     from moefacts.experiments.studies.catalog import STUDIES
 
     screen = console()
     for group in GROUPS:
-        screen.print(f"[bold]{group}[/bold]  {'  '.join(f'{group}={name}' for name in preset_names(group))}")
+        presets = "  ".join(f"{group}={name}" for name in preset_names(group))
+        screen.print(Text.assemble((group, "bold"), f"  {presets}"))
     studies = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("study", "in the paper", "what it is about"):
         studies.add_column(column)
@@ -31,8 +38,8 @@ def list_everything(
         table.add_column(column, no_wrap=True)
     table.add_column("", overflow="fold")
     folders = sorted(path.parent for path in root.rglob("config.yaml"))
-    for folder in folders:
-        table.add_row(str(folder), *_describe(folder))
+    for run in folders:
+        table.add_row(str(run), *_describe(run))
     screen.print()
     screen.print(table if folders else f"no runs below {root}/")
 

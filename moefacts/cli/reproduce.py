@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moefacts.cli.folders import as_folder
 from moefacts.errors import UserError, check_choice
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ def reproduce(
     context: typer.Context,
     study: Annotated[str, typer.Argument(help="A study (moefacts list shows them), or 'all'.")],
     scale: Annotated[str, typer.Option(help="laptop, workstation (some studies) or paper.")] = "laptop",
-    out: Annotated[Path | None, typer.Option(help="Folder for runs and results (default: runs/STUDY).")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(parser=as_folder, metavar="FOLDER", help="Folder for runs and results (default: runs/STUDY)."),
+    ] = None,
     launcher: Annotated[
         str | None, typer.Option(help="basic, joblib, submitit or ray (default: joblib; basic on a GPU).")
     ] = None,
@@ -136,7 +140,6 @@ def _announce(plan, expected, retry_failed: bool) -> None:
 
 
 def _print_plan(plan, expected) -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     from moefacts.cli.output import console
@@ -152,7 +155,7 @@ def _print_plan(plan, expected) -> None:
         most, expected_steps = run.config.training.steps, run.expected_steps
         steps = f"{most:,}" if expected_steps == most else f"about {expected_steps:,}, at most {most:,}"
         left = (steps, f"{tokens[run.path]:,.0f}", clock(seconds[run.path])) if run.path in seconds else ()
-        differs = (escape(varied.get(run.path, "needed first")),) if "what differs" in texts else ()
+        differs = (varied.get(run.path, "needed first"),) if "what differs" in texts else ()
         table.add_row(run.path.name, *differs, run.state, *left)
     screen = console()
     screen.print(table)
@@ -163,7 +166,7 @@ def _print_plan(plan, expected) -> None:
     for part, runs in _parts(expected).items():
         screen.print(f"of these, {part}: {len(runs)} runs, about {clock(expected.of_runs(runs).total_seconds)}")
     for source in expected.sources:
-        screen.print(f"speed of {source}", markup=False)
+        screen.print(f"speed of {source}")
 
 
 def _parts(expected) -> dict[str, list]:
@@ -200,6 +203,7 @@ def _by_path(pairs):
 
 def _print_verdicts(page, plan) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from moefacts.cli.output import console
     from moefacts.runs import layout
@@ -213,7 +217,7 @@ def _print_verdicts(page, plan) -> None:
         for row in part.rows:
             table.add_row(*row)
         screen.print(table)
-        screen.print(f"{part.note}\n", markup=False)
+        screen.print(f"{part.note}\n")
     result = page.result
     incomplete = "" if result["complete"] else " (INCOMPLETE)"
     title = f"{plan.study.name}, {plan.study.figure}, scale {plan.scale}{incomplete}"
@@ -221,13 +225,12 @@ def _print_verdicts(page, plan) -> None:
     for column in ("claim", "published", "here, with its 95% interval", "verdict", "rule"):
         table.add_column(column, ratio=3 if column in ("claim", "rule") else None)
     for claim in result["claims"]:
-        color = colors.get(claim["verdict"], "yellow")
-        verdict = f"[bold {color}]{claim['verdict']}[/]"
+        verdict = Text(claim["verdict"], f"bold {colors.get(claim['verdict'], 'yellow')}")
         table.add_row(claim["claim"], claim["published"], claim["here"], verdict, claim["rule"])
     screen.print(table)
     if result["judged_together"]:
-        screen.print(result["judged_together"]["text"], markup=False)
+        screen.print(result["judged_together"]["text"])
     for run in result["missing"]:
         log = f"; its log: {plan.out / 'logs' / run['run']}.log" if run["log"] else ""
-        screen.print(f"missing: {run['run']}: {run['state']}{log}", markup=False)
-    screen.print(f"report: {plan.out / layout.REPORT}", markup=False)
+        screen.print(f"missing: {run['run']}: {run['state']}{log}")
+    screen.print(f"report: {plan.out / layout.REPORT}")

@@ -1,4 +1,4 @@
-"""Handle SIGINT and SIGTERM while several runs train in their own processes, so that each saves its state first."""
+"""Handle signals to stop while several runs train in their own processes, so that each saves its state first."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from types import FrameType
 
 import psutil
 
-from moefacts.training.interrupt import Interrupted
+from moefacts.training.interrupt import Interrupted, stop_signals
 
 _SECONDS_TO_SAVE = 60
 
@@ -35,7 +35,7 @@ def signals_passed_on() -> Iterator[None]:
         psutil.wait_procs(workers, timeout=_SECONDS_TO_SAVE)
         raise _StoppedWorkers(number, 0)
 
-    previous = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, receive) for number in stop_signals()}
     try:
         yield
     finally:

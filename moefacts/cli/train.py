@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moefacts.cli.folders import as_folder
 from moefacts.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ _HYDRA_WRITES_NOTHING = [
 
 def train(
     context: typer.Context,
-    resume: Annotated[Path | None, typer.Option(help="Resume the run in this directory.")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(parser=as_folder, metavar="RUN", help="Resume the run in this directory.")
+    ] = None,
 ) -> None:
     """Train one run, or several with -m.
 
@@ -36,6 +39,8 @@ def train(
     A run that was stopped is resumed; a finished one is left alone.
 
     With a constant learning rate, a run can be made longer:  moefacts train --resume RUN training.steps=2000
+
+    What a resumed run sends to Weights & Biases follows from the command alone:  --resume RUN wandb.mode=online
     """
     from moefacts.training.distributed import process_group
     from moefacts.training.interrupt import Interrupted
@@ -58,26 +63,34 @@ def _train(arguments: list[str], resume: Path | None) -> None:
         run_with_hydra("moefacts train", arguments if is_main() else _writing_nothing(arguments), _train_one)
         return
     from moefacts.config.loader import read_config
+    from moefacts.config.presets import compose
     from moefacts.runs import layout
     from moefacts.runs.extension import extended
+    from moefacts.training.distributed import is_main
 
     if not resume.is_dir():
         raise UserError(f"there is no run directory {resume}")
+    network = [argument for argument in arguments if argument.startswith("wandb.")]
+    rest = [argument for argument in arguments if argument not in network]
     stored = read_config(resume / layout.CONFIG)
-    config = extended(stored, arguments) if arguments else stored
+    config = extended(stored, rest) if rest else stored
     config.run.dir = str(resume)
-    _train_one(config, extend=bool(arguments))
+    tracking = config.wandb  # a stored config must not decide who is told
+    config.wandb = compose(network).wandb
+    if tracking.mode not in ("disabled", config.wandb.mode) and is_main():
+        note = f"not mirrored to W&B; add wandb.mode={tracking.mode} to the command if it should be"
+        typer.echo(f"{resume}: {note}", err=True)
+    _train_one(config, extend=bool(rest))
 
 
 def _check_every_job(arguments: list[str]) -> None:
     """Compose and check all runs of a sweep, so that a wrong value is found before any of them trains."""
-    from moefacts.cli.hydra_bridge import run_with_hydra
+    from moefacts.cli.hydra_bridge import parse_arguments, run_with_hydra
     from moefacts.config.loader import load_config
+    from moefacts.config.presets import explain
 
-    if not {"-m", "--multirun"} & set(arguments):
+    if not parse_arguments("moefacts train", arguments).multirun:
         return
-    if any(a in ("-c", "--cfg") or a.startswith("--cfg=") for a in arguments):
-        raise UserError("--cfg shows the settings of one run; leave out -m")
     if any(a.startswith("hydra/sweeper") for a in arguments):
         return  # another sweeper may choose values by the results of runs
     where = ("hydra/launcher", "hydra.launcher", "hydra.sweep")
@@ -92,7 +105,10 @@ def _check_every_job(arguments: list[str]) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         settings = [*_writing_nothing(kept), f"hydra.sweep.dir={folder}"]
-        run_with_hydra("moefacts train", settings, lambda _: None, check)
+        try:
+            run_with_hydra("moefacts train", settings, lambda _: None, check)
+        except (ValueError, TypeError, AttributeError) as error:  # no job does anything here
+            raise explain(error, arguments) from None
     if wrong:
         raise wrong[0]
 

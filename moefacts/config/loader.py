@@ -2,26 +2,30 @@
 
 import dataclasses
 import difflib
-import types
-import typing
-from collections.abc import Iterator
+import os
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
 
+from moefacts.config.fields import config_keys, section_of
 from moefacts.config.schema import RunConfig
 from moefacts.config.upgrades import CURRENT_FORMAT, FORMAT, upgraded
+from moefacts.config.values import check_types, check_values
 from moefacts.errors import UserError
+
+_MOST_BYTES, _DEEPEST = 1 << 20, 32  # a stored config has a few thousand bytes and five levels
 
 
 def load_config(values: Any) -> RunConfig:
-    """Check ``values`` (a mapping or a DictConfig) against ``RunConfig`` and convert it.
+    """Check ``values`` (a mapping or a DictConfig) against ``RunConfig`` and convert it. ``~`` in paths is expanded.
 
     Raises:
         UserError: a key is unknown (naming the nearest), missing, or of the wrong type or range.
     """
+    check_types(RunConfig, values)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(RunConfig), values)
         config = OmegaConf.to_object(merged)
@@ -32,8 +36,14 @@ def load_config(values: Any) -> RunConfig:
     except OmegaConfBaseException as error:
         hint = "; write a whole number, such as 1000" if "to Integer" in str(error) else ""
         raise UserError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}{hint}") from None
+    except (OverflowError, ValueError, RecursionError) as error:  # a number that does not fit its type
+        raise UserError(f"a setting cannot be read: {str(error).partition(chr(10))[0]}") from None
     assert isinstance(config, RunConfig)
+    check_values(config)
+    _refuse_interpolations(dataclasses.asdict(config))
     config.check()
+    config.run.root = os.path.expanduser(config.run.root)
+    config.run.dir = None if config.run.dir is None else os.path.expanduser(config.run.dir)
     return config
 
 
@@ -48,22 +58,6 @@ def unknown_key(key: str) -> UserError:
     return UserError(f"there is no setting '{key}'; {hint}")
 
 
-def config_keys(schema: Any, prefix: str = "") -> Iterator[str]:
-    """Every setting of ``schema`` as a dotted key."""
-    for field in dataclasses.fields(schema):
-        part = section_of(field)
-        if part is not None:
-            yield from config_keys(part, f"{prefix}{field.name}.")
-        else:
-            yield f"{prefix}{field.name}"
-
-
-def section_of(field: dataclasses.Field) -> Any:
-    """The dataclass of a field that is a section, optional or not; None for a plain setting."""
-    options = (field.type, *(typing.get_args(field.type) if typing.get_origin(field.type) is types.UnionType else ()))
-    return next((option for option in options if dataclasses.is_dataclass(option)), None)
-
-
 def read_config(path: Path) -> RunConfig:
     """Load a resolved config file of this version or of an earlier one.
 
@@ -71,19 +65,41 @@ def read_config(path: Path) -> RunConfig:
         UserError: the file is missing or is not the config of a run.
     """
     try:
-        values = OmegaConf.load(path)
+        values = OmegaConf.create(_bounded_yaml(path))
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not a run directory: it has no {path.name}") from None
     except Exception as error:  # the YAML library raises many types; each means that the file is not a config
-        raise UserError(f"{path} cannot be read as a config: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path} cannot be read as a config: {str(error).partition(chr(10))[0]}") from None
     try:
         if not isinstance(values, DictConfig):
             raise UserError("it holds no settings")
         plain = OmegaConf.to_container(values, resolve=False)
         _refuse_interpolations(plain)
-        return load_config(upgraded(plain))  # type: ignore[arg-type]
+        settings = upgraded(plain)  # type: ignore[arg-type]
+        _refuse_other_sections(settings, RunConfig)
+        return load_config(settings)
     except UserError as error:
-        raise UserError(f"{path} is not a moefacts config: {error}") from None
+        raise UserError(f"{path}: {error}") from None
+
+
+def _bounded_yaml(path: Path) -> str:
+    """The text of a YAML file that is safe to build: a long, deep or aliased one can take hours and all memory.
+
+    Raises:
+        ValueError: it is none.
+    """
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it has more than {_MOST_BYTES:,} bytes")
+    text, depth = content.decode(), 0
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {event.start_mark.line + 1} has an alias; a stored config has none")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ValueError(f"line {event.start_mark.line + 1} is nested deeper than {_DEEPEST} levels")
+    return text
 
 
 def _refuse_interpolations(value: Any, key: str = "") -> None:
@@ -96,6 +112,17 @@ def _refuse_interpolations(value: Any, key: str = "") -> None:
             _refuse_interpolations(part, key)
     elif isinstance(value, str) and "${" in value:
         raise UserError(f"{key}={value} is an interpolation; a stored config holds values only")
+
+
+def _refuse_other_sections(values: Any, schema: Any, key: str = "") -> None:
+    """Refuse values of another kind where ``schema`` has a section of settings."""
+    if not isinstance(values, dict):
+        raise UserError(f"{key or 'it'}: got {str(values)[:40]}, expected a section of settings")
+    for field in dataclasses.fields(schema):
+        part = section_of(field)
+        may_lack = field.type is not part  # an optional section is null when it is off
+        if part is not None and field.name in values and not (may_lack and values[field.name] is None):
+            _refuse_other_sections(values[field.name], part, f"{key}.{field.name}".lstrip("."))
 
 
 def config_yaml(config: RunConfig) -> str:

@@ -10,13 +10,14 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from moefacts.config.loader import config_keys, load_config, unknown_key
+from moefacts.config.fields import config_keys
+from moefacts.config.loader import load_config, unknown_key
+from moefacts.config.overrides import GROUPS, as_typed, value_text
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError, nearest
 
 CONFIG_MODULE = "moefacts.conf"
 CONFIG_NAME = "config"
-GROUPS = ("scale", "model")
 
 
 def preset_names(group: str) -> list[str]:
@@ -33,9 +34,9 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
     """
     try:
         if GlobalHydra.instance().is_initialized():
-            return load_config(hydra.compose(CONFIG_NAME, overrides=list(overrides)))
+            return load_config(hydra.compose(CONFIG_NAME, overrides=as_typed(overrides)))
         with hydra.initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-            return load_config(hydra.compose(CONFIG_NAME, overrides=list(overrides)))
+            return load_config(hydra.compose(CONFIG_NAME, overrides=as_typed(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         raise explain(error, overrides) from None
 
@@ -51,7 +52,7 @@ def overrides_of(config: RunConfig) -> list[str] | None:
     chosen = [f"{group}={name}" for group, name in presets.items()]
     preset = compose(chosen)
     overrides = chosen + [
-        f"{key}={_value_text(value)}"
+        f"{key}={value_text(value)}"
         for key in config_keys(RunConfig)
         if (value := _setting(config, key)) != _setting(preset, key)
     ]
@@ -59,24 +60,6 @@ def overrides_of(config: RunConfig) -> list[str] | None:
         return overrides if compose(overrides) == config else None
     except UserError:
         return None
-
-
-def quoted(text: str) -> str:
-    """A text in quotes, in the grammar of Hydra's overrides: only backslashes before a quote are doubled."""
-    return "'" + re.sub(r"(\\*)('|\Z)", lambda found: 2 * found[1] + "\\'" * bool(found[2]), text) + "'"
-
-
-def _value_text(value: object) -> str:
-    """A value in the grammar of Hydra's overrides."""
-    if value is None:
-        return "null"
-    if isinstance(value, str) and not re.fullmatch(r"[\w./+-]+", value):
-        return quoted(value)
-    if isinstance(value, list):
-        return f"[{','.join(map(_value_text, value))}]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}:{_value_text(part)}" for key, part in value.items()) + "}"
-    return _value_text(dataclasses.asdict(value)) if dataclasses.is_dataclass(value) else str(value)  # type: ignore
 
 
 def _setting(config: RunConfig, key: str) -> object:
@@ -91,7 +74,12 @@ def explain(error: Exception, arguments: Sequence[str]) -> UserError:
     """Turn Hydra's error of several lines into one, with the nearest setting or preset when a name is unknown."""
     text = str(error)
     if isinstance(error, OverrideParseException):
-        return UserError(f"'{error.override}' is not an override; write key=value, as in population.size=2048")
+        if "=" not in error.override:
+            return UserError(f"'{error.override}' is not an override; write key=value, as in population.size=2048")
+        return UserError(
+            f"the value in {error.override} cannot be read; put text with special characters into quotes inside the "
+            f"quotes of the shell, as in \"{error.override.partition('=')[0]}='…'\""
+        )
     missing = re.search(r"Could not find '([\w/]+)/([^'/]+)'", text)
     if missing and missing[1] in GROUPS:
         return UserError(f"there is no {missing[1]} '{missing[2]}'; {nearest(missing[2], preset_names(missing[1]))}")

@@ -24,6 +24,7 @@ from moefacts.synthetic_data.tokenizer import TOKENIZERS
 
 DEVICES = ("auto", "cpu", "cuda")
 PARALLEL = ("ddp", "fsdp")
+MOST_THREADS = 1024  # a million crash torch
 
 
 @dataclass
@@ -53,6 +54,8 @@ class RunConfig:
         check_choice("parallel", self.parallel, PARALLEL)
         check_choice("tokenizer", self.tokenizer, TOKENIZERS)
         check_at_least("threads", self.threads, 1)
+        if self.threads > MOST_THREADS:
+            raise UserError(f"threads={self.threads} is too large; it must be at most {MOST_THREADS}")
         check_at_least("seed", self.seed, 0)
         if self.seed >= 1 << 63:
             raise UserError(f"seed={self.seed} is too large; it must be below 2**63")
@@ -60,11 +63,15 @@ class RunConfig:
             raise UserError("run.dir and run.root must not be empty; leave them out for the default")
         for key in ("study", "name"):
             value = getattr(self.run, key)
-            if value is not None and (value in ("", ".", "..") or "/" in value):
+            if value is not None and not _is_name(value):
                 raise UserError(f"run.{key}={value} must be the name of one folder; run.dir takes a path")
+        for key, value in (("scale", self.scale), ("model.preset", self.model.preset)):  # parts of names of folders
+            if not _is_name(value):
+                raise UserError(f"{key}={value} must be the name of a preset, without folders")
         parts = (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb)
         for part in (*parts, self.patching):
             part.check()
+        self.checkpoints.check_number(self.training.steps)
         self._check_patching()
         self.sampling.check(self.population.cohort_size(self.sampling.cohort), self.training.steps)
         for cohort in self.evaluation.cohorts:
@@ -81,3 +88,8 @@ class RunConfig:
             raise UserError(f"patching needs attention to patch; model.mixer={self.model.mixer} has none")
         if self.training.compile:
             raise UserError("patching does not work with training.compile=true; set training.compile=false")
+
+
+def _is_name(text: str) -> bool:
+    """Whether ``text`` can name a folder: it leads neither into another one nor out of one."""
+    return text not in ("", ".", "..") and not set(text) & {"/", "\0"}

@@ -1,6 +1,5 @@
 """How a run is trained, evaluated, saved and recorded: types, neutral values and checks. Values live in ``conf``."""
 
-import math
 from dataclasses import dataclass, field
 
 from moefacts.errors import UserError, check_at_least, check_choice
@@ -9,6 +8,7 @@ from moefacts.synthetic_data.cohorts import SEEN, UNSEEN
 SCHEDULES = ("cosine", "constant")
 METHODS = ("full",)  # of training.methods
 PRECISIONS = ("auto", "fp32", "bf16")
+_MOST_CHECKPOINTS = 1_000_000
 WANDB_MODES = ("disabled", "offline", "online")
 
 
@@ -39,8 +39,6 @@ class TrainingConfig:
             check_at_least(f"training.{key}", getattr(self, key), 1)
         for key in ("learning_rate", "final_learning_rate", "weight_decay", "beta1", "beta2"):
             check_at_least(f"training.{key}", getattr(self, key), 0)
-            if math.isinf(getattr(self, key)):
-                raise UserError(f"training.{key}={getattr(self, key)} must be finite")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise UserError(f"training.clip_norm={self.clip_norm} must be positive, or null for no clipping")
         for key in ("beta1", "beta2"):
@@ -117,6 +115,17 @@ class CheckpointConfig:
         check_at_least("checkpoints.interval_until", self.interval_until, 0)
         check_at_least("checkpoints.num_uniform", self.num_uniform, 0)
         check_at_least("checkpoints.keep_optimizer", self.keep_optimizer, 1)
+
+    def check_number(self, steps: int) -> None:
+        """Raise ``UserError`` when a run of ``steps`` steps would keep more checkpoints than anybody can store."""
+        until = min(self.interval_until, steps)
+        number = until // self.interval + min(self.num_uniform, steps - until)
+        if number > _MOST_CHECKPOINTS:
+            key = "interval_until" if until // self.interval > _MOST_CHECKPOINTS // 2 else "num_uniform"
+            raise UserError(
+                f"checkpoints.{key}={getattr(self, key)} is too large for training.steps={steps}: {number:,} "
+                f"checkpoints would be kept; at most {_MOST_CHECKPOINTS:,} can be"
+            )
 
 
 @dataclass

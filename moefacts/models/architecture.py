@@ -6,6 +6,7 @@ from typing import Any
 
 ACTIVATIONS = ("gelu", "relu", "swiglu")
 MOE_KINDS = ("soft", "top_k", "switch", "keep_top_k", "expert_choice")
+_MOST_LAYERS = 10_000
 CONVOLUTION_WIDTH = 4  # of the recurrent block, as in its paper
 
 
@@ -118,6 +119,8 @@ class ModelConfig:
         for key in ("num_layers", "d_model", "num_heads", "d_head", "d_hidden"):
             if getattr(self, key) < 1:
                 raise ValueError(f"model.{key}={getattr(self, key)} is too small; it must be at least 1")
+        if self.num_layers > _MOST_LAYERS:
+            raise ValueError(f"model.num_layers={self.num_layers} is too large; it must be at most {_MOST_LAYERS}")
         for key in ("rope_theta", "norm_epsilon"):
             if not 0 < getattr(self, key) < float("inf"):
                 raise ValueError(f"model.{key}={getattr(self, key)} must be positive")

@@ -24,8 +24,11 @@ def check_population(run: Path, config: RunConfig, manifest: dict[str, Any]) -> 
         UserError: the two differ; the message names the settings that were edited.
     """
     recorded = manifest.get("population_fingerprint")
-    if recorded is None or recorded == _fingerprint(config):
-        return
+    try:
+        if recorded is None or recorded == _fingerprint(config):
+            return
+    except UserError as error:  # there is no such population
+        raise UserError(f"{run / layout.CONFIG}: {error}") from None
     edited = _edited(config, manifest.get("command"), recorded)
     if edited:
         now, before = (

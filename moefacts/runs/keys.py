@@ -50,6 +50,5 @@ def routing_key(layer: int, measure: str, expert: int | None = None) -> str:
 def layer_of_key(key: str, measure: str) -> int | None:
     """The layer in ``key`` when it has the form ``routing/layer_LAYER/MEASURE`` for this measure, else None."""
     parts = key.split("/")
-    if len(parts) == 3 and parts[0] == "routing" and parts[2] == measure:
-        return int(parts[1].removeprefix("layer_"))
-    return None
+    layer = parts[1].removeprefix("layer_") if len(parts) == 3 else ""
+    return int(layer) if layer.isdecimal() and parts[0] == "routing" and parts[2] == measure else None

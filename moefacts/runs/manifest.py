@@ -1,33 +1,55 @@
 """A run's manifest: what it was trained with, and its state."""
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Required
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict  # pydantic takes the one of the standard library from Python 3.12 on
 
 from moefacts.errors import UserError
 from moefacts.runs import layout
 from moefacts.runs.locks import is_being_trained
+from moefacts.runs.stored import Count, NotNegative, Positive, read_json
 
 RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
-STATES = (RUNNING, FINISHED, INTERRUPTED, FAILED)  # the states that a manifest can hold
 KILLED = "killed"  # the manifest says that the run is running, but no process holds its lock
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Read a JSON object from a file in a folder that should be a ``what``, such as "run directory".
+class Counts(TypedDict):
+    """Numbers of parameters (``models.architecture.ParameterCounts``)."""
 
-    Raises:
-        UserError: the file is missing or damaged.
+    total: Count
+    embedding: Count
+    active: Count
+    non_embedding: Count
+
+
+class Manifest(TypedDict, total=False):
+    """The entries of a manifest. A run has only the required ones until it begins to train.
+
+    Entries of other versions are kept.
     """
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path.parent} is not a {what}: it has no {path.name}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is damaged and cannot be read: {error}") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{path} is damaged: it must hold one JSON object")
-    return value
+
+    state: Required[Literal["running", "finished", "interrupted", "failed"]]
+    versions: Required[dict[str, str]]
+    command: str
+    processes: Count
+    git_commit: str | None
+    device: str
+    platform: str
+    parameters: Counts
+    vocab_size: Count
+    population_fingerprint: str
+    no_knowledge_baseline: Positive
+    no_knowledge_baseline_by_attribute: list[NotNegative]
+    resumed_from: Count | None
+    last_step: Count
+    tokens: Count
+    plateau_end: Count | None
+    wall_seconds: NotNegative
+
+
+_MANIFEST = TypeAdapter(Manifest)
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
@@ -38,12 +60,9 @@ def read_manifest(run: Path) -> dict[str, Any]:
     """
     if not run.is_dir():
         raise UserError(f"there is no run directory {run}")
-    manifest = read_json(run / layout.MANIFEST, "run directory")
-    versions = manifest.get("versions")
-    if not isinstance(versions, dict) or "moefacts" not in versions or manifest.get("state") not in STATES:
-        raise UserError(
-            f"{run} is not a run directory of moefacts: its {layout.MANIFEST} lacks moefacts's version or a known state"
-        )
+    manifest = read_json(run / layout.MANIFEST, "run directory", _MANIFEST)
+    if "moefacts" not in manifest["versions"]:
+        raise UserError(f"{run / layout.MANIFEST}: versions.moefacts: got nothing, expected the version of moefacts")
     return manifest
 
 

@@ -15,6 +15,7 @@ from moefacts.runs import keys, layout, tables
 from moefacts.runs.fingerprint import check_population
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.records import read_metrics
+from moefacts.runs.whole import check_whole
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ class Run:
             bucket: restricts the measure to one bucket of the cohort's people.
 
         Raises:
-            KeyError: the run has no such measure.
+            UserError: the run has no such measure.
         """
-        return self.evaluations[keys.evaluation_key(cohort or self.cohort, measure, attribute, bucket)].dropna()
+        return self._column(keys.evaluation_key(cohort or self.cohort, measure, attribute, bucket))
 
     def has_curve(self, measure: str, cohort: str | None = None, bucket: str | None = None) -> bool:
         """Whether the run has this measure, so that ``curve`` returns it."""
@@ -107,7 +108,12 @@ class Run:
 
     def load_fraction(self, layer: int, expert: int) -> pd.Series:
         """The share of a layer's assignments that go to one expert, at every evaluation."""
-        return self.evaluations[keys.routing_key(layer, keys.LOAD_FRACTION, expert)].dropna()
+        return self._column(keys.routing_key(layer, keys.LOAD_FRACTION, expert))
+
+    def _column(self, key: str) -> pd.Series:
+        if key not in self.evaluations:
+            raise UserError(f"{self.path / layout.METRICS}: {key}: got nothing in any evaluation, expected a number")
+        return self.evaluations[key].dropna()
 
     @cached_property
     def training(self) -> pd.DataFrame:
@@ -116,7 +122,13 @@ class Run:
 
     @property
     def final_training_loss(self) -> float:
-        """Mean cross entropy, in nats per token, of the last twentieth of the training records (at least one)."""
+        """Mean cross entropy, in nats per token, of the last twentieth of the training records (at least one).
+
+        Raises:
+            UserError: there are none.
+        """
+        if keys.TRAIN_LOSS not in self.training:
+            raise UserError(f"{self.path / layout.METRICS} has no record of a training step")
         return _mean_at_end(self.training[keys.TRAIN_LOSS])
 
     @property
@@ -166,6 +178,15 @@ class Run:
         """The evaluation that ended the plateau during training; None if none did."""
         return self.manifest.get("plateau_end")
 
+    def check_tables(self, *probes: str) -> None:
+        """Read the tables of ``probes``, and that of confidence, to find damage before anything is made of them.
+
+        Raises:
+            UserError: one is damaged.
+        """
+        for table in (tables.CONFIDENCE, *(table for probe in probes for table in tables.PROBES[probe])):
+            table.read(self.path)
+
     @property
     def missing_probes(self) -> list[str]:
         """The probes that suit the run and have not been run, without those that are a part of another one."""
@@ -212,4 +233,5 @@ def read_run(path: Path) -> Run:
     run = Run(path, settings, manifest, read_metrics(path / layout.METRICS))
     if run.evaluations.empty:
         raise UserError(f"{path} has no evaluation yet; let it train first")
+    check_whole(run.path, settings, manifest, run.records)
     return run

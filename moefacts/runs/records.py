@@ -1,15 +1,17 @@
 """The record of a run: ``metrics.jsonl``, one JSON object per line."""
 
-import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from moefacts.errors import UserError
 from moefacts.runs import keys, layout
+from moefacts.runs.stored import parse_json, shown
 
 _TAIL_BYTES = 1 << 16
+_MOST_LINE_BYTES = 1 << 24
+_MOST = 1e39  # what is measured fits single precision
+_REMEDY = "`moefacts train --resume` on this run writes it again if a checkpoint before it can be resumed"
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -33,40 +35,50 @@ def intact_records(path: Path) -> tuple[list[dict[str, Any]], str]:
 
 
 def _records(path: Path) -> Iterator[dict[str, Any]]:
+    step, seen = 0, set[str]()
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            record = _record(line)
+        except ValueError as error:
+            raise UserError(f"{path} line {number} is damaged or cut short{error}; {_REMEDY}") from None
+        seen = (seen if record[keys.STEP] == step else set()) - {keys.STEP}
+        if record[keys.STEP] < step or not seen.isdisjoint(record):
+            raise UserError(f"{path} line {number} does not follow the step of the line before; {_REMEDY}")
+        seen |= record.keys()
+        step = record[keys.STEP]
+        yield record
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    """The lines of a file, of which a longer one than any record is cut."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        with path.open("rb") as file:
+            yield from iter(lambda: file.readline(_MOST_LINE_BYTES), b"")
     except FileNotFoundError:
         raise UserError(f"{path.parent} has no {path.name}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error}") from None
-    before: dict[str, Any] = {keys.STEP: 0}
-    seen: set[str] = set()
-    for number, line in enumerate(lines, start=1):
-        is_last = number == len(lines)
-        if is_last and not line:
-            return
-        try:
-            record = json.loads(line)
-            if is_last or not _is_record(record):
-                raise ValueError
-        except (ValueError, RecursionError):
-            raise UserError(f"{path} line {number} is damaged or cut short; {_REMEDY}") from None
-        seen = (seen if record[keys.STEP] == before[keys.STEP] else set()) - {keys.STEP}
-        if record[keys.STEP] < before[keys.STEP] or not seen.isdisjoint(record):
-            raise UserError(f"{path} line {number} does not follow the step of the line before; {_REMEDY}")
-        seen |= record.keys()
-        before = record
-        yield record
 
 
-_REMEDY = "`moefacts train --resume` on this run writes it again if a checkpoint before it can be resumed"
+def _record(line: bytes) -> dict[str, Any]:
+    """The step and the finite numbers of a line.
 
-
-def _is_record(record: Any) -> bool:
-    """Whether this is a step with numbers, all of them finite."""
-    if not isinstance(record, dict) or type(record.get(keys.STEP)) is not int or record[keys.STEP] < 0:
-        return False
-    return all(type(value) in (int, float) and abs(value) <= sys.float_info.max for value in record.values())
+    Raises:
+        ValueError: it holds anything else; the message says where, if it is JSON.
+    """
+    try:
+        record = parse_json(line)
+    except ValueError:
+        raise ValueError from None
+    if not line.endswith(b"\n") or not isinstance(record, dict):
+        raise ValueError
+    step = record.get(keys.STEP)
+    if type(step) is not int or not 0 <= step < 1 << 63:
+        raise ValueError(f": {keys.STEP}: got {shown(step)}, expected a whole number from 0")
+    for key, value in record.items():
+        if type(value) not in (int, float) or not abs(value) < _MOST:
+            raise ValueError(f": {shown(key)}: got {shown(value)}, expected a finite number")
+    return record
 
 
 def last_step(run: Path) -> int:
@@ -75,6 +87,7 @@ def last_step(run: Path) -> int:
         with (run / layout.METRICS).open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
             whole_lines = file.read().split(b"\n")[:-1]
-        return int(json.loads(whole_lines[-1])["step"])
-    except (OSError, IndexError, KeyError, ValueError):
+        step = parse_json(whole_lines[-1])[keys.STEP]
+        return step if type(step) is int else 0
+    except (OSError, IndexError, KeyError, TypeError, ValueError):
         return 0

@@ -129,7 +129,6 @@ class Kind:
 
     def _check_above(self, key: str, least: float) -> None:
         value = getattr(self.config, key)
-        _check_finite(key, value)
         if value is not None and not value > least:
             raise UserError(f"sampling.{key}={value} is too small; it must be above {least}")
 
@@ -140,9 +139,8 @@ class PowerLaw(Kind):
     needs = ("exponent",)
 
     def check(self) -> None:
-        """The exponent must be finite and not negative."""
+        """The exponent must not be negative."""
         check_at_least("sampling.exponent", self.config.exponent, 0)
-        _check_finite("exponent", self.config.exponent)
 
     def weight_P(self) -> np.ndarray:
         """i^(−exponent) for the i-th person."""
@@ -273,11 +271,6 @@ KINDS: dict[str, type[Kind]] = {
     "sequential": Sequential,
     "adaptive": Adaptive,
 }
-
-
-def _check_finite(key: str, value: float | None) -> None:
-    if value is not None and not math.isfinite(value):
-        raise UserError(f"sampling.{key}={value} must be finite")
 
 
 def _cut(num_people: int, first: int | None, inside: str, outside: str) -> dict[str, range]:

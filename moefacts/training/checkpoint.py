@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import re
 import shutil
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from moefacts.config.sections import CheckpointConfig
 from moefacts.errors import UserError
 from moefacts.runs import layout
 from moefacts.runs.durable import sync_folder, write_durably
-from moefacts.runs.manifest import read_json
+from moefacts.runs.stored import Count, NotNegative, Real, Truth, parse_json, read_json
 from moefacts.training.checksums import verify, write_checksums
 from moefacts.training.distributed import is_main, sharded_like, whole
 from moefacts.training.optimizer import load_optimizer_tensors, optimizer_tensors
@@ -34,15 +34,20 @@ class LoopState:
     A default is the value of an entry that a checkpoint of an earlier version lacks.
     """
 
-    step: int = 0
-    tokens: int = 0
-    records: int = 0  # the number of lines in the metrics file
-    plateau_end: int | None = None
-    last_attribute_loss: float | None = None
-    running_attribute_loss: float | None = None  # averaged over training batches that are logged
-    last_accuracy: float = 0.0
-    wall_seconds: float = 0.0
-    widening_steps: list[int] = field(default_factory=list)  # the steps at which an adaptive curriculum added people
+    step: Count = 0
+    tokens: Count = 0
+    records: Count = 0  # the number of lines in the metrics file
+    plateau_end: Count | None = None
+    last_attribute_loss: Real | None = None
+    running_attribute_loss: Real | None = None  # averaged over training batches that are logged
+    last_accuracy: Real = 0.0
+    wall_seconds: NotNegative = 0.0
+    lacks_evaluation: Truth = False  # a signal cut the evaluation of this step short; it is made after resuming
+    widening_steps: list[Count] = field(default_factory=list)  # the steps at which an adaptive curriculum added people
+
+
+_STATE = TypeAdapter(LoopState)
+_LONGEST_HEADER = 100_000_000  # of a file of tensors, as in its format
 
 
 def checkpoint_schedule(config: CheckpointConfig, steps: int) -> set[int]:
@@ -50,7 +55,8 @@ def checkpoint_schedule(config: CheckpointConfig, steps: int) -> set[int]:
     until = min(config.interval_until, steps)
     dense = set(range(0, until + 1, config.interval))
     left = steps - until
-    uniform = {until + round(left * (i + 1) / config.num_uniform) for i in range(config.num_uniform)} if left else set()
+    number = min(config.num_uniform, left)  # as many as there are steps are all of them
+    uniform = {until + round(left * (i + 1) / number) for i in range(number)}
     return dense | uniform | {0, steps}
 
 
@@ -85,12 +91,17 @@ def _whole_tensors(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: full if full is tensor else full.cpu() for name, tensor, full in gathered if is_main()}
 
 
+def remove_checkpoint(run: Path, step: int) -> None:
+    """Delete the checkpoint of ``step``."""
+    shutil.rmtree(layout.checkpoint_folder(run, step))
+
+
 def prune_checkpoints(run: Path, schedule: set[int], keep_optimizer: int) -> None:
     """Delete checkpoints outside the schedule, except the newest, and all but the newest optimizer states."""
     steps = layout.checkpoint_steps(run)
     for step in steps[:-1]:
         if step not in schedule:
-            shutil.rmtree(layout.checkpoint_folder(run, step))
+            remove_checkpoint(run, step)
     for step in [step for step in steps if step in schedule or step == steps[-1]][:-keep_optimizer]:
         (layout.checkpoint_folder(run, step) / OPTIMIZER).unlink(missing_ok=True)
 
@@ -125,9 +136,9 @@ def load_state(run: Path, step: int) -> LoopState:
         UserError: it is missing or damaged.
     """
     path = layout.checkpoint_folder(run, step) / STATE
-    values = read_json(path, "checkpoint")
+    values = read_json(path, "checkpoint", _STATE)
     verify(path)
-    if not values.keys() <= vars(LoopState()).keys() or not _is_valid(LoopState(**values), step):
+    if not values.keys() <= vars(LoopState()).keys() or values.get("step") != step:
         raise UserError(f"{path} is damaged: it is not the state of step {step}")
     return LoopState(**values)
 
@@ -147,24 +158,21 @@ def load_checkpoint(run: Path, step: int, model: nn.Module, optimizer: torch.opt
         raise UserError(f"cannot resume from step {step}: {error}; train the run in another run.dir") from None
 
 
-def _is_valid(state: LoopState, step: int) -> bool:
-    """Whether the values can be those of a run at ``step``."""
-    counts = [state.step, state.tokens, state.records, *([] if state.plateau_end is None else [state.plateau_end])]
-    losses = [loss for loss in (state.last_attribute_loss, state.running_attribute_loss) if loss is not None]
-    numbers = [state.last_accuracy, state.wall_seconds, *losses]
-    return (
-        state.step == step
-        and isinstance(state.widening_steps, list)
-        and all(type(count) is int and count >= 0 for count in (*counts, *state.widening_steps))
-        and all(type(number) in (int, float) and 0 <= number < math.inf for number in numbers)
-    )
-
-
 def _load_tensors(path: Path) -> dict[str, Tensor]:
-    verify(path)
     try:
+        _check_length(path)
+        verify(path)
         return load_file(path)
     except FileNotFoundError:
         raise UserError(f"{path} is missing") from None
-    except (SafetensorError, OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]})") from None
+    except (SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({str(error).partition(chr(10))[0]})") from None
+
+
+def _check_length(path: Path) -> None:
+    """Raise ``ValueError`` if a file of tensors is not as long as its header says, before more of it is read."""
+    with path.open("rb") as file:
+        header = parse_json(file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER)))
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        if (length := path.stat().st_size) != (expected := file.tell() + max(ends, default=0)):
+            raise ValueError(f"got {length:,} bytes, expected {expected:,}")

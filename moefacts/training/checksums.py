@@ -6,8 +6,10 @@ from pathlib import Path
 
 from moefacts.errors import UserError
 from moefacts.runs.durable import write_durably
+from moefacts.runs.stored import read_bounded
 
 CHECKSUMS = "SHA256SUMS"
+_MOST_BYTES = 1 << 16
 
 
 def write_checksums(folder: Path, names: Iterable[str]) -> None:
@@ -22,10 +24,13 @@ def verify(path: Path) -> None:
     Raises:
         UserError: the file is missing, cannot be read, or has another checksum.
     """
+    sums = path.parent / CHECKSUMS
     try:
-        listed = (path.parent / CHECKSUMS).read_text(errors="replace").splitlines()
+        listed = read_bounded(sums, _MOST_BYTES).decode(errors="replace").splitlines()
     except FileNotFoundError:
         return
+    except (OSError, ValueError) as error:
+        raise UserError(f"{sums} cannot be read: {error}") from None
     try:
         if f"{_sha256(path)}  {path.name}" not in listed:
             raise UserError(f"{path} is damaged (its checksum is not that in {CHECKSUMS})")

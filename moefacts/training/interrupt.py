@@ -1,9 +1,23 @@
-"""Turn SIGINT and SIGTERM into a request to stop, which the loop honours between two steps."""
+"""Turn signals to stop into a request, which the loop honours between two steps or two batches of an evaluation."""
 
 import signal
 import threading
 from types import FrameType, TracebackType
 from typing import Any
+
+# Ctrl-C, and what schedulers send before they take a machine away (SLURM: whatever --signal says, often SIGUSR1)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_OF_SCHEDULERS = (signal.SIGUSR1, signal.SIGUSR2)
+
+
+def stop_signals() -> list[signal.Signals]:
+    """The signals to catch: not those of schedulers for which another library, such as submitit, has a handler."""
+    return [number for number in STOP_SIGNALS if number not in _OF_SCHEDULERS or not _is_foreign(number)]
+
+
+def _is_foreign(number: int) -> bool:
+    handler = signal.getsignal(number)
+    return handler is None or (callable(handler) and not str(getattr(handler, "__module__", "")).startswith("moefacts"))
 
 
 class Interrupted(KeyboardInterrupt):
@@ -39,7 +53,7 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in stop_signals():
                 self._previous[number] = signal.signal(number, self._receive)
         return self
 

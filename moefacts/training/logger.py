@@ -3,6 +3,8 @@
 import json
 import os
 import queue
+import re
+import secrets
 import sys
 import threading
 from pathlib import Path
@@ -11,6 +13,8 @@ from typing import Any, Protocol
 from moefacts.config.sections import WandbConfig
 from moefacts.runs import layout
 from moefacts.training.distributed import is_main
+
+WANDB_ID = "wandb_id"  # the manifest's entry
 
 
 class Sink(Protocol):
@@ -46,12 +50,12 @@ class WandbMirror:
 
     _SECONDS_TO_FINISH = 30
 
-    def __init__(self, config: WandbConfig, run: Path, settings: dict[str, Any]):
+    def __init__(self, config: WandbConfig, run: Path, settings: dict[str, Any], run_id: str):
         self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, args=(config, run, settings), daemon=True)
+        self._thread = threading.Thread(target=self._work, args=(config, run, settings, run_id), daemon=True)
         self._thread.start()
 
-    def _work(self, config: WandbConfig, run: Path, settings: dict[str, Any]) -> None:
+    def _work(self, config: WandbConfig, run: Path, settings: dict[str, Any], run_id: str) -> None:
         try:
             import wandb
 
@@ -60,6 +64,8 @@ class WandbMirror:
                 project=config.project,
                 entity=config.entity,
                 name=run.name,
+                id=run_id,
+                resume="allow",  # whether a run of this id exists is known to W&B alone
                 dir=run,
                 config=settings,
                 settings=wandb.Settings(console="off", disable_git=True, x_disable_stats=True, silent=True),
@@ -92,10 +98,20 @@ class NoSink:
         pass
 
 
-def open_mirror(config: WandbConfig, run: Path, settings: dict[str, Any]) -> Sink:
-    """The mirror that ``config`` asks for; only the main process gets one."""
-    wanted = config.mode != "disabled" and is_main()
-    return WandbMirror(config, run, settings) if wanted else NoSink()
+def id_of_mirror(config: WandbConfig, stored: object) -> str | None:
+    """The id under which W&B keeps the run: the ``stored`` one if it is one, so that a resumed run stays one run.
+
+    Returns:
+        None when there is no mirror, so that a stored id is kept for later.
+    """
+    if config.mode == "disabled":
+        return None
+    return stored if isinstance(stored, str) and re.fullmatch(r"[a-z0-9]{8,64}", stored) else secrets.token_hex(8)
+
+
+def open_mirror(config: WandbConfig, run: Path, settings: dict[str, Any], run_id: str | None) -> Sink:
+    """The mirror that ``config`` asks for, under ``run_id``; only the main process gets one."""
+    return NoSink() if run_id is None or not is_main() else WandbMirror(config, run, settings, run_id)
 
 
 def open_record(run: Path) -> "MetricsFile | NoSink":

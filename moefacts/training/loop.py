@@ -1,11 +1,13 @@
 """The training loop. There is only this one; studies choose its configuration and do not change its code."""
 
+import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
 from moefacts.models.packing import Packing
 from moefacts.models.routing_losses import LoadSums
-from moefacts.models.transformer import Transformer
+from moefacts.models.transformer import ModelOutput, Transformer
 from moefacts.runs import keys
 from moefacts.runs.thresholds import PLATEAU_CEILING
 from moefacts.synthetic_data.batches import Batcher
@@ -22,6 +24,7 @@ from moefacts.training.checkpoint import (
     checkpoint_schedule,
     load_checkpoint,
     prune_checkpoints,
+    remove_checkpoint,
     save_checkpoint,
 )
 from moefacts.training.curriculum import Curriculum
@@ -64,6 +67,7 @@ class Trainer:
         self.state = LoopState()
         self.resumed_at: int | None = None
         self.status = Status()
+        self._stop: StopRequest | None = None
 
     def resume(self, step: int) -> None:
         """Continue from the checkpoint of ``step``. Records written after it are dropped and will be written again."""
@@ -78,6 +82,7 @@ class Trainer:
         Raises:
             Interrupted: a signal was received; the state is saved.
         """
+        self._stop = stop
         metrics = open_record(self.run.path)
         sinks: list[Sink] = [metrics, mirror]
         started = time.monotonic() - self.state.wall_seconds
@@ -85,12 +90,14 @@ class Trainer:
         try:
             while True:
                 step = self.state.step
-                if step != self.resumed_at and (self._evaluation_is_due(step) or self._is_done(step)):
-                    self._evaluate(sinks)
+                is_new = step != self.resumed_at and (self._evaluation_is_due(step) or self._is_done(step))
+                if is_new or self.state.lacks_evaluation:
+                    self._evaluate_or_note(sinks)
                     clock.restart()
                 self.status.step = step
                 display.show(self.status, force=step == 0)
-                done, signal_number = self._is_done(step), agreed_signal(stop.signal_number)
+                done = self._is_done(step) and not self.state.lacks_evaluation
+                signal_number = agreed_signal(stop.signal_number)
                 kept = self._kept_steps
                 if step in kept or done or signal_number is not None:
                     self.state.wall_seconds = time.monotonic() - started
@@ -111,8 +118,13 @@ class Trainer:
 
     @contextmanager
     def moment(self) -> Iterator[Moment]:
-        """A context with the current model in evaluation mode, with patched attention if the run is patched."""
-        step, predict, autocast = self.state.step, self.step.predictor(self.state.step), self.step.autocast
+        """A context with the current model in evaluation mode, with patched attention if the run is patched.
+
+        Every call of the model raises ``Interrupted`` when a signal has been received while the run trains, because an
+        evaluation can take longer than a scheduler waits.
+        """
+        step, autocast = self.state.step, self.step.autocast
+        predict = self._unless_stopped(self.step.predictor(step))
 
         @cache  # several evaluations may use the same cohort
         def measured(evaluator: Evaluator) -> tuple[ValueMeasures, dict[int, LoadSums]]:
@@ -140,6 +152,15 @@ class Trainer:
         end = self.state.plateau_end
         return self.schedule if end is None else self.schedule | {end}
 
+    def _unless_stopped(self, predict: Callable[..., ModelOutput]) -> Callable[..., ModelOutput]:
+        def checked(*arguments: Any, **options: Any) -> ModelOutput:
+            number = None if self._stop is None else agreed_signal(self._stop.signal_number)
+            if number is not None:
+                raise Interrupted(number, self.state.step)
+            return predict(*arguments, **options)
+
+        return checked
+
     def _evaluation_is_due(self, step: int) -> bool:
         evaluation, state = self.config.evaluation, self.state
         if state.plateau_end is not None and step > state.plateau_end:
@@ -159,6 +180,18 @@ class Trainer:
             return True
         margin = training.stop_after_plateau
         return margin is not None and state.plateau_end is not None and step >= state.plateau_end + margin
+
+    def _evaluate_or_note(self, sinks: list[Sink]) -> None:
+        """Evaluate; if a signal ends this early, leave the state as it was, with the note that the evaluation lacks."""
+        before, was_lacking = copy.deepcopy(self.state), self.state.lacks_evaluation
+        try:
+            self._evaluate(sinks)
+        except Interrupted:
+            self.state = replace(before, lacks_evaluation=True)
+            return
+        self.state.lacks_evaluation = False
+        if was_lacking and self.state.step in self.schedule and is_main():
+            remove_checkpoint(self.run.path, self.state.step)  # it is saved again, as in a run without the signal
 
     def _evaluate(self, sinks: list[Sink]) -> None:
         state = self.state

@@ -42,7 +42,7 @@ class ProgressDisplay:
     def __init__(self, name: str, steps: int, baseline: float):
         self._name, self._steps, self._baseline = name, steps, baseline
         self._is_heard = is_main()
-        self._console = Console(stderr=True)
+        self._console = Console(stderr=True, markup=False, emoji=False)  # a run's name is the user's
         self._live: Progress | None = None
         self._last_line = 0.0
         self._started_at: tuple[float, int] | None = None

@@ -34,7 +34,10 @@ def start(*arguments, **options):
     )
 
 
-@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "exit_code"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138), (signal.SIGUSR2, 140), (signal.SIGKILL, -9)],
+)
 def test_a_stopped_run_can_go_on(tmp_path, number, exit_code):
     run = tmp_path / "run"
     process = start("train", *TINY, "training.steps=2000", "checkpoints.interval=50", f"run.dir={run}")

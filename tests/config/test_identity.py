@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 
 from moefacts.config import schema
+from moefacts.config.fields import config_keys, section_of
 from moefacts.config.identity import NOT_IDENTITY, digest, identity
-from moefacts.config.loader import config_keys, section_of
 from moefacts.config.presets import compose
 from moefacts.config.schema import RunConfig
 from tests.conftest import tiny_config

@@ -7,11 +7,17 @@ and its directory, or it turns out that the others do not allow a decision.
 
 import functools
 import hashlib
+import json
+import os
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from moefacts.config.presets import GROUPS, compose, quoted
+from moefacts.config.fields import config_keys
+from moefacts.config.overrides import GROUPS, quoted
+from moefacts.config.presets import compose
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
 from moefacts.experiments.engine.study import GridRun, Study
@@ -24,7 +30,10 @@ TO_DO, HALF_DONE, ELSEWHERE = "to do", "half done", "running elsewhere"  # besid
 UNDECIDED = "undecided"  # the run takes settings from runs that are not all finished
 UNDECIDABLE = "cannot be decided"  # they are finished, but give it no settings
 _LOGS = "logs"
-_LONGEST_NAME = 120
+_LONGEST_PART = 255  # bytes of a name that file systems allow
+_LONGEST_NAME = 120  # bytes, to which a digest may be added
+_LEAVES = Counter(key.rpartition(".")[2] for key in (*config_keys(RunConfig), *GROUPS))
+_PLAIN = re.compile(r"[\w.+~]+(=[^-=]*|=-?[\d.][\d.e+-]*)?", re.ASCII)  # beside a number's, it has no "-" or second "="
 
 
 @dataclass(frozen=True)
@@ -105,6 +114,8 @@ def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | No
     grid = study.grids[scale]
     _refuse_varied(study, grid, overrides)
     folder = (out or root / default_name(study, scale, overrides)).resolve()
+    if any(len(os.fsencode(part)) > _LONGEST_PART for part in folder.parts):
+        raise UserError(f"--out {out} is too long; file systems allow {_LONGEST_PART} bytes for a folder's name")
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {out} is a file; it must be a folder")
     if Path.cwd() in folder.parents:
@@ -148,16 +159,22 @@ def _refreshed(run: PlannedRun) -> PlannedRun:
 
 
 def default_name(study: Study, scale: str, overrides: Sequence[str]) -> str:
-    """The name of a study's folder, which depends on study, scale and overrides."""
+    """The name of a study's folder, which no other study, scale or overrides have, in at most 255 bytes.
+
+    An override is written with the last part of its key if no other setting has the same, else with the whole key.
+    Whatever is not written as it is given is distinguished by a digest of everything.
+    """
     parts = [study.name] if scale == "laptop" else [study.name, scale]
     for override in overrides:
-        key, _, value = override.partition("=")
+        key, _, value = override.lstrip("+").partition("=")
         leaf = key.rpartition(".")[2]
-        parts.append((value if key == "model" else f"{leaf}={value}").replace("/", "_"))
+        parts.append(value if key == "model" else f"{leaf if _LEAVES[leaf] == 1 else key}={value}")
     name = "-".join(parts)
-    if len(name) <= _LONGEST_NAME:
+    cut = name.replace("/", "_").encode()[:_LONGEST_NAME].decode(errors="ignore")
+    if cut == name and all(_PLAIN.fullmatch(override) for override in overrides):
         return name
-    return f"{name[:_LONGEST_NAME]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"  # file systems allow 255 bytes
+    told = json.dumps([study.name, scale, *overrides])  # "-" and "=" in values would leave the name ambiguous
+    return f"{cut}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
 def run_state(path: Path) -> str:

@@ -23,7 +23,7 @@ from moefacts.experiments.engine.study import Findings, FinishedRun
 from moefacts.runs import keys, layout
 from moefacts.runs.durable import write_durably
 from moefacts.runs.locks import turn_to_write
-from moefacts.runs.manifest import FAILED, FINISHED
+from moefacts.runs.manifest import FAILED, FINISHED, read_manifest
 from moefacts.runs.reader import read_run
 
 RESULTS, RUNS_TABLE = "results.json", "runs.csv"
@@ -40,8 +40,14 @@ def read_finished(plan: Plan) -> tuple[list[FinishedRun], list[dict[str, str]]]:
         if state == FINISHED:
             try:
                 run = read_run(planned.path)
+                run.check_tables(*plan.study.probes)
                 measured[planned.path] = (run, run_measures(run))
                 continue
+            except UserError as error:
+                state, log = f"damaged: {error}", ""
+        elif state == FAILED and (planned.path / layout.MANIFEST).exists():
+            try:
+                read_manifest(planned.path)
             except UserError as error:
                 state, log = f"damaged: {error}", ""
         if planned.state in (UNDECIDED, UNDECIDABLE) and (which := labels.get(planned.path)):

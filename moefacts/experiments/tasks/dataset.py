@@ -1,16 +1,20 @@
 """Write the biographies of one configuration as a dataset folder, or preview them."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from moefacts import __version__
 from moefacts.config.schema import RunConfig
+from moefacts.experiments.tasks.memory import check_memory, need_of_dataset, out_of_memory_explained
 from moefacts.runs.durable import new_folder
-from moefacts.synthetic_data.biography import BiographyPlan, PieceCatalog
+from moefacts.synthetic_data.biography import PieceCatalog
 from moefacts.synthetic_data.cohorts import SEEN, UNSEEN
 from moefacts.synthetic_data.hub import Split, evaluation_rows, training_rows, write_dataset
 from moefacts.synthetic_data.population import Population, build_population
 from moefacts.synthetic_data.sampling import training_distribution, training_plan
+
+_ROWS_OF_PREVIEW = 1000
 
 
 def generate_dataset(config: RunConfig, folder: Path, command: str, progress: Callable[[int], None]) -> Population:
@@ -25,6 +29,13 @@ def generate_dataset(config: RunConfig, folder: Path, command: str, progress: Ca
     Raises:
         UserError: a size is impossible, the folder is not empty, or the distribution depends on a model.
     """
+    need = need_of_dataset(config)
+    check_memory(need)
+    with out_of_memory_explained(need):
+        return _write(config, folder, command, progress)
+
+
+def _write(config: RunConfig, folder: Path, command: str, progress: Callable[[int], None]) -> Population:
     population = build_population(config.population, config.seed)
     distribution = training_distribution(config.sampling, population, config.training.steps)
     sizes = config.dataset
@@ -39,14 +50,20 @@ def generate_dataset(config: RunConfig, folder: Path, command: str, progress: Ca
     return population
 
 
-def preview(config: RunConfig, count: int) -> list[tuple[str, list[tuple[str, str]]]]:
-    """The first ``count`` training biographies, each as the full name and its pieces (text, role name) in order."""
+def preview(config: RunConfig, count: int) -> Iterator[tuple[str, list[tuple[str, str]]]]:
+    """Yield the first ``count`` training biographies, each as full name and its pieces (text, role name) in order."""
+    check_memory(need_of_dataset(config))
     population = build_population(config.population, config.seed)
     catalog = PieceCatalog(population)
     distribution = training_distribution(config.sampling, population, config.training.steps)
-    plan: BiographyPlan = training_plan(population, 0, max(count, config.training.batch_size), distribution)
-    rows = catalog.biography_pieces(plan)[:count]
-    return [
-        (population.full_name(individual), [(catalog.texts[piece], catalog.roles[piece].name) for piece in row])
-        for individual, row in zip(plan.individual_B[:count], rows, strict=True)
-    ]
+    for step in itertools.count():
+        plan = training_plan(population, step, config.training.batch_size, distribution)
+        for start in range(0, len(plan), _ROWS_OF_PREVIEW):
+            part = plan.rows(slice(start, start + _ROWS_OF_PREVIEW))
+            rows = catalog.biography_pieces(part)
+            for individual, row in zip(part.individual_B, rows, strict=True):
+                if not count:
+                    return
+                count -= 1
+                pieces = [(catalog.texts[piece], catalog.roles[piece].name) for piece in row]
+                yield population.full_name(individual), pieces

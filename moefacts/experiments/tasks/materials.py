@@ -8,6 +8,7 @@ import torch
 from moefacts.config.loader import read_config
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
+from moefacts.experiments.tasks.memory import check_memory, need_of_reading, out_of_memory_explained
 from moefacts.models.transformer import Transformer, build_model
 from moefacts.runs import layout
 from moefacts.runs.fingerprint import check_population
@@ -30,6 +31,12 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device=cuda, but there is no CUDA device here; use device=cpu or device=auto")
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def device_memory(config: RunConfig) -> float | None:
+    """The memory in bytes of the run's device; None for a CPU, whose memory is the machine's."""
+    device = pick_device(config.device)
+    return float(torch.cuda.get_device_properties(device).total_memory) if device.type == "cuda" else None
 
 
 @dataclass(frozen=True)
@@ -70,13 +77,16 @@ def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]
     if config.patching.is_on:
         raise UserError(f"{path} is patched; its weights are not usable without the attention of another checkpoint")
     config.device = "auto"
-    materials = prepare(config)
+    need = need_of_reading(config)
+    check_memory(need)
     chosen = steps[-1] if step is None else step
-    try:
-        load_weights(path, chosen, materials.model)
-    except UserError as error:
-        others = [one for one in steps if one != chosen]
-        hint = f"; ask and export take another checkpoint with --step, such as --step {others[-1]}" if others else ""
-        raise UserError(f"{error}{hint}") from None
+    with out_of_memory_explained(need):
+        materials = prepare(config)
+        try:
+            load_weights(path, chosen, materials.model)
+        except UserError as error:
+            others = [one for one in steps if one != chosen]
+            hint = "; ask and export take another checkpoint with --step, such as --step "
+            raise UserError(f"{error}{f'{hint}{others[-1]}' if others else ''}") from None
     materials.model.eval()
     return config, materials

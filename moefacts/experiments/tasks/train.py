@@ -10,7 +10,8 @@ import torch
 from moefacts.config.presets import overrides_of
 from moefacts.config.schema import RunConfig
 from moefacts.errors import is_full_disk
-from moefacts.experiments.tasks.materials import Materials, prepare
+from moefacts.experiments.tasks.materials import Materials, device_memory, prepare
+from moefacts.experiments.tasks.memory import check_memory, need_of_training, out_of_memory_explained
 from moefacts.models.architecture import parameter_counts
 from moefacts.probes.confidence import confidence_table
 from moefacts.runs import layout
@@ -19,7 +20,7 @@ from moefacts.runs.records import intact_records
 from moefacts.runs.tables import CONFIDENCE
 from moefacts.training.distributed import check_processes, from_main, is_main, world_size
 from moefacts.training.interrupt import StopRequest
-from moefacts.training.logger import open_mirror
+from moefacts.training.logger import WANDB_ID, id_of_mirror, open_mirror
 from moefacts.training.loop import Trainer
 from moefacts.training.patching import Patch, load_patch
 from moefacts.training.progress import ProgressDisplay
@@ -39,7 +40,9 @@ def execute(config: RunConfig, extend: bool = False) -> Path:
         Interrupted: a signal was received; the state is saved.
     """
     check_processes(config.training)
-    with StopRequest() as stop:
+    need = need_of_training(config, world_size())
+    check_memory(need, device_memory(config))
+    with out_of_memory_explained(need), StopRequest() as stop:
         materials = prepare(config)  # wrong settings raise errors here, before anything is written
         patch = load_patch(config, materials.model)
         with shared_run_directory(run_directory(config), config, extend) as run:
@@ -61,8 +64,10 @@ def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: Sto
         _say(f"{path}: resuming from step {step}" + f", because it {problem}" * bool(problem))
     else:
         run.truncate_metrics(0)
+    mirror_id = id_of_mirror(config.wandb, run.manifest.get(WANDB_ID))
     run.update_manifest(
         state="running",
+        **({} if mirror_id is None else {WANDB_ID: mirror_id}),
         command=_command(config),
         processes=world_size(),
         **provenance(_device_name(materials.device)),
@@ -75,7 +80,7 @@ def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: Sto
     )
     state = "failed"
     try:
-        mirror = open_mirror(config.wandb, path, dataclasses.asdict(config))
+        mirror = open_mirror(config.wandb, path, dataclasses.asdict(config), mirror_id)
         try:
             with ProgressDisplay(path.name, config.training.steps, trainer.baseline) as display:
                 trainer.train(mirror, stop, display)

@@ -159,8 +159,26 @@ def test_the_name_of_a_folder_says_study_scale_and_overrides():
     study = study_of()
     assert default_name(study, "laptop", []) == "made-up"
     assert default_name(study, "paper", []) == "made-up-paper"
-    overrides = ["model=moe/a", "model.moe.num_experts=4", "a.b=c/d", "x=y.x=z"]
-    assert default_name(study, "laptop", overrides) == "made-up-moe_a-num_experts=4-b=c_d-x=y.x=z"
+    overrides = ["model=moe_a", "model.moe.num_experts=4", "training.learning_rate=1e-3", "evaluation.cohorts=[seen]"]
+    name = "made-up-moe_a-num_experts=4-learning_rate=1e-3-evaluation.cohorts=[seen]"
+    assert default_name(study, "laptop", overrides) == name
+
+
+def test_settings_with_the_same_last_part_have_different_folders():
+    names = [default_name(study_of(), "laptop", [f"{key}.interval=10"]) for key in ("evaluation", "checkpoints")]
+    assert names == ["made-up-evaluation.interval=10", "made-up-checkpoints.interval=10"]
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [(["run.x=1-b=2"], ["run.x=1", "b=2"]), (["model=a/b"], ["model=a_b"]), (["a=1=2"], ["a=1-2"])],
+    ids=str,
+)
+def test_different_overrides_have_different_folders(left, right):
+    """Even where a value looks like another override, or holds what no name of a folder can."""
+    names = {default_name(study_of(), "laptop", overrides) for overrides in (left, right)}
+    assert len(names) == 2
+    assert not any("/" in name for name in names)
 
 
 def test_long_names_are_cut_and_yet_differ():
@@ -169,6 +187,12 @@ def test_long_names_are_cut_and_yet_differ():
     cut = [default_name(study_of(), "laptop", [longest + end]) for end in ("y", "z", "y")]
     assert all(name.startswith(f"made-up-{longest}-") and len(name) == 129 for name in cut)
     assert cut[0] == cut[2] != cut[1]
+
+
+def test_a_folder_whose_name_no_file_system_takes_is_refused(tmp_path):
+    assert len(default_name(study_of(), "laptop", ["x=" + "é" * 200]).encode()) <= 255
+    with pytest.raises(UserError, match=r"--out .* is too long"):
+        make_plan(study_of(GridRun(())), "laptop", [], tmp_path / ("é" * 200), tmp_path)
 
 
 VARYING = study_of(

@@ -17,6 +17,7 @@ from moefacts.experiments.engine.verdict import Claim, Verdict
 from moefacts.runs import layout
 from moefacts.runs.manifest import FAILED, FINISHED
 from moefacts.runs.reader import read_run
+from moefacts.runs.tables import ATTENTION
 from tests.experiments.engine.run_folders import LEARNT, plan_of, planned, study_of, write_run
 
 
@@ -97,7 +98,8 @@ def test_the_measures_of_a_run_come_with_its_size_tokens_and_speed(tmp_path):
     run = finished(tmp_path / "run", tokens=1234, wall_seconds=5.5)
     speeds = [{"step": step, "train/loss": 1.0, "throughput/tokens_per_second": s} for step, s in enumerate((1, 7, 9))]
     evaluated = [record for record in LEARNT.records if "train/loss" not in record]
-    (run.path / layout.METRICS).write_text("".join(json.dumps(record) + "\n" for record in (*evaluated, *speeds)))
+    in_order = sorted([*evaluated, *speeds], key=lambda record: record["step"])
+    (run.path / layout.METRICS).write_text("".join(json.dumps(record) + "\n" for record in in_order))
     record = read_run(run.path)
     measures = run_measures(record)
     counts = record.manifest["parameters"]
@@ -262,3 +264,19 @@ def test_without_a_finished_run_nothing_is_written_and_the_first_reason_told(tmp
 def test_the_command_of_a_study_has_its_scale_and_overrides(tmp_path):
     plan = plan_of(out=tmp_path, study=study_of(GridRun(())), scale="paper", overrides=("a=1", "b=[1, 2]"))
     assert study_command(plan) == "moefacts reproduce made-up --scale paper a=1 'b=[1, 2]'"
+
+
+def test_a_run_whose_manifest_or_table_is_damaged_is_missing_with_the_reason_and_the_others_are_examined(tmp_path):
+    study = study_of(GridRun(()), probes=("attention",))
+    runs = {name: finished(tmp_path / name) for name in ("whole", "typed", "table")}
+    manifest = runs["typed"].path / layout.MANIFEST
+    manifest.write_text(manifest.read_text().replace('"state": "finished"', '"tokens": "many", "state": "finished"'))
+    table = ATTENTION.path(runs["table"].path)
+    table.parent.mkdir()
+    table.write_bytes(b"PAR1")
+    plan = plan_of(*runs.values(), out=tmp_path / "out", study=study).refreshed()
+    found, missing = read_finished(plan)
+    assert [run.record.path.name for run in found] == ["whole"]
+    states = {run["run"]: run["state"] for run in missing}
+    assert states["typed"] == f"damaged: {manifest}: tokens: got 'many', expected a valid integer"
+    assert states["table"].startswith(f"damaged: {table} is damaged and cannot be read")

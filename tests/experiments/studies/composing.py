@@ -8,7 +8,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from moefacts.config.loader import load_config
-from moefacts.config.presets import CONFIG_MODULE, CONFIG_NAME, GROUPS
+from moefacts.config.overrides import GROUPS
+from moefacts.config.presets import CONFIG_MODULE, CONFIG_NAME
 from moefacts.config.schema import RunConfig
 
 _PARSER = OverridesParser.create()

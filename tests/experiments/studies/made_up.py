@@ -70,7 +70,7 @@ def made_up_run(
         "state": "finished",
         "no_knowledge_baseline": BASELINE,
         "no_knowledge_baseline_by_attribute": [BASELINE] * len(ATTRIBUTES),
-        "parameters": {"total": 194_496, "active": 194_496, "non_embedding": 98_560},
+        "parameters": {"total": 194_496, "embedding": 95_936, "active": 194_496, "non_embedding": 98_560},
         "command": "moefacts train",
         "device": "cpu",
         "versions": {"moefacts": "0"},

@@ -1,0 +1,75 @@
+"""Commands as users type them, in this process or in one of their own, where a crash or a bomb harms nobody."""
+
+import contextlib
+import io
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+_SECONDS, _BYTES = 60, 12 << 30  # beyond these a command hangs, or allocates what a damaged file asks for
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended; a negative ``code`` is a signal, and None an exception that reached the top."""
+
+    code: int | None
+    stdout: str
+    stderr: str
+
+    @property
+    def complaint(self) -> str:
+        """The one line with which it ended; empty if there is none or more than one."""
+        lines = [line for line in self.stderr.splitlines() if line.startswith("moefacts: ")]
+        return lines[0] if len(lines) == 1 and self.stderr.rstrip().endswith(lines[0]) else ""
+
+
+def call(*arguments: str) -> Outcome:
+    """Run ``moefacts`` with ``arguments`` in this process and its working folder."""
+    from moefacts.cli.app import main
+
+    output, errors, code = io.StringIO(), io.StringIO(), None
+    before, sys.argv = sys.argv, ["moefacts", *arguments]
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        try:
+            main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else 0
+        except BaseException:
+            traceback.print_exc()
+    sys.argv = before
+    return Outcome(code, output.getvalue(), errors.getvalue())
+
+
+def run(folder: Path, *arguments: str) -> Outcome:
+    """Run ``moefacts`` with ``arguments`` in the working folder ``folder``, in a process with limits.
+
+    It is forked from a server that has imported everything.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.torture.preload"])
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(str(folder), arguments, sender))
+    process.start()
+    sender.close()
+    try:
+        outcome = receiver.recv()
+    except EOFError:
+        outcome = None
+    process.join()
+    return outcome or Outcome(process.exitcode, "", f"the process ended with {process.exitcode}")
+
+
+def _work(folder: str, arguments: tuple[str, ...], sender) -> None:
+    os.chdir(folder)
+    os.environ["WANDB_MODE"] = "offline"
+    resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
+    signal.alarm(_SECONDS)
+    sender.send(call(*arguments))
+    sender.close()
+    os._exit(0)
