@@ -6,10 +6,11 @@ from pathlib import Path
 
 from moefacts.errors import UserError
 from moefacts.runs.durable import write_durably
-from moefacts.runs.stored import read_bounded
+from moefacts.runs.stored import parse_json, read_bounded
 
 CHECKSUMS = "SHA256SUMS"
 _MOST_BYTES = 1 << 16
+_LONGEST_HEADER = 100_000_000  # of a file of tensors, as in its format
 
 
 def write_checksums(folder: Path, names: Iterable[str]) -> None:
@@ -24,6 +25,7 @@ def verify(path: Path) -> None:
     Raises:
         UserError: the file is missing, cannot be read, or has another checksum.
     """
+    _refuse_too_long(path)
     sums = path.parent / CHECKSUMS
     try:
         listed = read_bounded(sums, _MOST_BYTES).decode(errors="replace").splitlines()
@@ -38,6 +40,22 @@ def verify(path: Path) -> None:
         raise UserError(f"{path} is missing") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
+
+
+def _refuse_too_long(path: Path) -> None:
+    """Refuse a file of tensors that is longer than its header says, before the rest of it is read."""
+    if path.suffix != ".safetensors":
+        return
+    try:
+        with path.open("rb") as file:
+            length = min(int.from_bytes(file.read(8), "little"), _LONGEST_HEADER)
+            header = parse_json(file.read(length))
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+            expected = file.tell() + max(ends, default=0)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return  # what is wrong shows when it is read
+    if path.stat().st_size > expected:
+        raise UserError(f"{path} is damaged (got {path.stat().st_size:,} bytes, expected {expected:,})")
 
 
 def _sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ from moefacts.runs.manifest import read_manifest
 from moefacts.runs.reader import read_run
 from moefacts.runs.records import read_metrics
 from moefacts.training.checkpoint import load_state
+from moefacts.training.checksums import verify
 
 MANIFEST = {"state": "finished", "versions": {"moefacts": "1"}}
 
@@ -160,3 +161,13 @@ def test_who_has_been_shown_was_shown_some_steps_ago(tmp_path):
         UserError, match="steps_since_shown: got 1 wrong rows, expected no value just where times_shown"
     ):
         tables.RETENTION.read(tmp_path)
+
+
+def test_weights_that_grew_are_refused_before_they_are_read(finished_run):
+    path = layout.checkpoint_folder(finished_run, 8) / "model.safetensors"
+    length = path.stat().st_size
+    verify(path)
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UserError, match=rf"is damaged \(got 1,099,511,627,776 bytes, expected {length:,}\)"):
+        verify(path)
