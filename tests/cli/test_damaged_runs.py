@@ -76,7 +76,7 @@ def test_a_second_process_on_the_same_run_is_refused(fails, finished_run, tmp_pa
 
 
 def test_training_that_diverges_says_so(fails, tmp_path):
-    line = fails("train", *TINY, f"run.dir={tmp_path}/run", "training.learning_rate=1e30", "training.log_interval=1")
+    line = fails("train", *TINY, f"run.dir={tmp_path}/run", "training.learning_rate=1e12", "training.log_interval=1")
     assert "training diverged" in line
     assert read_manifest(tmp_path / "run")["state"] == "failed"
 
