@@ -22,6 +22,9 @@ ACTIVE_INDIVIDUALS = "curriculum/active_individuals"
 MAX_VIOLATION, IMPORTANCE_CV, LOAD_FRACTION = "max_violation", "importance_cv", "load_fraction"
 
 
+EVALUATION_PREFIXES = ("eval/", "routing/")  # of every key that only evaluations record
+
+
 def evaluation_key(cohort: str, measure: str, attribute: str | None = None, bucket: str | None = None) -> str:
     """The key of a cohort's measure, optionally for one attribute or one bucket of its people.
 

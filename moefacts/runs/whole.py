@@ -19,7 +19,7 @@ def check_whole(run: Path, config: RunConfig, manifest: dict[str, Any], records:
     always, together = _always(config), _together(config)
     for record in records:
         recorded = record.keys()
-        if any(key.startswith(("eval/", "routing/")) for key in recorded):
+        if any(key.startswith(keys.EVALUATION_PREFIXES) for key in recorded):
             _refuse(always - recorded, run, record)
         for group in together:
             missing = group - recorded

@@ -27,7 +27,7 @@ def made_up(scale, floor=0.0, amplitude=0.5, people=3000, noise=0.2, seed=0, mea
     knowledge = floor + amplitude * times / 20 * np.exp(-since / scale) + noise * random.standard_normal(people)
     shown = pd.DataFrame({"times_shown": times, "steps_since_shown": since, "knowledge": knowledge})
     return pd.concat(
-        [shown, pd.DataFrame({"times_shown": [0] * never, "steps_since_shown": np.nan, "knowledge": 0.01})]
+        [shown, pd.DataFrame({"times_shown": np.zeros(never, int), "steps_since_shown": np.nan, "knowledge": 0.01})]
     )
 
 
@@ -148,8 +148,8 @@ def probed(finished_run, folder):
             people.assign(
                 step=step,
                 individual=people.index,
-                attribute_loss=1.0,
-                control_loss=1.0 + run.baseline * people["knowledge"],
+                attribute_loss=10.0,
+                control_loss=10.0 + run.baseline * people["knowledge"],
             ).drop(columns="knowledge")
         )
     tables.RETENTION.write(folder, pd.concat(rows))
@@ -188,9 +188,9 @@ def at_end(tmp_path, finished_run):
     """A function: people, the step of their checkpoint and of the plateau's end -> a run that was probed so."""
 
     def made(people, step, end):
-        table = people.assign(step=step, individual=np.arange(len(people)), control_loss=0.0)
+        table = people.assign(step=step, individual=np.arange(len(people)), control_loss=10.0)
         run = read_run(finished_run)
-        table["attribute_loss"] = -table["knowledge"] * run.baseline
+        table["attribute_loss"] = table["control_loss"] - table["knowledge"] * run.baseline
         path = tmp_path / f"{step}"
         path.mkdir()
         tables.RETENTION_AT_END.write(path, table.drop(columns="knowledge"))

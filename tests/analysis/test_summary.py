@@ -114,7 +114,7 @@ def test_figures_and_a_self_contained_report_are_written(run, tmp_path, several)
     [
         (lambda run: (run / layout.MANIFEST).unlink(), "has no manifest.json"),
         (lambda run: (run / layout.MANIFEST).write_text("{"), "is damaged"),
-        (lambda run: (run / layout.MANIFEST).write_text('{"state": "ok"}'), "not a run directory of moefacts"),
+        (lambda run: (run / layout.MANIFEST).write_text('{"state": "ok"}'), "state: got 'ok', expected 'running'"),
         (lambda run: (run / layout.CONFIG).unlink(), "it has no config.yaml"),
         (lambda run: (run / layout.METRICS).unlink(), "has no metrics.jsonl"),
         (lambda run: (run / layout.METRICS).write_text('{"step": 0}\n'), "has no evaluation yet"),

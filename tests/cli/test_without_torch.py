@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from moefacts.config.loader import read_config
 from moefacts.experiments.engine.seeds import seeds_for
+from moefacts.synthetic_data.population import build_population
 
 STUDY = Path(__file__).parents[1] / "fixtures" / "before_formats" / "phases"
 WITHOUT_TORCH = """
@@ -36,6 +38,10 @@ def study(tmp_path):
         seed = int(re.search(r"^seed: (\d+)$", config, re.MULTILINE).group(1))
         new = seeds_for(1024, 5)[seed]
         (run / "config.yaml").write_text(config.replace(f"\nseed: {seed}\n", f"\nseed: {new}\n"))
+        manifest = json.loads((run / "manifest.json").read_text())
+        people = build_population(read_config(run / "config.yaml").population, new)
+        manifest["population_fingerprint"] = people.fingerprint
+        (run / "manifest.json").write_text(json.dumps(manifest))
         run.rename(run.with_name(run.name.replace(f"seed{seed}-", f"seed{new}-")))
     return copy
 

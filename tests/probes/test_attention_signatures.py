@@ -106,7 +106,7 @@ def test_the_probe_writes_every_checkpoint_and_ends_with_the_last(finished_run, 
     last = {name: tensor.clone() for name, tensor in materials.model.state_dict().items()}
     assert probe_run(read_run(run), "attention") == ["attention"]
     table = read_run(run).attention
-    assert tuple(table.columns) == tables.ATTENTION.columns
+    assert tuple(table.columns) == tuple(tables.ATTENTION.columns)
     assert sorted(set(table["step"])) == layout.checkpoint_steps(run)
     assert table.groupby(["step", "layer"]).size().tolist() == [5] * len(set(table["step"]))
     assert all(torch.equal(tensor, last[name]) for name, tensor in materials.model.state_dict().items())

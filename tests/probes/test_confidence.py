@@ -27,7 +27,7 @@ MODELS = {
 def test_its_means_are_the_last_evaluation_in_the_record(tmp_path, settings):
     run = execute(tiny_config(*settings, f"run.dir={tmp_path}/run", "evaluation.batch_size=12"))
     table, last = read_run(run).confidence, read_metrics(run / layout.METRICS)[-1]
-    assert tuple(table.columns) == CONFIDENCE.columns
+    assert tuple(table.columns) == tuple(CONFIDENCE.columns)
     assert set(table["step"]) == {last["step"]} == {12}
     for cohort in ("seen", "unseen"):
         rows = table[table["cohort"] == cohort]

@@ -51,7 +51,7 @@ def test_the_checkpoints_are_the_one_nearest_to_the_plateaus_end_the_last_and_so
 def test_knowledge_of_a_person_is_that_of_their_biographies_in_held_out_templates(copied):
     assert probe_run(read_run(copied), "retention") == ["retention"]
     table = read_run(copied).retention
-    assert tuple(table.columns) == tables.RETENTION.columns
+    assert tuple(table.columns) == tuple(tables.RETENTION.columns)
     assert sorted(set(table["step"])) == layout.checkpoint_steps(copied) == [0, 4, 8, 12]
     assert table.groupby("step")["individual"].nunique().tolist() == [48] * 4
     _, materials = load_run(copied, 8)

@@ -144,7 +144,7 @@ def test_buckets_have_the_names_of_their_kind():
         ("kind=power_law", "sampling.kind=power_law needs sampling.exponent"),
         ("kind=power_law exponent=-1", "sampling.exponent=-1.0 is too small"),
         ("kind=power_law exponent=inf", "sampling.exponent=inf must be finite"),
-        ("kind=power_law exponent=nan", "sampling.exponent=nan is too small"),
+        ("kind=power_law exponent=nan", "sampling.exponent=nan must be finite"),
         ("kind=celebrities num_celebrities=48 celebrity_weight=8", "must be at most 47"),
         ("kind=celebrities num_celebrities=0 celebrity_weight=8", "sampling.num_celebrities=0 is too small"),
         ("kind=celebrities num_celebrities=4 celebrity_weight=0", "must be above 0"),

@@ -5,7 +5,7 @@ import pytest
 from moefacts.experiments.tasks.materials import prepare
 from moefacts.experiments.tasks.train import execute
 from moefacts.runs import layout
-from moefacts.runs.manifest import read_json
+from moefacts.training.checkpoint import load_state
 from moefacts.training.evaluation import Evaluator
 from moefacts.training.interrupt import Interrupted
 from moefacts.training.loop import Trainer
@@ -33,7 +33,7 @@ def evaluations(run):
 
 def widening_steps(run):
     steps = layout.checkpoint_steps(run)
-    return read_json(layout.checkpoint_folder(run, steps[-1]) / "state.json", "checkpoint")["widening_steps"]
+    return load_state(run, steps[-1]).widening_steps
 
 
 def test_people_are_added_when_and_only_when_the_active_ones_are_under_the_threshold(make_config, widened_run):

@@ -14,6 +14,7 @@ from tests.experiments.studies.made_up import made_up_run
 
 # What an evaluated run needs to be read and measured: ten evaluations of a model that has learnt all by step 60.
 LEARNT = made_up_run(GridRun(("evaluation.interval=10",)), leaves=60, last=90).record
+LEARNT_MIXTURE = made_up_run(GridRun(("evaluation.interval=10", "model=moe_laptop")), leaves=60, last=90).record
 
 
 def examine(runs):
@@ -46,8 +47,9 @@ def write_run(path, config, state=FINISHED, **entries):
     """A run directory as training leaves it, without checkpoints; ``entries`` change the manifest."""
     path.mkdir(parents=True, exist_ok=True)
     (path / layout.CONFIG).write_text(config_yaml(config))
-    write_manifest(path, **(LEARNT.manifest | {"state": state} | entries))
-    (path / layout.METRICS).write_text("".join(json.dumps(record) + "\n" for record in LEARNT.records))
+    learnt = LEARNT if config.model.moe is None else LEARNT_MIXTURE
+    write_manifest(path, **(learnt.manifest | {"state": state} | entries))
+    (path / layout.METRICS).write_text("".join(json.dumps(record) + "\n" for record in learnt.records))
 
 
 def write_manifest(path, **entries):

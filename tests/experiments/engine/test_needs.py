@@ -46,7 +46,7 @@ def test_needed_runs_are_trained_and_not_examined(monkeypatch, tmp_path):
 
 
 def test_a_run_whose_need_failed_is_not_started_and_says_why(monkeypatch, tmp_path):
-    diverging = GridRun((*TINY_RUN, "training.learning_rate=1e30"))
+    diverging = GridRun((*TINY_RUN, "training.learning_rate=1e12"))
     twin = GridRun((*diverging.overrides, "patching.reference_step=4"), needs=(diverging,))
     study_of(monkeypatch, twin, GridRun((*TINY_RUN, "seed=5")))
     result, found = reproduce(tmp_path / "out")

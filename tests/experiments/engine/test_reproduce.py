@@ -133,7 +133,7 @@ def test_a_damaged_run_is_named_and_the_rest_examined(finished, tmp_path):
 
 
 def test_all_ends_in_one_page_and_a_study_without_a_run_does_not_hide_the_others(tmp_path, monkeypatch):
-    diverges = tiny_study.tiny_study("tiny-diverges", seeds=(0,), extra=("training.learning_rate=1e30",))
+    diverges = tiny_study.tiny_study("tiny-diverges", seeds=(0,), extra=("training.learning_rate=1e12",))
     monkeypatch.setattr(catalog, "STUDIES", {"tiny-diverges": diverges, "tiny": tiny_study.STUDY})
     result = reproduce("all", "--launcher", "basic", "--out", tmp_path)
     assert result.exit_code == 1

@@ -39,7 +39,7 @@ FAILING = Study(
     "tiny-failing",
     "one of two runs diverges",
     "no figure",
-    {"laptop": [GridRun((*TINY_RUN, "seed=0")), GridRun((*TINY_RUN, "seed=1", "training.learning_rate=1e30"))]},
+    {"laptop": [GridRun((*TINY_RUN, "seed=0")), GridRun((*TINY_RUN, "seed=1", "training.learning_rate=1e12"))]},
     STUDY.claims,
     examine,
 )
