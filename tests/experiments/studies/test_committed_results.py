@@ -24,6 +24,15 @@ RECOMPUTED = {
         of(runs, "shuffled, 1 template", LOSS) - of(runs, "shuffled, 16 templates", LOSS)
     ),
     ("phases", "After the plateau knowledge emerges"): lambda runs: runs[ACCURACY],
+    ("warmup", "At equal steps, a warm-up ends with a lower loss"): lambda runs: (
+        of(runs, "1/4 of the people for 8 epochs", LOSS) - of(runs, "uniform", LOSS)
+    ),
+    ("warmup", "With a warm-up, everybody's plateau ends earlier"): lambda runs: np.log(
+        of(runs, "1/4 of the people for 8 epochs", END) / of(runs, "uniform", END)
+    ),
+    ("distributions", "Zipf ends with a lower loss than uniform sampling"): lambda runs: (
+        of(runs, "Zipf", LOSS) - of(runs, "uniform", LOSS)
+    ),
 }
 
 
