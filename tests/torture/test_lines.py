@@ -28,6 +28,11 @@ def test_runs_are_listed_without_an_option(whole, tmp_path):
     assert lines.failure(whole, ["list"], tmp_path / "typed" / "here") is None
 
 
+def test_several_datasets_in_one_folder_are_refused_before_anything_is_written(whole, tmp_path):
+    """Hydra used to write its own files first."""
+    assert lines.failure(whole, ["generate", "-m", "seed=0,1"], tmp_path / "typed" / "here") is None
+
+
 @pytest.mark.parametrize(
     ("outcome", "answer"),
     [
