@@ -99,10 +99,15 @@ def _what_is_wrong(pair: Pair, outcomes: list[commands.Outcome], place: Path) ->
     if not winners:
         return f"neither succeeds: {outcomes}"
     for outcome in outcomes:
-        if outcome.code != 0 and not (outcome.code == 2 and outcome.complaint):
+        if outcome.code != 0 and not (outcome.code == 2 and outcome.complaint) and not _is_incomplete(outcome):
             return f"no clear line: {outcome}"
     if len(winners) == 2 and (differing := difference(*pair.alone)):
         return f"both say that they succeeded, but not with the same: {differing}"
     found = snapshot(place)
     differences = [difference(found, alone) for alone in winners]
     return None if None in differences else differences[0]
+
+
+def _is_incomplete(outcome: commands.Outcome) -> bool:
+    """Whether a study left a run to the other process, and says so."""
+    return outcome.code == 1 and ": running elsewhere" in outcome.stdout and "Traceback" not in outcome.stderr
