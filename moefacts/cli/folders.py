@@ -5,13 +5,13 @@ from pathlib import Path
 from moefacts.errors import UserError
 
 
-def as_folder(text: str) -> Path:
-    """The folder that an option names, with ``~`` expanded.
+def as_folder(text: str | Path) -> Path:
+    """The folder that an option names, or its default, with ``~`` expanded.
 
     Raises:
         UserError: the name is empty, which a path would take for the working folder.
     """
-    if not text.strip():
+    if not str(text).strip():
         raise UserError("a folder was given as '', which is no name; leave the option out for its default")
     return Path(text).expanduser()
 

@@ -21,7 +21,10 @@ def generate(
 
     Arguments are Hydra overrides:  moefacts generate population.size=2048 dataset.train=100000 --out datasets/bios
     """
-    from moefacts.cli.hydra_bridge import run_with_hydra
+    from moefacts.cli.hydra_bridge import parse_arguments, run_with_hydra
+
+    if parse_arguments("moefacts generate", context.args).multirun:
+        raise UserError("-m would write several datasets to one --out; run moefacts generate once for each")
 
     def task(config) -> None:
         if out is None and preview == 0:

@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,30 +47,49 @@ def call(*arguments: str) -> Outcome:
     return Outcome(code, output.getvalue(), errors.getvalue())
 
 
-def run(folder: Path, *arguments: str) -> Outcome:
-    """Run ``moefacts`` with ``arguments`` in the working folder ``folder``, in a process with limits.
+class Started:
+    """A command in a process of its own, forked from a server that has imported everything.
 
-    It is forked from a server that has imported everything.
+    Args:
+        folder: its working folder.
+        arguments: what follows ``moefacts``.
+        first: is called in the process before the command; it can be pickled.
     """
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.torture.preload"])
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(str(folder), arguments, sender))
-    process.start()
-    sender.close()
-    try:
-        outcome = receiver.recv()
-    except EOFError:
-        outcome = None
-    process.join()
-    return outcome or Outcome(process.exitcode, "", f"the process ended with {process.exitcode}")
+
+    def __init__(self, folder: Path, *arguments: str, first: Callable[[], object] | None = None):
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["tests.torture.preload"])
+        self._receiver, sender = context.Pipe(duplex=False)
+        self._process = context.Process(target=_work, args=(str(folder), arguments, first, sender))
+        self._process.start()
+        sender.close()
+
+    def kill(self) -> None:
+        """Kill it as the system does, without a chance to clean up; nothing happens if it has ended."""
+        self._process.kill()
+
+    def wait(self) -> Outcome:
+        """Wait for its end."""
+        try:
+            outcome = self._receiver.recv()
+        except EOFError:
+            outcome = None
+        self._process.join()
+        return outcome or Outcome(self._process.exitcode, "", f"the process ended with {self._process.exitcode}")
 
 
-def _work(folder: str, arguments: tuple[str, ...], sender) -> None:
+def run(folder: Path, *arguments: str, first: Callable[[], object] | None = None) -> Outcome:
+    """Run ``moefacts`` with ``arguments`` in the working folder ``folder``, in a process with limits."""
+    return Started(folder, *arguments, first=first).wait()
+
+
+def _work(folder: str, arguments: tuple[str, ...], first: Callable[[], object] | None, sender) -> None:
     os.chdir(folder)
     os.environ["WANDB_MODE"] = "offline"
     resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
     signal.alarm(_SECONDS)
+    if first is not None:
+        first()
     sender.send(call(*arguments))
     sender.close()
     os._exit(0)

@@ -10,6 +10,7 @@ import moefacts.experiments.tasks.train  # noqa: F401
 from moefacts.analysis import figures
 from moefacts.cli.hydra_bridge import run_with_hydra  # noqa: F401
 from moefacts.experiments.engine import launch, results  # noqa: F401
+from tests.experiments.engine import tiny_study
 from tests.torture import faulty_study
 
 
@@ -23,3 +24,4 @@ def _laid_out(figure, folder, name, caption):
 torch.set_num_threads(1)
 figures.save_figure = _laid_out
 faulty_study.add_to_catalog()
+tiny_study.add_to_catalog()
