@@ -30,6 +30,9 @@ RECOMPUTED = {
     ("warmup", "With a warm-up, everybody's plateau ends earlier"): lambda runs: np.log(
         of(runs, "1/4 of the people for 8 epochs", END) / of(runs, "uniform", END)
     ),
+    ("power-law", "A mild unevenness shortens the plateau"): lambda runs: np.log(
+        np.sqrt(of(runs, 0.6, END) * of(runs, 0.8, END)) / of(runs, 0.0, END)
+    ),
     ("distributions", "Zipf ends with a lower loss than uniform sampling"): lambda runs: (
         of(runs, "Zipf", LOSS) - of(runs, "uniform", LOSS)
     ),
