@@ -33,6 +33,9 @@ RECOMPUTED = {
     ("power-law", "A mild unevenness shortens the plateau"): lambda runs: np.log(
         np.sqrt(of(runs, 0.6, END) * of(runs, 0.8, END)) / of(runs, 0.0, END)
     ),
+    ("adaptive", "Adding people in stages ends with a lower loss than adding them all at once"): lambda runs: (
+        of(runs, "adaptive, in stages", LOSS) - of(runs, "adaptive, at once", LOSS)
+    ),
     ("distributions", "Zipf ends with a lower loss than uniform sampling"): lambda runs: (
         of(runs, "Zipf", LOSS) - of(runs, "uniform", LOSS)
     ),
