@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from moefacts.analysis.seed_scatter import seed_moves
 
@@ -31,7 +32,7 @@ class Point:
     @property
     def mean(self) -> float:
         """The geometric mean over seeds, to which the law is fitted."""
-        return float(np.exp(np.mean(np.log(self.values))))
+        return float(stats.gmean(self.values))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from moefacts.analysis.knowledge import baseline, knowledge_by_attribute
 from moefacts.analysis.phases import NORMAL_95
@@ -68,7 +69,7 @@ class KnowledgePoint:
     @property
     def mean(self) -> float | None:
         """Their geometric mean; None without any."""
-        return float(np.exp(np.mean(np.log(self.steps)))) if self.steps else None
+        return float(stats.gmean(self.steps)) if self.steps else None
 
     @property
     def ratios(self) -> list[float]:

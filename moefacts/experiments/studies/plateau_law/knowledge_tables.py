@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy import stats
 
 from moefacts.analysis.scaling_law import PowerLaw
 from moefacts.analysis.study_report import Table
@@ -15,7 +16,7 @@ def knowledge_table(knowledge: Knowledge) -> Table:
     rows = []
     for before, point in zip([None, *knowledge.points], knowledge.points, strict=False):
         local = _local_exponent(point, before)
-        ratio = np.exp(np.mean(np.log(point.ratios))) if point.ratios else None
+        ratio = stats.gmean(point.ratios) if point.ratios else None
         rows.append(
             [
                 f"{point.size:,}",

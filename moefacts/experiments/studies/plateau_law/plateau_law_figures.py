@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from scipy import stats
 
 from moefacts.analysis.scaling_law import PowerLaw
 from moefacts.experiments.studies.plateau_law import published
@@ -48,7 +49,7 @@ class SizePoint:
     @property
     def mean(self) -> float:
         """The geometric mean of the plateau ends, in steps."""
-        return float(np.exp(np.mean(np.log(self.ends))))
+        return float(stats.gmean(self.ends))
 
 
 def law_figure(points: Sequence[SizePoint], law: PowerLaw | None) -> Figure:

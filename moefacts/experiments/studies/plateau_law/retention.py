@@ -7,6 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from scipy import stats
 
 from moefacts.analysis.fading import Fading
 from moefacts.analysis.retention_at_end import retention_at_end, why_untold
@@ -53,7 +54,7 @@ class RetentionPoint:
     @property
     def mean(self) -> float | None:
         """The geometric mean of the time scales that can be told; None without any."""
-        return float(np.exp(np.mean(np.log(self.time_scales)))) if self.time_scales else None
+        return float(stats.gmean(self.time_scales)) if self.time_scales else None
 
 
 def retention_point(size: int, runs: Sequence[FinishedRun]) -> RetentionPoint | None:
