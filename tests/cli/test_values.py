@@ -98,7 +98,7 @@ def trained_without_training():
     from moefacts.experiments.tasks.memory import check_memory, need_of_training
     from moefacts.runs.location import run_directory
 
-    def execute(config):
+    def execute(config, extend=False):
         check_memory(need_of_training(config))
         return run_directory(config)
 
@@ -130,6 +130,8 @@ PREFIXES = ("", "", "", "+", "++", "~")
 )
 @example(overrides=["training.learning_rate=" + "9" * 400], multirun=False)
 @example(overrides=["scale@x=1"], multirun=False)
+@example(overrides=["run.dir=007"], multirun=False)
+@example(overrides=["run.dir=007"], multirun=True)
 def test_any_override_works_or_gets_one_line(
     trained_without_training, tmp_path, monkeypatch, capsys, overrides, multirun
 ):
@@ -137,6 +139,7 @@ def test_any_override_works_or_gets_one_line(
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["moefacts", "train", *TINY, *overrides, *(["-m"] if multirun else [])])
+    capsys.readouterr()  # of the example before, should it have failed
     with pytest.raises(SystemExit) as ended:
         cli.main()
     lines = capsys.readouterr().err.splitlines()
