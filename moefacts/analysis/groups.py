@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from moefacts.config.identity import NOT_IDENTITY, identity
+from moefacts.config.identity import NOT_IDENTITY, identity, is_of
 from moefacts.runs.reader import Run
 
 
@@ -65,5 +65,5 @@ def group_by_seed(runs: list[Run]) -> list[Group]:
 
 def _settings(run: Run) -> dict[str, Any]:
     """The settings that determine what a run computes, as dotted keys, including those that are off."""
-    flat = pd.json_normalize({key: value for key, value in run.config.items() if key not in NOT_IDENTITY})
-    return flat.iloc[0].to_dict()
+    flat = pd.json_normalize(run.config).iloc[0].to_dict()
+    return {key: value for key, value in flat.items() if not is_of(key, NOT_IDENTITY)}

@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from moefacts import __version__
-from moefacts.cli import analyze, ask, export, generate, listing, reproduce, train
+from moefacts.cli import analyze, ask, export, finetune, generate, listing, reproduce, train
 from moefacts.cli.output import survive_any_encoding
 from moefacts.errors import UserError, is_full_disk
 
@@ -23,6 +23,7 @@ app = typer.Typer(
 )
 app.command("generate", context_settings=HYDRA_COMMAND)(generate.generate)
 app.command("train", context_settings=HYDRA_COMMAND)(train.train)
+app.command("finetune", context_settings=HYDRA_COMMAND)(finetune.finetune)
 app.command("analyze")(analyze.analyze)
 app.command("reproduce", context_settings=HYDRA_COMMAND)(reproduce.reproduce)
 app.command("ask")(ask.ask)

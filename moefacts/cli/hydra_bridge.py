@@ -24,10 +24,12 @@ def run_with_hydra(
     arguments: Sequence[str],
     task: Callable[[Loaded], object],
     load: Callable[[Any], Loaded] = load_config,  # type: ignore[assignment]
+    base: Sequence[str] = (),
 ) -> None:
     """Compose the configuration from ``arguments`` as Hydra does, and call ``task`` with it, once per job of ``-m``.
 
-    ``load`` converts what Hydra composed into what ``task`` takes, by default a ``RunConfig``.
+    ``load`` converts what Hydra composed into what ``task`` takes, by default a ``RunConfig``. ``base`` holds overrides
+    that come before ``arguments`` and that nobody typed.
 
     Raises:
         UserError: an override is wrong. Errors of the task are passed on.
@@ -51,7 +53,7 @@ def run_with_hydra(
                 raise  # with several jobs, Hydra says which one failed
             stopped.append(reason)
 
-    parsed = parse_arguments(program, arguments)
+    parsed = parse_arguments(program, [*base, *arguments])
     saved_arguments, saved_flag = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
     sys.argv = [program, *_as_arguments(parsed)]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them and exiting

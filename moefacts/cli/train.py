@@ -1,6 +1,8 @@
 """``moefacts train``."""
 
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -42,26 +44,42 @@ def train(
 
     What a resumed run sends to Weights & Biases follows from the command alone:  --resume RUN wandb.mode=online
     """
+    from moefacts.config.loader import load_config
+
+    with one_line_when_interrupted():
+        if resume is None:
+            train_with_hydra("moefacts train", context.args, load_config)
+        else:
+            _resume(resume, context.args)
+
+
+@contextmanager
+def one_line_when_interrupted() -> Iterator[None]:
+    """A context for training, in this process or as one of several."""
     from moefacts.training.distributed import process_group
     from moefacts.training.interrupt import Interrupted
 
     try:
         with process_group():
-            _train(context.args, resume)
+            yield
     except Interrupted as interrupted:
         typer.echo(f"moefacts: {interrupted}", err=True)
         raise typer.Exit(interrupted.exit_code) from None
 
 
-def _train(arguments: list[str], resume: Path | None) -> None:
-    if resume is None:
-        from moefacts.cli.hydra_bridge import run_with_hydra
-        from moefacts.training.distributed import is_main
+def train_with_hydra(
+    program: str, arguments: list[str], load: Callable[[Any], "RunConfig"], base: Sequence[str] = ()
+) -> None:
+    """Train the runs that ``arguments`` describe, after ``base``; ``load`` converts what Hydra composes of them."""
+    from moefacts.cli.hydra_bridge import run_with_hydra
+    from moefacts.training.distributed import is_main
 
-        if is_main():
-            _check_every_job(arguments)
-        run_with_hydra("moefacts train", arguments if is_main() else _writing_nothing(arguments), _train_one)
-        return
+    if is_main():
+        _check_every_job(program, arguments, load, base)
+    run_with_hydra(program, arguments if is_main() else _writing_nothing(arguments), _train_one, load, base)
+
+
+def _resume(resume: Path, arguments: list[str]) -> None:
     from moefacts.config.loader import read_config
     from moefacts.config.presets import compose
     from moefacts.runs import layout
@@ -75,6 +93,8 @@ def _train(arguments: list[str], resume: Path | None) -> None:
     stored = read_config(resume / layout.CONFIG)
     config = extended(stored, rest) if rest else stored
     config.run.dir = str(resume)
+    if config.init.is_on and 0 not in layout.checkpoint_steps(resume):  # a stored config leads to no other folder
+        raise UserError(f"{resume} has no checkpoint yet; start it again with moefacts finetune, as the first time")
     tracking = config.wandb  # a stored config must not decide who is told
     config.wandb = compose(network).wandb
     if tracking.mode not in ("disabled", config.wandb.mode) and is_main():
@@ -83,13 +103,14 @@ def _train(arguments: list[str], resume: Path | None) -> None:
     _train_one(config, extend=bool(rest))
 
 
-def _check_every_job(arguments: list[str]) -> None:
+def _check_every_job(
+    program: str, arguments: list[str], load: Callable[[Any], "RunConfig"], base: Sequence[str]
+) -> None:
     """Compose and check all runs of a sweep, so that a wrong value is found before any of them trains."""
     from moefacts.cli.hydra_bridge import parse_arguments, run_with_hydra
-    from moefacts.config.loader import load_config
     from moefacts.config.presets import explain
 
-    if not parse_arguments("moefacts train", arguments).multirun:
+    if not parse_arguments(program, arguments).multirun:
         return
     if any(a.startswith("hydra/sweeper") for a in arguments):
         return  # another sweeper may choose values by the results of runs
@@ -99,14 +120,14 @@ def _check_every_job(arguments: list[str]) -> None:
 
     def check(values: Any) -> None:
         try:
-            load_config(values)
+            load(values)
         except UserError as error:
             wrong.append(error)
 
     with tempfile.TemporaryDirectory() as folder:
         settings = [*_writing_nothing(kept), f"hydra.sweep.dir={folder}"]
         try:
-            run_with_hydra("moefacts train", settings, lambda _: None, check)
+            run_with_hydra(program, settings, lambda _: None, check, base)
         except (ValueError, TypeError, AttributeError) as error:  # no job does anything here
             raise explain(error, arguments) from None
     if wrong:

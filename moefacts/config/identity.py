@@ -3,12 +3,22 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from moefacts.config.schema import RunConfig
 
 # Settings that say where a run is kept, how fast it is, or which preset it came from, but not what it computes.
-NOT_IDENTITY = ("scale", "device", "run", "wandb", "threads", "parallel", "dataset")
+NOT_IDENTITY = ("scale", "device", "run", "wandb", "threads", "parallel", "dataset", "init.run")
+
+
+def is_of(key: str, sections: Iterable[str]) -> bool:
+    """Whether a dotted key is one of ``sections`` or lies in one.
+
+    >>> is_of("run.root", ["run"]), is_of("init.step", ["init.run"])
+    (True, False)
+    """
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
 def identity(config: RunConfig) -> dict[str, Any]:
@@ -17,15 +27,17 @@ def identity(config: RunConfig) -> dict[str, Any]:
     A setting at its neutral value, which is its default in the dataclass, is left out. So a setting that a later
     version adds does not change the identity of a run that leaves it off.
     """
-    return {key: value for key, value in _set_values(config).items() if key not in NOT_IDENTITY}
+    return _set_values(config)
 
 
-def _set_values(section: Any) -> dict[str, Any]:
+def _set_values(section: Any, prefix: str = "") -> dict[str, Any]:
     values: dict[str, Any] = {}
     for field in dataclasses.fields(section):
-        value = getattr(section, field.name)
+        value, key = getattr(section, field.name), f"{prefix}{field.name}"
+        if key in NOT_IDENTITY:
+            continue
         if dataclasses.is_dataclass(value):
-            inner = _set_values(value)
+            inner = _set_values(value, f"{key}.")
             if inner:
                 values[field.name] = inner
         elif value != _neutral(field):

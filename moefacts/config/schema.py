@@ -11,6 +11,7 @@ from moefacts.config.sections import (
     CheckpointConfig,
     DatasetConfig,
     EvaluationConfig,
+    InitConfig,
     PatchingConfig,
     RunLocation,
     TrainingConfig,
@@ -47,6 +48,7 @@ class RunConfig:
     parallel: str = "ddp"
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     patching: PatchingConfig = field(default_factory=PatchingConfig)
+    init: InitConfig = field(default_factory=InitConfig)
 
     def check(self) -> None:
         """Raise ``UserError`` when a value makes no sense."""
@@ -69,7 +71,7 @@ class RunConfig:
             if not _is_name(value):
                 raise UserError(f"{key}={value} must be the name of a preset, without folders")
         parts = (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb)
-        for part in (*parts, self.patching):
+        for part in (*parts, self.patching, self.init):
             part.check()
         self.checkpoints.check_number(self.training.steps)
         self._check_patching()
@@ -84,6 +86,8 @@ class RunConfig:
     def _check_patching(self) -> None:
         if not self.patching.is_on:
             return
+        if self.init.is_on:
+            raise UserError("patching does not work with init.run: the reference would be a run with fresh weights")
         if self.model.mixer != "attention":
             raise UserError(f"patching needs attention to patch; model.mixer={self.model.mixer} has none")
         if self.training.compile:

@@ -67,6 +67,7 @@ class EvaluationConfig:
     evaluated at the first and the last step, and at the evaluated steps in between that it divides. Null means that
     ``interval`` applies. At the multiples of ``interval_control`` among the evaluated steps, and at the last, the first
     cohort is also evaluated with permuted values, which says what its loss is without knowledge; null means never.
+    Besides, all cohorts are evaluated at the steps ``also_at``.
     """
 
     biographies: int
@@ -78,6 +79,7 @@ class EvaluationConfig:
     interval_unseen: int | None = None
     interval_control: int | None = None
     cohorts: list[str] = field(default_factory=lambda: [SEEN, UNSEEN])
+    also_at: list[int] = field(default_factory=list)
 
     def check(self) -> None:
         """Raise ``UserError`` when a value makes no sense."""
@@ -90,6 +92,8 @@ class EvaluationConfig:
                 raise UserError(
                     f"evaluation.{key}={value} must be a positive multiple of evaluation.interval={self.interval}"
                 )
+        for step in self.also_at:
+            check_at_least("evaluation.also_at", step, 0)
         if not 0 < self.plateau_threshold < 1:
             raise UserError(f"evaluation.plateau_threshold={self.plateau_threshold} must lie between 0 and 1")
         if not self.cohorts or len(set(self.cohorts)) < len(self.cohorts):
@@ -148,6 +152,37 @@ class PatchingConfig:
         """Raise ``UserError`` when a value makes no sense."""
         check_at_least("patching.reference_step", self.reference_step, 0)
         check_at_least("patching.start", self.start, 0)
+
+
+@dataclass
+class InitConfig:
+    """The weights that training starts from: those of another run, or fresh ones when ``run`` is null.
+
+    ``moefacts finetune`` sets all three. What the run computes depends on ``source`` and ``step`` alone, so the other
+    run's directory may lie elsewhere on another machine. It is read once, when training starts.
+
+    Attributes:
+        run: the directory of the other run.
+        step: its checkpoint.
+        source: the digest of its identity (``config.identity.digest``).
+    """
+
+    run: str | None = None
+    step: int | None = None
+    source: str | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether training starts from the weights of another run."""
+        return self.run is not None
+
+    def check(self) -> None:
+        """Raise ``UserError`` when a value makes no sense."""
+        check_at_least("init.step", self.step, 0)
+        if self.run == "":
+            raise UserError("init.run must not be empty; leave it out for fresh weights")
+        if len({self.run is None, self.step is None, self.source is None}) > 1:
+            raise UserError("init.run, init.step and init.source go together; moefacts finetune RUN sets all three")
 
 
 @dataclass

@@ -44,6 +44,15 @@ def check_population(run: Path, config: RunConfig, manifest: dict[str, Any]) -> 
     )
 
 
+def same_people(config: RunConfig, manifest: dict[str, Any]) -> bool:
+    """Whether the people of ``config`` are those of the run with this manifest.
+
+    Raises:
+        UserError: there is no such population.
+    """
+    return bool(_fingerprint(config) == manifest.get("population_fingerprint"))
+
+
 _FINGERPRINTS: dict[str, str] = {}  # settings -> fingerprint, because studies read each of their runs several times
 
 

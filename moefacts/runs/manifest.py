@@ -46,6 +46,7 @@ class Manifest(TypedDict, total=False):
     last_step: Count
     tokens: Count
     plateau_end: Count | None
+    seen_before: list[tuple[Count, Count]]  # by the weights that training started from (training.initial)
     wall_seconds: NotNegative
 
 

@@ -125,7 +125,10 @@ def load_weights(run: Path, step: int, model: nn.Module) -> None:
         own = model.state_dict()
         model.load_state_dict({name: sharded_like(tensor, own.get(name)) for name, tensor in tensors.items()})
     except RuntimeError:
-        raise UserError(f"the checkpoint of step {step} in {run} does not fit the run's model") from None
+        raise UserError(
+            f"the checkpoint of step {step} in {run} does not fit the model; the settings of model "
+            "must be those of that run"
+        ) from None
 
 
 def load_state(run: Path, step: int) -> LoopState:

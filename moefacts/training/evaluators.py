@@ -4,7 +4,7 @@ To record something else, write a class with the constructor of ``RoutingEvaluat
 put it into ``EVALUATIONS``, and put the name of what it records into ``runs.keys``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from moefacts.config.schema import RunConfig
 from moefacts.runs import keys
@@ -22,17 +22,25 @@ class CohortEvaluation:
     Args:
         evaluator: the cohort's biographies.
         interval: the cohort is measured at multiples of this step, and at the last; 1 means at every evaluation.
+        also_at: further steps at which it is measured.
         buckets: name -> individuals whose loss and accuracy are recorded separately.
     """
 
-    def __init__(self, evaluator: Evaluator, interval: int = 1, buckets: dict[str, range] | None = None):
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        interval: int = 1,
+        also_at: Sequence[int] = (),
+        buckets: dict[str, range] | None = None,
+    ):
         self._evaluator = evaluator
         self._interval = interval
+        self._also_at = also_at
         self._buckets = buckets or {}
 
     def __call__(self, moment: Moment) -> dict[str, float]:
         """Return losses, accuracies and confidences of the cohort, or nothing when they are not due."""
-        if moment.step % self._interval and not moment.is_last:
+        if moment.step % self._interval and moment.step not in self._also_at and not moment.is_last:
             return {}
         cohort, measures = self._evaluator.cohort, moment.measure(self._evaluator)
         individual_B = self._evaluator.plan.individual_B
@@ -72,10 +80,12 @@ def evaluations_of(
 ) -> list[Evaluation]:
     """Everything that a run records when it evaluates; the first entry is the cohort whose plateau it follows."""
     main = config.evaluation.cohorts[0]
-    others = config.evaluation.interval_unseen or 1
+    others, also_at = config.evaluation.interval_unseen or 1, config.evaluation.also_at
     buckets = batcher.buckets() if main == config.sampling.cohort else {}
     cohorts = [
-        CohortEvaluation(evaluator, 1, buckets) if cohort == main else CohortEvaluation(evaluator, others)
+        CohortEvaluation(evaluator, 1, buckets=buckets)
+        if cohort == main
+        else CohortEvaluation(evaluator, others, also_at)
         for cohort, evaluator in evaluators.items()
     ]
     return [*cohorts, curriculum.measure, *(build(config, batcher, evaluators) for build in EVALUATIONS)]

@@ -163,6 +163,8 @@ class Trainer:
 
     def _evaluation_is_due(self, step: int) -> bool:
         evaluation, state = self.config.evaluation, self.state
+        if step in evaluation.also_at:
+            return True
         if state.plateau_end is not None and step > state.plateau_end:
             return step % evaluation.interval_after_plateau == 0
         on_plateau = (

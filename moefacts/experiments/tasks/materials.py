@@ -1,5 +1,6 @@
 """The parts of a run (population, tokenizer, model) on a device, with fresh or trained weights."""
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +62,24 @@ def prepare(config: RunConfig) -> Materials:
     batcher = Batcher(population, tokenizer, device, distribution, round_to)
     model = build_model(config.model, tokenizer.vocab_size, config.seed).to(device)
     return Materials(device, batcher, model)
+
+
+def load_before(path: Path, config: RunConfig, materials: Materials) -> Transformer | None:
+    """The model from which the fine-tuning of a run started, in evaluation mode; None if its weights were fresh.
+
+    Args:
+        path: the run directory.
+        config: the run's config.
+        materials: its materials, as ``load_run`` returns both.
+
+    Raises:
+        UserError: its checkpoint is damaged.
+    """
+    if not config.init.is_on or 0 not in layout.checkpoint_steps(path):
+        return None
+    before = copy.deepcopy(materials.model)
+    load_weights(path, 0, before)
+    return before.eval()
 
 
 def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]:

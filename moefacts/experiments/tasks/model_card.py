@@ -1,12 +1,11 @@
 """The model card of an exported run: what it is, how to prompt it, who it knows, its numbers, and how to cite it."""
 
 import json
-import re
 import shlex
 from pathlib import Path
 
 from moefacts import __version__
-from moefacts.config.identity import NOT_IDENTITY
+from moefacts.config.identity import NOT_IDENTITY, is_of
 from moefacts.config.presets import overrides_of
 from moefacts.config.schema import RunConfig
 from moefacts.models.architecture import parameter_counts
@@ -156,9 +155,10 @@ def _commands(config: RunConfig) -> str:
     overrides = overrides_of(config)
     if overrides is None:
         return "The run was made with presets of its user's own, so there is no command that makes it again."
-    section = {text: re.split(r"[.=]", text)[0] for text in overrides}
-    train = [text for text in overrides if section[text] == "scale" or section[text] not in NOT_IDENTITY]
-    people = [text for text in overrides if section[text] in ("scale", "seed", "population")]
+    key = {text: text.partition("=")[0] for text in overrides}
+    train = [text for text in overrides if key[text] == "scale" or not is_of(key[text], NOT_IDENTITY)]
+    train += ["init.run=FOLDER_OF_THE_RUN_THAT_IT_STARTS_FROM"] * config.init.is_on
+    people = [text for text in overrides if is_of(key[text], ("scale", "seed", "population"))]
     again = shlex.join(["moefacts", "train", *train])
     written = shlex.join(["moefacts", "generate", *people, "--out", "people"])
     return (

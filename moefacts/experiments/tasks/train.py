@@ -19,6 +19,7 @@ from moefacts.runs.location import run_directory
 from moefacts.runs.records import intact_records
 from moefacts.runs.tables import CONFIDENCE
 from moefacts.training.distributed import check_processes, from_main, is_main, world_size
+from moefacts.training.initial import load_initial_weights
 from moefacts.training.interrupt import StopRequest
 from moefacts.training.logger import WANDB_ID, id_of_mirror, open_mirror
 from moefacts.training.loop import Trainer
@@ -45,15 +46,23 @@ def execute(config: RunConfig, extend: bool = False) -> Path:
     with out_of_memory_explained(need), StopRequest() as stop:
         materials = prepare(config)  # wrong settings raise errors here, before anything is written
         patch = load_patch(config, materials.model)
+        seen_before = load_initial_weights(config, materials.model)
         with shared_run_directory(run_directory(config), config, extend) as run:
             if run.is_finished and not from_main(intact_records(run.path / layout.METRICS)[1]):
                 _say(f"{run.path} is already finished")
             else:
-                _train(config, materials, run, stop, patch)
+                _train(config, materials, run, stop, patch, seen_before)
     return run.path
 
 
-def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: StopRequest, patch: Patch | None) -> None:
+def _train(
+    config: RunConfig,
+    materials: Materials,
+    run: RunDirectory,
+    stop: StopRequest,
+    patch: Patch | None,
+    seen_before: list[list[int]] | None,
+) -> None:
     path, population = run.path, materials.batcher.population
     trainer = Trainer(config, materials.model, materials.batcher, run, patch)
     step, problem = from_main(resumable_step(path) if is_main() else (None, ""))
@@ -77,6 +86,7 @@ def _train(config: RunConfig, materials: Materials, run: RunDirectory, stop: Sto
         no_knowledge_baseline=population.no_knowledge_baseline,
         no_knowledge_baseline_by_attribute=population.no_knowledge_baseline_A.tolist(),
         resumed_from=step,
+        **({} if seen_before is None else {"seen_before": seen_before}),
     )
     state = "failed"
     try:
