@@ -1,6 +1,7 @@
 """The one reader of run directories: a run, finished or still training, as tables."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from moefacts.runs.fingerprint import check_population
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.records import read_metrics
 from moefacts.runs.whole import check_whole
+from moefacts.synthetic_data.cohorts import cohort_ranges
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,29 @@ class Run:
     def cohort(self) -> str:
         """The cohort whose plateau the run follows, which is the first of those it evaluates."""
         return self.settings.evaluation.cohorts[0]
+
+    @property
+    def is_fine_tuned(self) -> bool:
+        """Whether its weights were those of another run when training started."""
+        return self.settings.init.is_on
+
+    @property
+    def learned_cohort(self) -> str:
+        """The cohort that training draws from."""
+        return self.settings.sampling.cohort
+
+    @cached_property
+    def people(self) -> dict[str, range]:
+        """Cohort -> its individuals."""
+        population = self.settings.population
+        return cohort_ranges(population.cohorts or {}, population.sizes)
+
+    @property
+    def known_before(self) -> list[str]:
+        """The evaluated cohorts of which the weights had seen everybody before fine-tuning, but the learned one."""
+        seen = sorted(map(tuple, self.manifest.get("seen_before", [])))
+        others = [name for name in self.cohorts if name in self.people and name != self.learned_cohort]
+        return [name for name in others if _is_within(self.people[name], seen)]
 
     @cached_property
     def cohorts(self) -> list[str]:
@@ -209,6 +234,15 @@ class Run:
         }
         ways = [tables.PROBES[one] for one in (probe, tables.PART_OF.get(probe)) if one is not None]
         return suits[probe] and not any(all(table.path(self.path).exists() for table in way) for way in ways)
+
+
+def _is_within(people: range, parts: Sequence[tuple[int, int]]) -> bool:
+    """Whether all ``people`` are in the ``parts``, which are in order and include their first but not their last."""
+    missing = people.start
+    for start, stop in parts:
+        if start <= missing < stop:
+            missing = stop
+    return missing >= people.stop
 
 
 def _mean_at_end(values: pd.Series) -> float:
