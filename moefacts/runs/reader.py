@@ -213,6 +213,16 @@ class Run:
         """The table of the shift probe; None if it has not been written."""
         return tables.SHIFT.read(self.path)
 
+    @cached_property
+    def restored_weights(self) -> pd.DataFrame | None:
+        """The table of groups of weights that are restored; None if it has not been written."""
+        return tables.RESTORED.read(self.path)
+
+    @cached_property
+    def corrected_weights(self) -> pd.DataFrame | None:
+        """The table of corrections after training, which the same probe writes; None if it has not been written."""
+        return tables.CORRECTED.read(self.path)
+
     @property
     def plateau_end(self) -> int | None:
         """The evaluation that ended the plateau during training; None if none did."""

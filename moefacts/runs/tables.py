@@ -293,6 +293,18 @@ SHIFT = ProbeTable(  # of logits, in fine-tuning: probes.shift
     },
     key=("step", "cohort", "tested", "attribute"),
 )
+_KNOWN = {keys.ATTRIBUTE_ACCURACY: SHARE, keys.ATTRIBUTE_LOSS: NOT_NEGATIVE}
+RESTORED = ProbeTable(  # to step 0, one group of weights at a time: probes.restored_weights
+    "restored_weights",
+    {**_FINE_TUNED, "group": TEXT, "relative_change": NOT_NEGATIVE, **_KNOWN},
+    key=("step", "cohort", "group"),
+    is_complete=True,
+)
+CORRECTED = ProbeTable(  # after training: probes.restored_weights
+    "corrected_weights",
+    {**_FINE_TUNED, "method": TEXT, "amount": SHARE, "draw": COUNT, "estimated_on": TEXT, **_KNOWN},
+    key=("step", "cohort", "method", "amount", "draw", "estimated_on"),
+)
 ROUTING = (EXPERT_USE, INFORMATION, VOCABULARY, COACTIVATION, SATURATION, ABLATION, BIOGRAPHY)
 
 # Probe -> its tables, which are written on request. (The confidence table is written when training ends.)
@@ -302,7 +314,8 @@ PROBES = {
     "retention": (RETENTION,),
     "retention_at_end": (RETENTION_AT_END,),
     "shift": (SHIFT,),
+    "restored_weights": (RESTORED, CORRECTED),
 }
-FINE_TUNING = ("shift",)  # those of what fine-tuning changes
+FINE_TUNING = ("shift", "restored_weights")  # those of what fine-tuning changes
 # Those that are a part of another one, which takes their place: for studies whose many runs need no more.
 PART_OF = {"retention_at_end": "retention"}

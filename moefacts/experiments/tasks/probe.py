@@ -3,6 +3,7 @@
 from moefacts.analysis.forgetting import learning_measures, lowest_step
 from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
+from moefacts.probes.restored_weights import restored_tables
 from moefacts.probes.retention import choose_checkpoints, retention_table
 from moefacts.probes.routing import routing_tables
 from moefacts.probes.shift import shift_table
@@ -66,6 +67,12 @@ def _probe_shift(run: Run, materials: Materials) -> None:
     SHIFT.write(run.path, table)
 
 
+def _probe_restored_weights(run: Run, materials: Materials) -> None:
+    found = restored_tables(run.path, materials.model, materials.batcher, run.probed_cohorts, changed_steps(run))
+    for table, rows in found.items():
+        table.write(run.path, rows)
+
+
 # Name in ``runs.tables.PROBES`` -> function. Each leaves the model with the weights of the last checkpoint.
 _PROBES = {
     "routing": _probe_routing,
@@ -73,4 +80,5 @@ _PROBES = {
     "retention": _probe_retention,
     "retention_at_end": _probe_retention_at_end,
     "shift": _probe_shift,
+    "restored_weights": _probe_restored_weights,
 }
