@@ -23,7 +23,8 @@ from moefacts.probes.weight_change import (
     without_random_direction,
     without_top_direction,
 )
-from moefacts.runs.tables import CORRECTED, RESTORED, ProbeTable
+from moefacts.runs.probe_table import ProbeTable
+from moefacts.runs.tables import CORRECTED, RESTORED
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.randomness import stream_key
