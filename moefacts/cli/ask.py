@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moefacts.errors import UserError
+
 if TYPE_CHECKING:
     from moefacts.probes.ask import Answer
 
+EXIT_WRONG_NAME = 2
 _NOBODY = "is not in the population; everything the model says is made up"
 
 
@@ -33,10 +36,14 @@ def ask(
     trained_on = population.cohort(materials.batcher.cohort)
     seen_before = [range(*people) for people in read_manifest(run).get("seen_before", [])]
     before_model = load_before(run, config, materials)
+    replies, is_wrong = [], False
     for name in names:
-        check_name(name, materials.batcher)
-    replies = []
-    for name in names:
+        try:
+            check_name(name, materials.batcher)
+        except UserError as error:  # the others are answered all the same
+            typer.echo(f"moefacts: {error}", err=True)
+            is_wrong = True
+            continue
         individual = population.find(name)
         cohort = None if individual is None else population.cohort_of(individual)
         answers = list(ask_model(materials.model, materials.batcher, name, top))
@@ -55,6 +62,8 @@ def ask(
         from moefacts.cli.output import json_text
 
         typer.echo(json_text(replies))
+    if is_wrong:
+        raise typer.Exit(EXIT_WRONG_NAME)
 
 
 def _status(cohort: str | None, is_trained_on: bool, was_seen: bool, is_fine_tuned: bool) -> str:
