@@ -22,7 +22,7 @@ def ask(
 
     _, materials = load_run(run, step)
     population = materials.batcher.population
-    trained_on = population.cohort(materials.batcher.cohort)
+    trained_on = [population.cohort(cohort) for cohort in materials.batcher.cohorts]
     for name in names:
         check_name(name, materials.batcher)
     replies = []
@@ -33,7 +33,9 @@ def ask(
         if as_json:
             replies.append({"name": name, "cohort": cohort, "answers": {a.attribute: vars(a) for a in answers}})
         else:
-            _print_answers(f"{name} {_status(cohort, individual in trained_on)}", answers, top)
+            _print_answers(
+                f"{name} {_status(cohort, any(individual in people for people in trained_on))}", answers, top
+            )
     if as_json:
         from moefacts.cli.output import json_text
 
