@@ -33,7 +33,7 @@ def ask(
 
     config, materials = load_run(run, step)
     population = materials.batcher.population
-    trained_on = population.cohort(materials.batcher.cohort)
+    trained_on = [population.cohort(cohort) for cohort in materials.batcher.cohorts]
     seen_before = [range(*people) for people in read_manifest(run).get("seen_before", [])]
     before_model = load_before(run, config, materials)
     replies, is_wrong = [], False
@@ -56,7 +56,8 @@ def ask(
                 reply["before_fine_tuning"] = {a.attribute: vars(a) for a in before}
             replies.append(reply)
         else:
-            status = _status(cohort, individual in trained_on, was_seen, config.init.is_on)
+            is_trained_on = any(individual in people for people in trained_on)
+            status = _status(cohort, is_trained_on, was_seen, config.init.is_on)
             _print_answers(f"{name} {status}", answers, before, top)
     if as_json:
         from moefacts.cli.output import json_text

@@ -10,6 +10,7 @@ from moefacts.config.schema import RunConfig
 
 # Settings that say where a run is kept, how fast it is, or which preset it came from, but not what it computes.
 NOT_IDENTITY = ("scale", "device", "run", "wandb", "threads", "parallel", "dataset", "init.run")
+_ALWAYS = ("part_of", "start", "stop")  # of a named cohort; the first identities with cohorts held neutral values, too
 
 
 def is_of(key: str, sections: Iterable[str]) -> bool:
@@ -52,7 +53,7 @@ def _neutral(field: dataclasses.Field) -> Any:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: dataclasses.asdict(part) for key, part in value.items()}
+        return {key: {name: getattr(part, name) for name in _ALWAYS} | _set_values(part) for key, part in value.items()}
     return value
 
 

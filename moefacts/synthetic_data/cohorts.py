@@ -1,23 +1,31 @@
 """Cohorts, which are named sets of people: three in every population, and parts of these that a configuration names.
 
-Everybody's facts are drawn the same way, so a part can be a range of individuals and needs no list.
+A part is a range of individuals. Its facts are drawn like everybody's, or from one half of every attribute's values.
 """
 
 from dataclasses import dataclass
+from itertools import combinations
 
 from moefacts.errors import UserError, check_choice
 
 SEEN, UNSEEN, NEW = "seen", "unseen", "new"
 COHORTS = (SEEN, UNSEEN, NEW)  # in the order of their individuals
+ALL, FIRST, SECOND = "all", "first", "second"
+HALVES = (FIRST, SECOND)
 
 
 @dataclass
 class CohortConfig:
-    """The people ``start`` to ``stop`` (exclusive; null: to the end) of the cohort ``part_of``, counted within it."""
+    """The people ``start`` to ``stop`` (exclusive; null: to the end) of the cohort ``part_of``, counted within it.
+
+    ``values`` is the half of every attribute's values that their facts are drawn from, ``first`` or ``second``. With
+    ``all``, the cohort does not change whatever facts its people have.
+    """
 
     part_of: str = SEEN
     start: int = 0
     stop: int | None = None
+    values: str = ALL
 
 
 def check_cohorts(cohorts: dict[str, CohortConfig], sizes: dict[str, int]) -> None:
@@ -27,6 +35,7 @@ def check_cohorts(cohorts: dict[str, CohortConfig], sizes: dict[str, int]) -> No
         if name in COHORTS or not name.replace("_", "").isalnum():
             raise UserError(f"{key}: a cohort's name must have only letters, digits and _, and be none of {COHORTS}")
         check_choice(f"{key}.part_of", cohort.part_of, COHORTS)
+        check_choice(f"{key}.values", cohort.values, (ALL, *HALVES))
         size = sizes[cohort.part_of]
         stop = size if cohort.stop is None else cohort.stop
         if not 0 <= cohort.start < stop <= size:
@@ -34,6 +43,19 @@ def check_cohorts(cohorts: dict[str, CohortConfig], sizes: dict[str, int]) -> No
                 f"{key}: people {cohort.start} to {stop} are not part of the {size} people in {cohort.part_of}; "
                 f"0 <= start < stop <= {size} must hold"
             )
+    ranges = cohort_ranges(cohorts, sizes)
+    for (name, cohort), (other_name, other) in combinations(cohorts.items(), 2):
+        share = common(ranges[name], ranges[other_name])
+        if share and ALL not in (cohort.values, other.values) and cohort.values != other.values:
+            raise UserError(
+                f"population.cohorts: {name} has values={cohort.values} and {other_name} has values={other.values}, "
+                f"but they share people; give them different people, or the same half of the values"
+            )
+
+
+def common(people: range, others: range) -> range:
+    """The individuals in both of two ranges; empty when there are none."""
+    return range(max(people.start, others.start), min(people.stop, others.stop))
 
 
 def cohort_ranges(cohorts: dict[str, CohortConfig], sizes: dict[str, int]) -> dict[str, range]:

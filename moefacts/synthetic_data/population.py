@@ -9,10 +9,20 @@ from functools import cached_property
 import numpy as np
 
 from moefacts.errors import UserError, check_at_least, check_choice
-from moefacts.synthetic_data.cohorts import COHORTS, NEW, SEEN, UNSEEN, CohortConfig, check_cohorts, cohort_ranges
+from moefacts.synthetic_data.cohorts import (
+    ALL,
+    COHORTS,
+    NEW,
+    SEEN,
+    UNSEEN,
+    CohortConfig,
+    check_cohorts,
+    cohort_ranges,
+)
 from moefacts.synthetic_data.pools import ATTRIBUTES, Pools, PoolSizes, load_pools
 from moefacts.synthetic_data.randomness import random_below, random_permutation, stream_key
 from moefacts.synthetic_data.templates import Templates, load_templates
+from moefacts.synthetic_data.value_halves import check_halves, draw_from_half, half_of_values
 
 _MAX_SPLITS = 1 << 16
 
@@ -21,7 +31,8 @@ _MAX_SPLITS = 1 << 16
 class PopulationConfig:
     """Sizes of a population: ``size`` people to train on, ``unseen`` never shown, ``new`` kept for fine-tuning.
 
-    ``cohorts`` names parts of these three that can be trained on or evaluated separately.
+    ``cohorts`` names parts of these three that can be trained on or evaluated separately, and whose facts can be drawn
+    from one half of the values.
     """
 
     size: int
@@ -36,8 +47,8 @@ class PopulationConfig:
         """Built-in cohort -> number of people in it."""
         return {SEEN: self.size, UNSEEN: self.unseen, NEW: self.new}
 
-    def cohort_size(self, name: str) -> int:
-        """The number of people in the cohort ``name``.
+    def cohort_range(self, name: str) -> range:
+        """The individuals of the cohort ``name``.
 
         Raises:
             UserError: there is no such cohort, or it is empty.
@@ -46,7 +57,7 @@ class PopulationConfig:
         check_choice("cohort", name, ranges)
         if not len(ranges[name]):
             raise UserError(f"the cohort {name} is empty; raise population.{name}")
-        return len(ranges[name])
+        return ranges[name]
 
     def check(self) -> None:
         """Raise ``UserError`` when a size is wrong by itself."""
@@ -55,6 +66,7 @@ class PopulationConfig:
         check_at_least("population.new", self.new, 0)
         check_at_least("population.held_out_templates", self.held_out_templates, 1)
         check_cohorts(self.cohorts or {}, self.sizes)
+        check_halves(self.cohorts or {}, self.pools)
 
 
 class TemplateSplits:
@@ -82,7 +94,7 @@ class TemplateSplits:
 
 @dataclass(frozen=True)
 class Population:
-    """All people and their facts. Shape legend: P people, A attributes (in the order of ``ATTRIBUTES``).
+    """All people and their facts. Shape legend: P people, A attributes (in the order of ``ATTRIBUTES``), V values.
 
     Attributes:
         name_P3: indices into the first, middle and last name pools; no two rows are equal.
@@ -119,6 +131,13 @@ class Population:
         """Attribute -> value of one individual."""
         return {a: self.pools.values(a)[self.value_PA[individual, i]] for i, a in enumerate(ATTRIBUTES)}
 
+    def half_of_values(self, attribute: str) -> np.ndarray:
+        """The half of each of the attribute's values: 0 for ``first``, 1 for ``second``, as in ``HALVES``; (V,).
+
+        It is a function of the seed and of the number of values, whether or not a cohort's facts are from one half.
+        """
+        return half_of_values(self.seed, attribute, len(self.pools.values(attribute)))
+
     def find(self, full_name: str) -> int | None:
         """The individual with this full name, or None when nobody has it."""
         pools = (self.pools.first_names, self.pools.middle_names, self.pools.last_names)
@@ -131,7 +150,10 @@ class Population:
 
     @property
     def no_knowledge_baseline_A(self) -> np.ndarray:
-        """Attribute loss, in nats, of a model that knows each attribute's values but not whose they are: ln(values)."""
+        """Attribute loss, in nats, of a model that knows each attribute's values but not whose they are: ln(values).
+
+        It is that of people whose facts are drawn from all values, even if those of some cohorts are from one half.
+        """
         return np.array([math.log(len(self.pools.values(attribute))) for attribute in ATTRIBUTES])
 
     @property
@@ -181,4 +203,8 @@ def build_population(config: PopulationConfig, seed: int) -> Population:
         value_PA[:, a] = random_below(stream_key(seed, "value", attribute), person_P, len(pools.values(attribute)))
         split_PA[:, a] = random_below(stream_key(seed, "split", attribute), person_P, len(splits))
     cohorts = cohort_ranges(config.cohorts or {}, config.sizes)
+    for name, cohort in (config.cohorts or {}).items():
+        if cohort.values != ALL:
+            people = slice(cohorts[name].start, cohorts[name].stop)
+            value_PA[people] = draw_from_half(seed, pools, cohort.values, person_P[people])
     return Population(seed, pools, templates, splits, cohorts, name_P3, value_PA, split_PA)

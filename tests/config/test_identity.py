@@ -7,8 +7,10 @@ import pytest
 from moefacts.config import schema
 from moefacts.config.fields import config_keys, section_of
 from moefacts.config.identity import NOT_IDENTITY, digest, identity
+from moefacts.config.loader import config_yaml, read_config
 from moefacts.config.presets import compose
 from moefacts.config.schema import RunConfig
+from moefacts.runs.location import run_name
 from tests.conftest import tiny_config
 
 
@@ -47,6 +49,21 @@ def test_a_setting_that_a_later_version_adds_changes_no_identity_while_it_is_off
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     assert digest(Later(**values)) == digest(config)
     assert digest(Later(**values, dropout=0.1)) != digest(config)
+
+
+def test_a_run_with_cohorts_that_was_stored_before_they_had_halves_keeps_its_identity_and_name(tmp_path):
+    """Golden: the digest is that of the version before."""
+    config = tiny_config(
+        "population.cohorts={rare:{part_of:seen,start:40},first:{part_of:unseen,stop:10}}", "sampling.cohort=rare"
+    )
+    text = config_yaml(config)
+    stored = tmp_path / "config.yaml"
+    stored.write_text(text.replace("      values: all\n", ""))
+    assert stored.read_text() != text
+    assert read_config(stored) == config
+    assert run_name(read_config(stored)) == "dense_laptop-n48-seed0-c73367ec"
+    other = "population.cohorts={rare:{part_of:seen,start:40,values:first},first:{part_of:unseen,stop:10}}"
+    assert digest(tiny_config(other, "sampling.cohort=rare")) != digest(config)
 
 
 def test_only_settings_that_existed_when_formats_began_lack_a_neutral_value():

@@ -101,7 +101,7 @@ def model_card(run: Path, step: int, config: RunConfig, batcher: Batcher) -> str
     return _CARD.format(
         more_tags="" if moe is None else "\n- mixture-of-experts",
         kind="dense" if moe is None else "mixture-of-experts",
-        num_seen=len(population.cohort(batcher.cohort)),
+        num_seen=sum(len(population.cohort(cohort)) for cohort in batcher.cohorts),
         version=__version__,
         prompt=json.dumps(prompt, ensure_ascii=False),
         num_tokens=len(batcher.tokenizer.encode([f" {truth}"])[0]),
