@@ -9,6 +9,7 @@ ATTRIBUTE_LOSS, ATTRIBUTE_ACCURACY = "attribute_loss", "attribute_accuracy"
 MAX_PROBABILITY, ENTROPY = "max_probability", "entropy"
 EVALUATED = (ATTRIBUTE_LOSS, ATTRIBUTE_ACCURACY, MAX_PROBABILITY, ENTROPY)  # for every cohort and per attribute
 LOSS_STANDARD_ERROR = "attribute_loss_standard_error"
+ACCURACY_STANDARD_ERROR = "attribute_accuracy_standard_error"
 CONTROL_LOSS = "control_loss"  # the attribute loss with permuted values (training.control), also per attribute
 CONTROL_DIFFERENCE_STANDARD_ERROR = "control_difference_standard_error"  # of the control loss less the attribute loss
 

@@ -1,6 +1,7 @@
 """The one reader of run directories: a run, finished or still training, as tables."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +17,7 @@ from moefacts.runs.fingerprint import check_population
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.records import read_metrics
 from moefacts.runs.whole import check_whole
+from moefacts.synthetic_data.cohorts import ALL, cohort_ranges
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,39 @@ class Run:
     def cohort(self) -> str:
         """The cohort whose plateau the run follows, which is the first of those it evaluates."""
         return self.settings.evaluation.cohorts[0]
+
+    @property
+    def is_fine_tuned(self) -> bool:
+        """Whether its weights were those of another run when training started."""
+        return self.settings.init.is_on
+
+    @property
+    def learned_cohort(self) -> str:
+        """The cohort that training draws from."""
+        return self.settings.sampling.cohort
+
+    @cached_property
+    def people(self) -> dict[str, range]:
+        """Cohort -> its individuals."""
+        population = self.settings.population
+        return cohort_ranges(population.cohorts or {}, population.sizes)
+
+    @property
+    def known_before(self) -> list[str]:
+        """The evaluated cohorts of which the weights had seen everybody before fine-tuning, but the learned one."""
+        seen = sorted(map(tuple, self.manifest.get("seen_before", [])))
+        others = [name for name in self.cohorts if name in self.people and name != self.learned_cohort]
+        return [name for name in others if _is_within(self.people[name], seen)]
+
+    @property
+    def probed_cohorts(self) -> list[str]:
+        """Those of ``known_before`` with at least two people, one to estimate something on and one to test it on."""
+        return [cohort for cohort in self.known_before if len(self.people[cohort]) > 1]
+
+    @property
+    def has_halves(self) -> bool:
+        """Whether the facts of some cohort are drawn from one half of every attribute's values."""
+        return any(cohort.values != ALL for cohort in (self.settings.population.cohorts or {}).values())
 
     @cached_property
     def cohorts(self) -> list[str]:
@@ -173,6 +208,11 @@ class Run:
             return part
         return self.retention[self.retention["step"] == self.retention["step"].min()]
 
+    @cached_property
+    def shift(self) -> pd.DataFrame | None:
+        """The table of the shift probe; None if it has not been written."""
+        return tables.SHIFT.read(self.path)
+
     @property
     def plateau_end(self) -> int | None:
         """The evaluation that ended the plateau during training; None if none did."""
@@ -196,7 +236,8 @@ class Run:
         """Whether one of ``tables.PROBES`` suits the run and has not been run, nor what it is a part of.
 
         None suits a run before training ends, nor a patched run, whose weights are not the whole model. Retention is
-        probed where knowledge was measured during training, too: where ``evaluation.interval_control`` is set.
+        probed where knowledge was measured during training, too: where ``evaluation.interval_control`` is set. What
+        ``tables.FINE_TUNING`` names suits a fine-tuned run with an old cohort of at least two people.
         """
         if not self.is_finished or self.settings.patching.is_on:
             return False
@@ -207,8 +248,18 @@ class Run:
             "retention": has_control,
             "retention_at_end": has_control and self.plateau_end is not None,
         }
+        suits |= dict.fromkeys(tables.FINE_TUNING, bool(self.probed_cohorts))
         ways = [tables.PROBES[one] for one in (probe, tables.PART_OF.get(probe)) if one is not None]
         return suits[probe] and not any(all(table.path(self.path).exists() for table in way) for way in ways)
+
+
+def _is_within(people: range, parts: Sequence[tuple[int, int]]) -> bool:
+    """Whether all ``people`` are in the ``parts``, which are in order and include their first but not their last."""
+    missing = people.start
+    for start, stop in parts:
+        if start <= missing < stop:
+            missing = stop
+    return missing >= people.stop
 
 
 def _mean_at_end(values: pd.Series) -> float:

@@ -271,6 +271,28 @@ BIOGRAPHY = ProbeTable(
     key=("layer", "position"),
     is_complete=True,
 )
+_FINE_TUNED = {"step": COUNT, "cohort": TEXT}  # a checkpoint, and the cohort that is measured there
+SHIFT = ProbeTable(  # of logits, in fine-tuning: probes.shift
+    "shift",
+    {
+        **_FINE_TUNED,  # the cohort on whose people the common part is estimated
+        "tested": TEXT,
+        "attribute": TEXT,
+        "people": COUNT,
+        "halves": COUNT,
+        "shift": NOT_NEGATIVE,
+        "common_share": Column(unless_zero="shift"),
+        "specific_share": Column(unless_zero="shift"),
+        "accuracy_before": SHARE,
+        "accuracy": SHARE,
+        "accuracy_common_only": SHARE,
+        "accuracy_common_removed": SHARE,
+        "accuracy_random_shift": SHARE,
+        "own_half_before": Column(least=-1e-3, most=1.001, unless_zero="halves"),
+        "own_half": Column(least=-1e-3, most=1.001, unless_zero="halves"),
+    },
+    key=("step", "cohort", "tested", "attribute"),
+)
 ROUTING = (EXPERT_USE, INFORMATION, VOCABULARY, COACTIVATION, SATURATION, ABLATION, BIOGRAPHY)
 
 # Probe -> its tables, which are written on request. (The confidence table is written when training ends.)
@@ -279,6 +301,8 @@ PROBES = {
     "attention": (ATTENTION,),
     "retention": (RETENTION,),
     "retention_at_end": (RETENTION_AT_END,),
+    "shift": (SHIFT,),
 }
+FINE_TUNING = ("shift",)  # those of what fine-tuning changes
 # Those that are a part of another one, which takes their place: for studies whose many runs need no more.
 PART_OF = {"retention_at_end": "retention"}

@@ -123,16 +123,20 @@ Measure = Callable[[Evaluator], ValueMeasures]  # applies an evaluator to a mode
 
 
 def summarize(measures: ValueMeasures, cohort: str) -> dict[str, float]:
-    """Metrics for the record: means over biographies, in total and per attribute, and the loss's standard error."""
+    """Metrics for the record: means over biographies, in total and per attribute, and two standard errors."""
     record: dict[str, float] = {}
     for name in keys.EVALUATED:
         value_BA = getattr(measures, name).astype(np.float64)
         record[keys.evaluation_key(cohort, name)] = float(value_BA.mean())
         for attribute, mean in zip(ATTRIBUTES, value_BA.mean(axis=0), strict=True):
             record[keys.evaluation_key(cohort, name, attribute)] = float(mean)
-    loss_B = measures.attribute_loss.astype(np.float64).mean(axis=1)
-    error = float(loss_B.std(ddof=1) / math.sqrt(len(loss_B))) if len(loss_B) > 1 else 0.0
-    record[keys.evaluation_key(cohort, keys.LOSS_STANDARD_ERROR)] = error
+    for name, error in (
+        (keys.ATTRIBUTE_LOSS, keys.LOSS_STANDARD_ERROR),
+        (keys.ATTRIBUTE_ACCURACY, keys.ACCURACY_STANDARD_ERROR),
+    ):
+        mean_B = getattr(measures, name).astype(np.float64).mean(axis=1)
+        standard_error = float(mean_B.std(ddof=1) / math.sqrt(len(mean_B))) if len(mean_B) > 1 else 0.0
+        record[keys.evaluation_key(cohort, error)] = standard_error
     return record
 
 

@@ -4,8 +4,10 @@ import shutil
 
 import pytest
 
+from moefacts.config.presets import compose
 from moefacts.experiments.tasks import export
 from moefacts.experiments.tasks.export import export_run
+from moefacts.experiments.tasks.finetuning import finetuning_overrides
 from moefacts.experiments.tasks.materials import load_run
 from moefacts.experiments.tasks.probe import probe_run
 from moefacts.experiments.tasks.train import execute
@@ -68,10 +70,19 @@ def test_ask(run, modes, careless):
     assert not any(modes)
 
 
+@pytest.fixture(scope="module")
+def fine_tuned_run(run):
+    overrides = finetuning_overrides(run)
+    values = compose(
+        [*overrides, "evaluation.cohorts=[new,seen]", f"run.dir={run.parent / 'tuned'}", "training.steps=2"]
+    )
+    return execute(values)
+
+
 @pytest.mark.parametrize("probe", tables.PROBES)
 @pytest.mark.usefixtures("careless")
-def test_probes(run, modes, tmp_path, probe):
-    copy = shutil.copytree(run, tmp_path / "run")
+def test_probes(run, fine_tuned_run, modes, tmp_path, probe):
+    copy = shutil.copytree(fine_tuned_run if probe in tables.FINE_TUNING else run, tmp_path / "run")
     found = read_run(copy)
     found.manifest["plateau_end"] = 8  # training was too short
     assert probe_run(found, probe) == [probe]

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -72,9 +74,11 @@ def test_summaries_have_every_measure_overall_and_by_attribute(batcher, model):
     for name in ("attribute_loss", "attribute_accuracy", "max_probability", "entropy"):
         by_attribute = [record[f"eval/seen/{name}/{attribute}"] for attribute in ATTRIBUTES]
         assert record[f"eval/seen/{name}"] == pytest.approx(np.mean(by_attribute))
-    loss_B = measures.attribute_loss.mean(axis=1)
-    expected = loss_B.std(ddof=1) / np.sqrt(32)
-    assert record["eval/seen/attribute_loss_standard_error"] == pytest.approx(expected, rel=1e-4)
+    known = np.random.default_rng(0).random((32, 6)) < 0.3
+    record = summarize(replace(measures, attribute_accuracy=known.astype(np.float32)), "seen")
+    for name, value_BA in (("loss", measures.attribute_loss), ("accuracy", known)):
+        expected = value_BA.mean(axis=1).std(ddof=1) / np.sqrt(32)
+        assert record[f"eval/seen/attribute_{name}_standard_error"] == pytest.approx(expected, rel=1e-4)
 
 
 def test_bucket_means_equal_a_recomputation_from_each_individual(batcher, model):

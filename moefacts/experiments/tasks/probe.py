@@ -1,13 +1,15 @@
 """Run the probes that a finished run still lacks."""
 
+from moefacts.analysis.forgetting import learning_measures, lowest_step
 from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
 from moefacts.probes.retention import choose_checkpoints, retention_table
 from moefacts.probes.routing import routing_tables
+from moefacts.probes.shift import shift_table
 from moefacts.runs.layout import checkpoint_steps
 from moefacts.runs.locks import turn_to_write
 from moefacts.runs.reader import Run
-from moefacts.runs.tables import ATTENTION, RETENTION, RETENTION_AT_END
+from moefacts.runs.tables import ATTENTION, RETENTION, RETENTION_AT_END, SHIFT
 
 
 def probe_run(run: Run, *wanted: str) -> list[str]:
@@ -45,10 +47,30 @@ def _probe_retention_at_end(run: Run, materials: Materials) -> None:
     RETENTION_AT_END.write(run.path, table)
 
 
+def changed_steps(run: Run) -> list[int]:
+    """The checkpoints at which a fine-tuned run is compared with its step 0.
+
+    They are those nearest to the trough of each old cohort (to its lowest evaluation, if there is no fall) and to where
+    half of the new people's values are known, and the last.
+    """
+    steps = [step for step in checkpoint_steps(run.path) if step > 0]
+    half_known = learning_measures(run)["steps_to_50_new_accuracy"]
+    marks = [lowest_step(run, cohort) for cohort in run.probed_cohorts]
+    marks += [] if half_known is None else [half_known]
+    return sorted({min(steps, key=lambda step: (abs(step - mark), step)) for mark in marks} | {steps[-1]})
+
+
+def _probe_shift(run: Run, materials: Materials) -> None:
+    steps = changed_steps(run)
+    table = shift_table(run.path, materials.model, materials.batcher, run.probed_cohorts, steps, run.has_halves)
+    SHIFT.write(run.path, table)
+
+
 # Name in ``runs.tables.PROBES`` -> function. Each leaves the model with the weights of the last checkpoint.
 _PROBES = {
     "routing": _probe_routing,
     "attention": _probe_attention,
     "retention": _probe_retention,
     "retention_at_end": _probe_retention_at_end,
+    "shift": _probe_shift,
 }
