@@ -8,8 +8,10 @@ from moefacts.experiments.studies import (
     celebrities,
     dense_vs_moe,
     distributions,
+    finetune,
     law_capacity,
     law_causes,
+    leaving,
     patching,
     phases,
     plateau_law,
@@ -41,6 +43,8 @@ _MORE = (
     plateau_law.MIXTURES_STUDY,
     law_causes.STUDY,
     law_capacity.STUDY,
+    leaving.STUDY,
+    finetune.STUDY,
     dense_vs_moe.RATES_STUDY,
 )
 STUDIES |= {study.name: study for study in _MORE}
