@@ -133,7 +133,8 @@ def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | No
         config = composed(*grid_run.overrides, *settings)
         path = run_directory(config)
         if state:  # it has no directory yet
-            path = path.with_name(f"{path.name}-{UNDECIDED}")
+            after = hashlib.sha256(json.dumps([run.path.name for run in needed]).encode()).hexdigest()[:4]
+            path = path.with_name(f"{path.name}-after-{after}-{UNDECIDED}")
         return PlannedRun(grid_run, config, path, state or run_state(path), tuple(run.path for run in needed), reason)
 
     runs = tuple(planned(grid_run) for grid_run in grid)
