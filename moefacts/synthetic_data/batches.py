@@ -101,6 +101,10 @@ class Batcher:
         padding = np.array([[tokenizer.padding_id, Role.PADDING, -1, -1]])
         self._field_F4 = torch.from_numpy(np.concatenate([table.field_F4, padding])).to(device)
 
+    def with_population(self, population: Population) -> "Batcher":
+        """The same batcher of another population, such as the same people with other values."""
+        return Batcher(population, self.tokenizer, self.device, self.distribution, self.round_to)
+
     @property
     def cohort(self) -> str:
         """The cohort that training draws from; beside it, replay draws from another."""
