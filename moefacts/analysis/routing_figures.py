@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from moefacts.runs import tables
+from moefacts.runs.probe_table import ProbeTable
 from moefacts.runs.reader import Run
-from moefacts.runs.tables import ProbeTable
 
 _TOKENS_PER_LINE = 22
 _INFORMATION_LABELS = {

@@ -14,7 +14,7 @@ from moefacts.models.transformer import Transformer, build_model
 from moefacts.probes.routing_choices import LayerChoices, Tokens, collect, mixtures
 from moefacts.probes.routing_information import information_table
 from moefacts.runs import layout, tables
-from moefacts.runs.tables import ProbeTable
+from moefacts.runs.probe_table import ProbeTable
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.biography import Role
 from moefacts.synthetic_data.pools import ATTRIBUTES
@@ -127,10 +127,12 @@ def biography_table(model: Transformer, batcher: Batcher) -> pd.DataFrame:
 def untrained_model(run: Path, model: Transformer) -> Transformer:
     """The trained ``model`` of ``run`` as it was before its first update, on the same device.
 
-    Its weights are those of the checkpoint of step 0 or, when the run has none, those that the run's seed gives.
+    Its weights are those of the checkpoint of step 0 or, when the run has none or started from the weights of another
+    one, those that the run's seed gives.
     """
-    fresh = build_model(model.config, model.vocab_size, read_config(run / layout.CONFIG).seed)
-    if 0 in layout.checkpoint_steps(run):
+    config = read_config(run / layout.CONFIG)
+    fresh = build_model(model.config, model.vocab_size, config.seed)
+    if 0 in layout.checkpoint_steps(run) and not config.init.is_on:
         load_weights(run, 0, fresh)
     return fresh.to(model.unembedding_VD.device).eval()
 

@@ -31,8 +31,13 @@ def one_biography_each(batcher: Batcher, cohort: str, most: int = NUM_PEOPLE) ->
     return Evaluator(batcher, cohort, min(most, len(batcher.population.cohort(cohort))), _BATCH_SIZE)
 
 
-def common_part(shift_BC: np.ndarray) -> np.ndarray:
-    """For every row, the mean shift of those that are an odd number of rows away, (B, C); B is at least 2."""
+def common_part(shift_BC: np.ndarray, num_others: int | None = None) -> np.ndarray:
+    """For every row, the mean shift of those that are an odd number of rows away, (B, C); B is at least 2.
+
+    For ``num_others`` other people, it is the mean of all rows.
+    """
+    if num_others is not None:
+        return np.tile(shift_BC.mean(axis=0), (num_others, 1))
     even_C, odd_C = shift_BC[::2].mean(axis=0), shift_BC[1::2].mean(axis=0)
     return np.where((np.arange(len(shift_BC)) % 2 == 0)[:, None], odd_C, even_C)
 
@@ -74,7 +79,7 @@ def decomposition(
     length_B1 = np.linalg.norm(common_BC, axis=1, keepdims=True)
     drawn = []
     for _ in range(_NUM_DRAWS):
-        random_C = random.standard_normal(before_BC.shape[1])
+        random_C = random.standard_normal((before_BC.shape[1],))
         random_C -= random_C.mean()
         drawn.append(accuracy(before_BC + length_B1 * random_C / max(np.linalg.norm(random_C), 1e-12)))
     own = {"own_half_before": np.nan, "own_half": np.nan}
@@ -126,10 +131,7 @@ def shift_table(
             for a, (attribute, one) in enumerate(zip(ATTRIBUTES, candidates, strict=True)):
                 value_B = population.value_PA[evaluators[tested].plan.individual_B, a]
                 shift_BC = after[cohort][a] - before[cohort][a]
-                if tested == cohort:
-                    common_BC = common_part(shift_BC)
-                else:
-                    common_BC = np.broadcast_to(shift_BC.mean(axis=0), before[tested][a].shape)
+                common_BC = common_part(shift_BC, None if tested == cohort else len(value_B))
                 own_half_BC = one.is_in_half_2C[population.half_of_values(attribute)[value_B]] if has_halves else None
                 found = decomposition(
                     before[tested][a], after[tested][a], common_BC, one.place_V[value_B], own_half_BC, population.seed

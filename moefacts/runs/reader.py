@@ -15,6 +15,7 @@ from moefacts.errors import UserError
 from moefacts.runs import keys, layout, tables
 from moefacts.runs.fingerprint import check_population
 from moefacts.runs.manifest import FINISHED, read_manifest
+from moefacts.runs.probe_table import ProbeTable
 from moefacts.runs.records import read_metrics
 from moefacts.runs.whole import check_whole
 from moefacts.synthetic_data.cohorts import ALL, cohort_ranges
@@ -208,10 +209,9 @@ class Run:
             return part
         return self.retention[self.retention["step"] == self.retention["step"].min()]
 
-    @cached_property
-    def shift(self) -> pd.DataFrame | None:
-        """The table of the shift probe; None if it has not been written."""
-        return tables.SHIFT.read(self.path)
+    def probed(self, table: ProbeTable) -> pd.DataFrame | None:
+        """A table that a probe of fine-tuning writes (``tables.FINE_TUNING``); None if it has not been written."""
+        return table.read(self.path)
 
     @property
     def plateau_end(self) -> int | None:
@@ -249,6 +249,7 @@ class Run:
             "retention_at_end": has_control and self.plateau_end is not None,
         }
         suits |= dict.fromkeys(tables.FINE_TUNING, bool(self.probed_cohorts))
+        suits["rerouting"] = suits["rerouting"] and suits["routing"]
         ways = [tables.PROBES[one] for one in (probe, tables.PART_OF.get(probe)) if one is not None]
         return suits[probe] and not any(all(table.path(self.path).exists() for table in way) for way in ways)
 

@@ -3,13 +3,16 @@
 from moefacts.analysis.forgetting import learning_measures, lowest_step
 from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
+from moefacts.probes.rerouting import rerouting_tables
+from moefacts.probes.restored_weights import restored_tables
 from moefacts.probes.retention import choose_checkpoints, retention_table
 from moefacts.probes.routing import routing_tables
 from moefacts.probes.shift import shift_table
+from moefacts.probes.wrong_answers import wrong_answers_table
 from moefacts.runs.layout import checkpoint_steps
 from moefacts.runs.locks import turn_to_write
 from moefacts.runs.reader import Run
-from moefacts.runs.tables import ATTENTION, RETENTION, RETENTION_AT_END, SHIFT
+from moefacts.runs.tables import ATTENTION, RETENTION, RETENTION_AT_END, SHIFT, WRONG_ANSWERS
 
 
 def probe_run(run: Run, *wanted: str) -> list[str]:
@@ -66,6 +69,23 @@ def _probe_shift(run: Run, materials: Materials) -> None:
     SHIFT.write(run.path, table)
 
 
+def _probe_restored_weights(run: Run, materials: Materials) -> None:
+    found = restored_tables(run.path, materials.model, materials.batcher, run.probed_cohorts, changed_steps(run))
+    for table, rows in found.items():
+        table.write(run.path, rows)
+
+
+def _probe_wrong_answers(run: Run, materials: Materials) -> None:
+    cohorts, steps = [*run.probed_cohorts, run.learned_cohort], checkpoint_steps(run.path)
+    WRONG_ANSWERS.write(run.path, wrong_answers_table(run.path, materials.model, materials.batcher, cohorts, steps))
+
+
+def _probe_rerouting(run: Run, materials: Materials) -> None:
+    found = rerouting_tables(run.path, materials.model, materials.batcher, run.probed_cohorts, changed_steps(run))
+    for table, rows in found.items():
+        table.write(run.path, rows)
+
+
 # Name in ``runs.tables.PROBES`` -> function. Each leaves the model with the weights of the last checkpoint.
 _PROBES = {
     "routing": _probe_routing,
@@ -73,4 +93,7 @@ _PROBES = {
     "retention": _probe_retention,
     "retention_at_end": _probe_retention_at_end,
     "shift": _probe_shift,
+    "restored_weights": _probe_restored_weights,
+    "wrong_answers": _probe_wrong_answers,
+    "rerouting": _probe_rerouting,
 }
