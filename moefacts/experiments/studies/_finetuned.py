@@ -1,8 +1,8 @@
 """Runs that fine-tune a run of the same study's grid, and measures of what they kept."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from moefacts.analysis.comparison import Bounds
@@ -16,6 +16,9 @@ from moefacts.experiments.engine.study import GridRun
 from moefacts.experiments.studies import _laptop as laptop
 from moefacts.runs import keys, layout
 from moefacts.runs.reader import Run
+from moefacts.synthetic_data.cohorts import NEW, UNSEEN
+
+Cohorts = Mapping[str, Mapping[str, Any]]
 
 PEOPLE = {"laptop": 512, "paper": 64000}
 NEW_PEOPLE = {"laptop": 128, "paper": 4000}
@@ -50,19 +53,40 @@ def pretraining(scale: str, seed: int, *settings: str, known: float | None = KNO
 _LIKELY = {KNOWN: 1200, HALF_KNOWN: 700}  # steps until a laptop run stops
 
 
-def fine_tuning(scale: str, first: GridRun, num_new: int, labels: dict[str, Any], *settings: str) -> GridRun:
-    """The run that learns ``num_new`` new people from the weights at the end of ``first``.
+def new_people(number: int) -> tuple[str, Cohorts]:
+    """The name of the cohort of the first ``number`` new people, and the cohort."""
+    return f"new_{number}", {f"new_{number}": {"part_of": NEW, "stop": number}}
+
+
+def fine_tuning(
+    scale: str,
+    first: GridRun,
+    learned: str,
+    cohorts: Cohorts,
+    labels: dict[str, Any],
+    *settings: str,
+    old: Sequence[str] = (keys.SEEN,),
+) -> GridRun:
+    """The run that learns a cohort from the weights at the end of ``first``.
 
     It has the settings of ``moefacts finetune``, a regular evaluation schedule after an early dense one, and then
     ``settings``.
+
+    Args:
+        scale: laptop or paper.
+        first: the run to start from.
+        learned: the cohort.
+        cohorts: all named cohorts: name -> settings.
+        labels: the labels of the run.
+        settings: further overrides.
+        old: the cohorts to evaluate besides it, and besides people never seen.
     """
-    cohort = f"new_{num_new}"
     changed = {
         "training.learning_rate": _RATES[scale] / RATE_OVER,
         "training.steps": _STEPS[scale],
-        "population.cohorts": {cohort: {"part_of": "new", "stop": num_new}},
-        "sampling.cohort": cohort,
-        "evaluation.cohorts": [cohort, "seen", "unseen"],
+        "population.cohorts": cohorts,
+        "sampling.cohort": learned,
+        "evaluation.cohorts": [learned, *old, UNSEEN],
     }
     overrides = {key: value_text(value) for key, value in (finetuning_defaults() | changed).items()}
     texts = (*first.overrides, *(f"{key}={value}" for key, value in overrides.items()), *_EVALUATION[scale], _ALSO_AT)
@@ -124,8 +148,3 @@ def steps_to_half_of_old(run: Run, cohort: str = keys.SEEN) -> Bounds:
     accuracy = run.curve(keys.ATTRIBUTE_ACCURACY, cohort)
     step = steps_to_accuracy(accuracy.index.to_numpy(), -accuracy.to_numpy(), -accuracy.iloc[0] / 2)
     return (float(accuracy.index[-1]), math.inf) if step is None else (float(step), float(step))
-
-
-def labelled(run: GridRun, **labels: Any) -> GridRun:
-    """The same run with these labels."""
-    return replace(run, labels={**run.labels, **labels})

@@ -18,6 +18,7 @@ from moefacts.experiments.studies import (
     power_law,
     robustness,
     sequential,
+    spurious_forgetting,
     templates,
     warmup,
 )
@@ -45,6 +46,7 @@ _MORE = (
     law_capacity.STUDY,
     leaving.STUDY,
     finetune.STUDY,
+    spurious_forgetting.STUDY,
     dense_vs_moe.RATES_STUDY,
 )
 STUDIES |= {study.name: study for study in _MORE}

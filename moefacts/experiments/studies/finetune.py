@@ -20,6 +20,7 @@ from moefacts.experiments.studies._finetuned import (
     PEOPLE,
     fine_tuning,
     kept_when_new_known,
+    new_people,
     pretraining,
     steps_to_half_of_new,
     steps_to_half_of_old,
@@ -46,7 +47,7 @@ def _grid(scale: str) -> list[GridRun]:
                 HALF: (pretraining(scale, seed, known=HALF_KNOWN), usual),
                 NARROW: (pretraining(scale, seed, *_NARROW), usual),
             }
-        runs += [fine_tuning(scale, first, new, {"arm": arm}) for arm, (first, new) in arms.items()]
+        runs += [fine_tuning(scale, first, *new_people(number), {"arm": arm}) for arm, (first, number) in arms.items()]
     return runs
 
 
