@@ -22,6 +22,7 @@ Cohorts = Mapping[str, Mapping[str, Any]]
 
 PEOPLE = {"laptop": 512, "paper": 64000}
 NEW_PEOPLE = {"laptop": 128, "paper": 4000}
+NOT_KNOWN = "half of the new values are not known"
 KNOWN, HALF_KNOWN = 0.95, 0.5  # pretraining ends with this accuracy on the people it is about
 _PRETRAINING = {
     "laptop": (*laptop.SETTINGS, "training.steps=4000", "evaluation.biographies=512", "evaluation.interval=50"),

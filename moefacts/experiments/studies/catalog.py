@@ -16,6 +16,7 @@ from moefacts.experiments.studies import (
     phases,
     plateau_law,
     power_law,
+    replay,
     robustness,
     sequential,
     spurious_forgetting,
@@ -46,6 +47,7 @@ _MORE = (
     law_capacity.STUDY,
     leaving.STUDY,
     finetune.STUDY,
+    replay.STUDY,
     spurious_forgetting.STUDY,
     dense_vs_moe.RATES_STUDY,
 )

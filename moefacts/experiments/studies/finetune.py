@@ -1,22 +1,22 @@
 """Figures 5, middle, N and O: what becomes of what a model knew while it learns new people?"""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from moefacts.analysis.comparison import paired_difference
+from moefacts.analysis.comparison import Value, paired_difference
 from moefacts.analysis.forgetting import forgetting_measures, learning_measures
-from moefacts.analysis.study_report import Table
-from moefacts.analysis.summary import estimate
+from moefacts.analysis.forgetting_figures import forgetting_figures
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
+from moefacts.experiments.studies._by_arm import ByArm, Measure
 from moefacts.experiments.studies._finetuned import (
     HALF_KNOWN,
     KNOWN,
     NEW_PEOPLE,
+    NOT_KNOWN,
     PEOPLE,
     fine_tuning,
     kept_when_new_known,
@@ -51,19 +51,8 @@ def _grid(scale: str) -> list[GridRun]:
     return runs
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """The finished runs by arm and seed."""
-
-    runs: Mapping[str, Mapping[int, Run]]
-
-    def of(self, arm: str, measure: Callable[[Run], Any]) -> dict[int, Any]:
-        """Seed -> a measure of the arm's run."""
-        return {seed: measure(run) for seed, run in self.runs.get(arm, {}).items()}
-
-
 # Title -> measure of a run, for the table
-_COLUMNS: dict[str, Callable[[Run], float | None]] = {
+_COLUMNS: dict[str, Measure] = {
     "old before": lambda run: _old(run)["accuracy_before"],
     "lowest old": lambda run: float(run.curve(keys.ATTRIBUTE_ACCURACY, keys.SEEN).min()),
     "old when half of new": lambda run: _old(run)["accuracy_when_new_50"],
@@ -81,18 +70,10 @@ def _old(run: Run) -> dict[str, Any]:
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
     """Measure what every run kept of the old people when it knew the new ones."""
-    by_arm: dict[str, dict[int, Run]] = {}
-    for run in runs:
-        by_arm.setdefault(run.labels["arm"], {})[run.seed] = run.record
-    evidence = Evidence(by_arm)
-    rows, values = [], {}
-    for arm, members in by_arm.items():
-        means = {title: estimate([measure(run) for run in members.values()]) for title, measure in _COLUMNS.items()}
-        rows.append([arm, str(len(members)), *(mean.text() if mean else "–" for mean in means.values())])
-        values[arm] = {title: None if mean is None else vars(mean) for title, mean in means.items()}
+    arms = ByArm.of_runs(runs)
     note = "Shares of values known, in held-out templates. Means over seeds with 95% intervals."
-    table = Table("Old and new people", ["arm", "runs", *_COLUMNS], rows, note)
-    return Findings({"arms": values}, [table], {}, evidence)
+    table, values = arms.table("Old and new people", _COLUMNS, note)
+    return Findings({"arms": values}, [table], forgetting_figures(arms.groups()) if runs else {}, arms)
 
 
 def preference_kept(run: Run) -> float | None:
@@ -112,39 +93,16 @@ def preference_kept(run: Run) -> float | None:
     return float(last[preferring].sum() / first[preferring].sum()) if preferring.any() else None
 
 
-def _faster(evidence: Evidence) -> Verdict:
-    old, new = evidence.of(MAIN, steps_to_half_of_old), evidence.of(MAIN, steps_to_half_of_new)
-    both = [seed for seed in old if math.isinf(old[seed][1]) and math.isinf(new[seed][1])]
-    if both:
-        return cannot_tell(f"in {len(both)} of {len(old)} runs neither is half of old lost nor half of new known")
+def _faster(arms: ByArm) -> Verdict:
+    old, new = arms.of(MAIN, steps_to_half_of_old), arms.of(MAIN, steps_to_half_of_new)
+    neither = [seed for seed in old if _never(old[seed]) and _never(new[seed])]
+    if neither:
+        return cannot_tell(f"in {len(neither)} of {len(old)} runs neither is half of old lost nor half of new known")
     return decide_paired(paired_difference(old, new, log_ratio), partial(below, bound=0.0))
 
 
-def _collapses(evidence: Evidence) -> Verdict:
-    kept = list(evidence.of(MAIN, kept_when_new_known).values())
-    mean = estimate(kept)
-    if mean is None or mean.missing:
-        return cannot_tell(f"in {kept.count(None)} of {len(kept)} runs half of the new values are never known")
-    interval = None if mean.low is None or mean.high is None else (mean.low, mean.high)
-    return below(mean.mean, interval, 0.5, mean.count)
-
-
-def _stable(evidence: Evidence) -> Verdict:
-    kept = list(evidence.of(MAIN, preference_kept).values())
-    mean = estimate(kept)
-    if mean is None or mean.missing:
-        return cannot_tell("attention was not probed in every run")
-    interval = None if mean.low is None or mean.high is None else (mean.low, mean.high)
-    return above(mean.mean, interval, _STABLE, mean.count)
-
-
-def _kept_difference(ours: str, theirs: str, decide: Callable[..., Verdict], evidence: Evidence) -> Verdict:
-    pair = paired_difference(evidence.of(ours, kept_when_new_known), evidence.of(theirs, kept_when_new_known))
-    if pair is not None and pair.missing:
-        return cannot_tell(
-            f"in {pair.missing} of {pair.count + pair.missing} pairs half of the new values are not known"
-        )
-    return decide_paired(pair, partial(decide, bound=0.0))
+def _never(step: Value) -> bool:
+    return isinstance(step, tuple) and math.isinf(step[1])
 
 
 def _kept_claim(text: str, published: str, ours: str, theirs: str, sign: int) -> Claim:
@@ -154,7 +112,13 @@ def _kept_claim(text: str, published: str, ours: str, theirs: str, sign: int) ->
         f"equal seed. Holds if its 95% interval lies {side} 0; does not hold if it lies {other}; cannot tell "
         "otherwise, or if some run never knows half of the new values."
     )
-    return Claim(text, published, rule, partial(_kept_difference, ours, theirs, below if sign < 0 else above))
+    decide = below if sign < 0 else above
+    return Claim(
+        text,
+        published,
+        rule,
+        lambda arms: arms.difference_verdict(ours, theirs, kept_when_new_known, decide, NOT_KNOWN),
+    )
 
 
 _CLAIMS = (
@@ -171,7 +135,7 @@ _CLAIMS = (
         "collapses (this study); slow erosion without a collapse (Palit et al.)",
         "Share of old accuracy kept when half of the new values are known. Holds if its 95% interval lies below 0.5; "
         "does not hold if it lies above; cannot tell otherwise, or if some run never knows half of the new values.",
-        _collapses,
+        lambda arms: arms.mean_verdict(MAIN, kept_when_new_known, below, 0.5, NOT_KNOWN),
     ),
     Claim(
         "Attention patterns stay stable",
@@ -179,7 +143,7 @@ _CLAIMS = (
         "Share of the preference for names that attention before values has at step 0 and still has at the end, in "
         f"excess of attention without preference. Holds if its 95% interval lies above {_STABLE:g}; does not hold if "
         "it lies below; cannot tell otherwise.",
-        _stable,
+        lambda arms: arms.mean_verdict(MAIN, preference_kept, above, _STABLE, "attention was not probed"),
     ),
 )
 _MORE_CLAIMS = (

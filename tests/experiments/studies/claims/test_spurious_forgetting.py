@@ -25,10 +25,11 @@ def runs(kept=SHOWN, own_half=0.95, removed=0.3, new=200.0, scatter=0.01, last=8
     """
     made = []
     for grid_run in STUDY.grids["laptop"]:
-        learned, number = grid_run.labels["learned"], replicate(grid_run)
+        arm, number = grid_run.labels["arm"], replicate(grid_run)
+        learned = "B_prime" if arm == OTHER_HALF else "C"
         moved = scatter * np.cos(2 * np.pi * (number / 5 + len(learned) / 3))
         started = replace(grid_run, overrides=(*grid_run.overrides, "init.run=x", "init.step=1", "init.source=y"))
-        low, high = kept[learned]
+        low, high = kept[arm]
         run = made_up_run(started, 400.0, last=last, extra=lambda step, low=low + moved, high=high - moved, learned=learned: known(
             step, low, high, new, learned
         ))  # fmt: skip
