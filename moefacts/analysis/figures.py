@@ -18,11 +18,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
 from moefacts.analysis.attention_figures import ATTENTION_CAPTION, attention_signatures
+from moefacts.analysis.curves import legend_below
+from moefacts.analysis.forgetting_figures import forgetting_figures
 from moefacts.analysis.groups import Group
 from moefacts.analysis.knowledge_figures import FLOOR_CAPTION, floor_and_knowledge, has_control
 from moefacts.analysis.phase_bands import shade_phases
 from moefacts.analysis.retention_figures import RETENTION_CAPTION, retention_curves
 from moefacts.analysis.routing_figures import routing_figures
+from moefacts.analysis.summary import fine_tuned
 from moefacts.runs import keys
 from moefacts.runs.durable import write_durably
 
@@ -71,14 +74,8 @@ def _finish(axes: Axes, ylabel: str, groups: list[Group], legend: bool = True) -
         return
     if len(groups) == 1:
         axes.legend()
-    else:  # labels of groups can be long, so one legend goes below the panels
-        figure = axes.figure
-        assert isinstance(figure, Figure)
-        handles, labels = axes.get_legend_handles_labels()
-        wrapped = ["\n".join(textwrap.wrap(label, 60)) for label in labels]
-        width, height = figure.get_size_inches()
-        figure.set_size_inches(width, height + 0.17 * sum(1 + label.count("\n") for label in wrapped))
-        figure.legend(handles, wrapped, loc="outside lower center")
+    else:
+        legend_below(axes)
 
 
 def _compare(
@@ -217,6 +214,9 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
         if measured := [group for group in groups if has_control(group)]:
             figure = floor_and_knowledge(measured, threshold)
             drawings.append(save_figure(figure, folder, "floor_and_knowledge", FLOOR_CAPTION + note))
+        if tuned := fine_tuned(groups):
+            for name, (caption, draw_tuned) in forgetting_figures(tuned).items():
+                drawings.append(save_figure(draw_tuned(), folder, name, caption + note))
         for number, group in enumerate(groups):
             run = group.runs[0]
             suffix, of_group = (f"_{number}", f" {group.label}.") if len(groups) > 1 else ("", "")

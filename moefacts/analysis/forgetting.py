@@ -84,6 +84,11 @@ def forgetting_measures(run: Run) -> dict[str, dict[str, Any]]:
     return {cohort: _cohort_measures(run, cohort, learning) for cohort in run.known_before}
 
 
+def fine_tuning_as_json(run: Run) -> dict[str, Any]:
+    """All measures of a fine-tuned run as JSON values; those of the old cohorts stand under ``old``."""
+    return {"learned_cohort": run.learned_cohort, **learning_measures(run), "old": forgetting_measures(run)}
+
+
 def trough_of(run: Run, cohort: str) -> Trough:
     """The trough of the accuracy on ``cohort``."""
     accuracy = run.curve(keys.ATTRIBUTE_ACCURACY, cohort)

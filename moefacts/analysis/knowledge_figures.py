@@ -1,12 +1,9 @@
 """The figure of the plateau's floor and of knowledge: losses on true and on permuted values, and their difference."""
 
-import textwrap
-
 import matplotlib.pyplot as plt
-import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from moefacts.analysis.curves import draw_mean, legend_below
 from moefacts.analysis.groups import Group
 from moefacts.analysis.knowledge import LEVEL, knowledge_curve
 from moefacts.analysis.phase_bands import shade_phases
@@ -40,9 +37,11 @@ def floor_and_knowledge(groups: list[Group], threshold: float | None = None) -> 
         curves = [knowledge_curve(run, start) for run, start in zip(group.runs, starts, strict=True)]
         controls = [run.curve(keys.CONTROL_LOSS) for run in group.runs]
         label = "true values" if single else group.drawn_label
-        _mean(above, [run.curve(keys.ATTRIBUTE_LOSS) for run in group.runs], color, "-", label)
-        _mean(above, controls, control_color, "-" if single else ":", "permuted values" if single else None, marker="o")
-        _mean(below, [curve["knowledge"] for curve in curves if curve is not None], color, "-")
+        draw_mean(above, [run.curve(keys.ATTRIBUTE_LOSS) for run in group.runs], color, "-", label)
+        draw_mean(
+            above, controls, control_color, "-" if single else ":", "permuted values" if single else None, marker="o"
+        )
+        draw_mean(below, [curve["knowledge"] for curve in curves if curve is not None], color, "-")
     if not single:
         above.plot([], [], color="black", linestyle=":", marker="o", markersize=2.5, label="permuted values")
     for baseline in sorted({round(run.baseline, 6) for group in groups for run in group.runs}):
@@ -58,20 +57,6 @@ def floor_and_knowledge(groups: list[Group], threshold: float | None = None) -> 
             shade_phases(axes, groups[0], threshold)
     if single:
         above.legend()
-    else:  # labels of groups can be long, so the legend goes below the panels
-        handles, labels = above.get_legend_handles_labels()
-        wrapped = ["\n".join(textwrap.wrap(label, 60)) for label in labels]
-        width, height = figure.get_size_inches()
-        figure.set_size_inches(width, height + 0.17 * sum(1 + label.count("\n") for label in wrapped))
-        figure.legend(handles, wrapped, loc="outside lower center")
+    else:
+        legend_below(above)
     return figure
-
-
-def _mean(
-    axes: Axes, curves: list[pd.Series], color: str, style: str, label: str | None = None, marker: str | None = None
-) -> None:
-    """Draw every curve as a thin line, and the mean over the steps that all of them have as a thick one."""
-    for curve in curves if len(curves) > 1 else []:
-        axes.plot(curve.index, curve, color=color, linewidth=0.7, alpha=0.45, linestyle=style)
-    mean = pd.concat(curves, axis=1, join="inner").mean(axis=1)
-    axes.plot(mean.index, mean, color=color, linestyle=style, label=label, marker=marker, markersize=2.5)

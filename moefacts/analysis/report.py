@@ -7,6 +7,8 @@ import jinja2
 import yaml
 
 from moefacts.analysis.figures import Drawing
+from moefacts.analysis.fine_tuning_tables import probe_cells
+from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
 from moefacts.analysis.groups import Group
 from moefacts.analysis.knowledge import KNOWLEDGE
 from moefacts.analysis.phases import phase_measures
@@ -15,6 +17,7 @@ from moefacts.analysis.retention_tables import RETENTION_HEADER, retention_rows,
 from moefacts.analysis.summary import (
     Estimate,
     cell,
+    fine_tuned,
     format_number,
     has_knowledge,
     knowledge_rows,
@@ -36,7 +39,8 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         findings=[
             text for group, s in zip(groups, summaries, strict=True) for text in _findings(group, s, groups, threshold)
         ],
-        drawings=drawings,
+        drawings=[drawing for drawing in drawings if not drawing.name.startswith("forgetting_")],
+        fine_tuning=_fine_tuning(groups, drawings),
         labels=[group.label for group in groups],
         measures=[
             (key, [cell(key, s.get(key), has_knowledge(s)) for s in summaries], text)
@@ -53,6 +57,29 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         configs=[(group.label, yaml.safe_dump(group.runs[0].config, sort_keys=False)) for group in groups],
     )
     write_durably(path, page.encode())
+
+
+def _fine_tuning(groups: list[Group], drawings: list[Drawing]) -> dict[str, Any] | None:
+    """What the section on fine-tuning shows; None if no group was fine-tuned. Probes are those of each first run."""
+    tuned = fine_tuned(groups)
+    if not tuned:
+        return None
+    header, rows = forgetting_table(groups)
+    return {
+        "sentences": [
+            f"{group.label}: {text}" if len(groups) > 1 else text
+            for group in tuned
+            for text in forgetting_sentences(group)
+        ],
+        "drawings": [drawing for drawing in drawings if drawing.name.startswith("forgetting_")],
+        "header": header,
+        "rows": rows,
+        "probes": [
+            (f"{group.label}, seed {group.runs[0].seed}: " if len(groups) > 1 or len(group.runs) > 1 else "", cells)
+            for group in tuned
+            for cells in probe_cells(group.runs[0])
+        ],
+    }
 
 
 def page_template(name: str) -> jinja2.Template:

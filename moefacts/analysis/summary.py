@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from moefacts.analysis.forgetting import LEARNING, OLD, fine_tuning_as_json, forgetting_measures, learning_measures
 from moefacts.analysis.groups import Group
 from moefacts.analysis.hallucination import PROBED, hallucination_measures
 from moefacts.analysis.knowledge import KNOWLEDGE, knowledge_by_attribute, knowledge_measures
@@ -161,6 +162,17 @@ def knowledge_rows(groups: Sequence[Group], threshold: float | None = None) -> l
     return rows
 
 
+def fine_tuned(groups: Sequence[Group]) -> list[Group]:
+    """The groups whose runs were fine-tuned and evaluated people whom their weights had seen before."""
+    return [group for group in groups if all(run.is_fine_tuned and run.known_before for run in group.runs)]
+
+
+def forgetting_summary(group: Group, cohort: str) -> dict[str, Estimate | None]:
+    """The estimate of every measure in ``forgetting.LEARNING`` and ``OLD`` over the runs of a fine-tuned group."""
+    found = [learning_measures(run) | forgetting_measures(run)[cohort] for run in group.runs]
+    return {key: estimate([one[key] for one in found]) for key in (*LEARNING, *OLD)}
+
+
 def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, Any]:
     """All measures as JSON values, under ``runs`` and ``groups``; those of a single run also stand at the top level."""
     runs = [
@@ -168,6 +180,7 @@ def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, An
         | {"parameters": run.manifest["parameters"]}
         | (measures := measure_run(run, threshold))
         | {"knowledge_by_attribute": knowledge_by_attribute(run, measures), "retention": retention_summary(run)}
+        | ({"fine_tuning": fine_tuning_as_json(run)} if run.is_fine_tuned else {})
         for group in groups
         for run in group.runs
     ]
@@ -175,8 +188,17 @@ def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, An
         {
             "label": group.label,
             "runs": [str(run.path) for run in group.runs],
-            "measures": {k: None if e is None else vars(e) for k, e in summarize_group(group, threshold).items()},
+            "measures": _plain(summarize_group(group, threshold)),
         }
+        | ({"fine_tuning": _old_cohorts(group)} if fine_tuned([group]) else {})
         for group in groups
     ]
     return (runs[0] if len(runs) == 1 else {}) | {"runs": runs, "groups": grouped}
+
+
+def _old_cohorts(group: Group) -> dict[str, Any]:
+    return {cohort: _plain(forgetting_summary(group, cohort)) for cohort in group.runs[0].known_before}
+
+
+def _plain(summary: dict[str, Estimate | None]) -> dict[str, dict[str, Any] | None]:
+    return {key: None if found is None else vars(found) for key, found in summary.items()}

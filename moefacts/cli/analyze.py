@@ -108,9 +108,10 @@ def _report_undetermined_plateaus(groups, threshold: float | None) -> None:
 def _print_table(groups, threshold: float | None) -> None:
     from rich.table import Table
 
+    from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
     from moefacts.analysis.knowledge import KNOWLEDGE
     from moefacts.analysis.retention_tables import RETENTION_HEADER, retention_rows
-    from moefacts.analysis.summary import cell, has_knowledge, knowledge_rows, meanings, summarize_group
+    from moefacts.analysis.summary import cell, fine_tuned, has_knowledge, knowledge_rows, meanings, summarize_group
     from moefacts.cli.output import console
 
     summaries = [summarize_group(group, threshold) for group in groups]
@@ -126,6 +127,14 @@ def _print_table(groups, threshold: float | None) -> None:
         for label, attribute, cells in rows:
             table.add_row(label, attribute, *cells)
         console().print(table)
+    header, rows_of_fine_tuning = forgetting_table(groups)
+    if header:
+        table = Table("fine-tuning", *header, box=None, pad_edge=False, header_style="bold")
+        for key, cells, _ in rows_of_fine_tuning:
+            table.add_row(key, *cells)
+        console().print(table)
+        for text in (text for group in fine_tuned(groups) for text in forgetting_sentences(group)):
+            console().print(text, markup=False, highlight=False)
     if found := retention_rows(groups):
         table = Table(*RETENTION_HEADER, box=None, pad_edge=False, header_style="bold")
         for row in found:
