@@ -63,8 +63,9 @@ class ByArm:
     ) -> Verdict:
         """The verdict of ``decide`` with 0 on the mean difference of a measure over seeds, ours minus theirs."""
         pair = self.difference(ours, theirs, measure)
-        if pair is not None and pair.missing:
-            return cannot_tell(f"in {pair.missing} of {pair.count + pair.missing} pairs {why}")
+        num_pairs = len(self.runs.get(ours, {}).keys() & self.runs.get(theirs, {}).keys())
+        if num_pairs and (pair is None or pair.missing):
+            return cannot_tell(f"in {num_pairs - (pair.count if pair else 0)} of {num_pairs} pairs {why}")
         return decide_paired(pair, partial(decide, bound=0.0))
 
     def table(self, title: str, columns: Mapping[str, Measure], note: str) -> tuple[Table, dict[str, Any]]:

@@ -10,6 +10,7 @@ from tests.experiments.studies.claims.cases import TOO_NOISY, TOO_SHORT, Case, c
 from tests.experiments.studies.made_up import made_up_run, replicate
 
 ALL = BETTER, SAME_DROP, OTHERS = texts(STUDY)
+FINELY = "evaluation.interval=10"
 USUAL = (0.6, 0.3, 0.3)
 SHOWN = {MAIN: (0.6, 0.9, 0.9), SUBSET: (0.6, 0.5, 0.5)}
 OTHERWISE = {MAIN: (0.95, 0.1, 0.1), SUBSET: (0.6, 0.1, 0.1)}
@@ -26,7 +27,9 @@ def runs(kept=SHOWN, usual=USUAL, new=400.0, scatter=0.01, last=1600):
         if arm not in (NONE, MAIN, SUBSET):
             continue
         moved = scatter * np.cos(2 * np.pi * (number / 5 + len(arm) / 7))
-        started = replace(grid_run, overrides=(*grid_run.overrides, "init.run=x", "init.step=1", "init.source=y"))
+        started = replace(
+            grid_run, overrides=(*grid_run.overrides, "init.run=x", "init.step=1", "init.source=y", FINELY)
+        )
         shares = [one + moved for one in kept.get(arm, usual)]
         run = made_up_run(started, 400.0, last=last, extra=lambda step, shares=shares: known(step, *shares, new))
         run.record.manifest["seen_before"] = [[0, 512]]

@@ -14,7 +14,7 @@ from tests.experiments.studies.made_up import ATTRIBUTES, made_up_run, replicate
 ALL = texts(STUDY)
 SHOWN = {OTHER_HALF: (0.4, 0.8), BOTH_HALVES: (0.9, 0.9)}
 OTHERWISE = {OTHER_HALF: (0.95, 0.96), BOTH_HALVES: (0.5, 0.5)}
-NEAR = {OTHER_HALF: (0.75, 0.79), BOTH_HALVES: (0.77, 0.78)}
+NEAR = {OTHER_HALF: (0.85, 0.86), BOTH_HALVES: (0.84, 0.85)}
 
 
 def runs(kept=SHOWN, own_half=0.95, removed=0.3, new=200.0, scatter=0.01, last=800):
@@ -27,7 +27,7 @@ def runs(kept=SHOWN, own_half=0.95, removed=0.3, new=200.0, scatter=0.01, last=8
     for grid_run in STUDY.grids["laptop"]:
         arm, number = grid_run.labels["arm"], replicate(grid_run)
         learned = "B_prime" if arm == OTHER_HALF else "C"
-        moved = scatter * np.cos(2 * np.pi * (number / 5 + len(learned) / 3))
+        moved = scatter * np.cos(2 * np.pi * (number / 5 + len(arm) / 7))
         started = replace(grid_run, overrides=(*grid_run.overrides, "init.run=x", "init.step=1", "init.source=y"))
         low, high = kept[arm]
         run = made_up_run(started, 400.0, last=last, extra=lambda step, low=low + moved, high=high - moved, learned=learned: known(
