@@ -17,6 +17,7 @@ from moefacts.experiments.studies import (
     robustness,
     sequential,
     templates,
+    toy_memory,
     warmup,
 )
 
@@ -42,6 +43,7 @@ _MORE = (
     law_causes.STUDY,
     law_capacity.STUDY,
     dense_vs_moe.RATES_STUDY,
+    toy_memory.STUDY,
 )
 STUDIES |= {study.name: study for study in _MORE}
 ALL = "all"  # the studies of the paper, and the curriculum that it names as future work
