@@ -24,6 +24,10 @@ _TOYS = {
     SHARED_DIRECTION: ("The toy of Palit et al.", SHARED_DIRECTION_SETTINGS, 10.0),
     KEY_VALUE: ("The study's toy", KEY_VALUE_SETTINGS, 40.0),
 }
+_MORE = {
+    SHARED_DIRECTION: " New values are of the second half (of both, where the panel says so), those of old facts of the "
+    "first, and those of “old, values as new” of the second."
+}
 _COLUMNS = {
     "start": "old, before",
     "trough": "trough",
@@ -58,6 +62,7 @@ def examine(simulations: Sequence[FinishedSimulation]) -> Findings:
         tables.append(Table(title, ["arm", *_COLUMNS.values()], rows, note))
         curves = pd.concat([one.record.table.assign(seed=one.seed) for one in of_toy], ignore_index=True)
         caption = f"{title}: share of facts recalled over fine-tuning, mean over seeds, and its 95% interval as a band."
+        caption += _MORE.get(toy, "")
         figures[toy] = (caption, partial(recall_over_steps, curves))
     settings = {toy: settings for toy, (_, settings, _) in _TOYS.items()}
     return Findings({"settings": settings}, tables, figures, Toys(simulations))
