@@ -25,8 +25,8 @@ _TOYS = {
     KEY_VALUE: ("The study's toy", KEY_VALUE_SETTINGS, 40.0),
 }
 _MORE = {
-    SHARED_DIRECTION: " New values are of the second half (of both, where the panel says so), those of old facts of the "
-    "first, and those of “old, values as new” of the second."
+    SHARED_DIRECTION: " New values are of the second half (of both, where the panel says so). Old facts have values of "
+    "the first half, and those named “values as new” of the second."
 }
 _COLUMNS = {
     "start": "old, before",
