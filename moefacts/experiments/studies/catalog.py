@@ -21,6 +21,7 @@ from moefacts.experiments.studies import (
     sequential,
     spurious_forgetting,
     templates,
+    toy_memory,
     warmup,
 )
 
@@ -50,6 +51,7 @@ _MORE = (
     replay.STUDY,
     spurious_forgetting.STUDY,
     dense_vs_moe.RATES_STUDY,
+    toy_memory.STUDY,
 )
 STUDIES |= {study.name: study for study in _MORE}
 ALL = "all"  # the studies of the paper, and the curriculum that it names as future work
