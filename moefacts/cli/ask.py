@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moefacts.errors import UserError
+
 if TYPE_CHECKING:
     from moefacts.probes.ask import Answer
 
+EXIT_WRONG_NAME = 2
 _NOBODY = "is not in the population; everything the model says is made up"
 
 
@@ -30,13 +33,17 @@ def ask(
 
     config, materials = load_run(run, step)
     population = materials.batcher.population
-    trained_on = population.cohort(materials.batcher.cohort)
+    trained_on = [population.cohort(cohort) for cohort in materials.batcher.cohorts]
     seen_before = [range(*people) for people in read_manifest(run).get("seen_before", [])]
     before_model = load_before(run, config, materials)
+    replies, is_wrong = [], False
     for name in names:
-        check_name(name, materials.batcher)
-    replies = []
-    for name in names:
+        try:
+            check_name(name, materials.batcher)
+        except UserError as error:  # the others are answered all the same
+            typer.echo(f"moefacts: {error}", err=True)
+            is_wrong = True
+            continue
         individual = population.find(name)
         cohort = None if individual is None else population.cohort_of(individual)
         answers = list(ask_model(materials.model, materials.batcher, name, top))
@@ -49,12 +56,15 @@ def ask(
                 reply["before_fine_tuning"] = {a.attribute: vars(a) for a in before}
             replies.append(reply)
         else:
-            status = _status(cohort, individual in trained_on, was_seen, config.init.is_on)
+            is_trained_on = any(individual in people for people in trained_on)
+            status = _status(cohort, is_trained_on, was_seen, config.init.is_on)
             _print_answers(f"{name} {status}", answers, before, top)
     if as_json:
         from moefacts.cli.output import json_text
 
         typer.echo(json_text(replies))
+    if is_wrong:
+        raise typer.Exit(EXIT_WRONG_NAME)
 
 
 def _status(cohort: str | None, is_trained_on: bool, was_seen: bool, is_fine_tuned: bool) -> str:

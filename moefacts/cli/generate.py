@@ -9,13 +9,17 @@ import typer
 from moefacts.cli.folders import as_new_folder
 from moefacts.errors import UserError
 
+_MOST_PRINTED = 10_000  # who wants more wants a dataset
+
 
 def generate(
     context: typer.Context,
     out: Annotated[
         Path | None, typer.Option(parser=as_new_folder, metavar="FOLDER", help="Folder to write the dataset to.")
     ] = None,
-    preview: Annotated[int, typer.Option(min=0, help="Print this many biographies with highlighted facts.")] = 0,
+    preview: Annotated[
+        int, typer.Option(min=0, max=_MOST_PRINTED, help="Print this many biographies with highlighted facts.")
+    ] = 0,
 ) -> None:
     """Write a population and its biographies as a Hugging Face dataset folder (Parquet files and a card).
 

@@ -48,7 +48,7 @@ def _describe(run: Path) -> tuple[str, ...]:
     from moefacts.config.loader import read_config
     from moefacts.errors import UserError
     from moefacts.runs import layout
-    from moefacts.runs.manifest import current_state, read_manifest
+    from moefacts.runs.manifest import current_state, read_manifest, what_was_changed
 
     try:
         config = read_config(run / layout.CONFIG)
@@ -56,7 +56,8 @@ def _describe(run: Path) -> tuple[str, ...]:
     except UserError as error:
         return ("damaged", "", "", "", "", str(error))
     try:
-        state, note = current_state(run, manifest), ""
+        note = what_was_changed(run, manifest)
+        state = "damaged" if note else current_state(run, manifest)
     except UserError as error:
         state, note = "unknown", str(error)
     steps = layout.checkpoint_steps(run)

@@ -65,7 +65,9 @@ def reproduce(
         estimates = [estimate(plan, runs_to_launch(plan, retry_failed), at_a_time, tried) for plan in plans]
         if dry_run:
             if len(plans) == 1:
-                _print_plan(plans[0], estimates[0])
+                if plans[0].runs:
+                    _print_plan(plans[0], estimates[0])
+                _print_simulations(plans[0])
             else:
                 _print_total(plans, estimates)
             return
@@ -128,14 +130,20 @@ def _refuse_endless(seconds: float, estimates, scale: str) -> None:
 
 def _announce(plan, expected, retry_failed: bool) -> None:
     from moefacts.experiments.engine.grid_progress import clock
+    from moefacts.experiments.engine.simulations import planned_simulations
     from moefacts.runs.manifest import FAILED, FINISHED
 
-    runs = plan.distinct()
-    parts = [f"{len(runs)} runs", f"{len(plan.distinct(FINISHED))} finished", f"{len(expected.seconds)} to train"]
+    parts = []
+    if runs := plan.distinct():
+        parts = [f"{len(runs)} runs", f"{len(plan.distinct(FINISHED))} finished", f"{len(expected.seconds)} to train"]
     if (failed := plan.distinct(FAILED)) and not retry_failed:
         parts.append(f"{len(failed)} failed earlier (--retry-failed tries them again)")
     if expected.seconds:
         parts.append(f"about {clock(expected.total_seconds)}, {expected.jobs} at a time")
+    if simulations := planned_simulations(plan):
+        left = sum(one.simulation.seconds for one in simulations if one.state != FINISHED)
+        finished = sum(one.state == FINISHED for one in simulations)
+        parts.append(f"{len(simulations)} simulations, {finished} finished, the others about {clock(left)} on one core")
     typer.echo(f"{plan.study.name} in {plan.out}: {', '.join(parts)}", err=True)
 
 
@@ -167,6 +175,29 @@ def _print_plan(plan, expected) -> None:
         screen.print(f"of these, {part}: {len(runs)} runs, about {clock(expected.of_runs(runs).total_seconds)}")
     for source in expected.sources:
         screen.print(f"speed of {source}")
+
+
+def _print_simulations(plan) -> None:
+    from rich.table import Table
+
+    from moefacts.cli.output import console
+    from moefacts.experiments.engine.grid_progress import clock
+    from moefacts.experiments.engine.simulations import planned_simulations
+    from moefacts.runs.manifest import FINISHED
+
+    simulations = planned_simulations(plan)
+    if not simulations:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", title=f"{plan.study.name}, scale {plan.scale}")
+    for column in ("simulation", "state", "time alone"):
+        table.add_column(column, no_wrap=True)
+    left = [one for one in simulations if one.state != FINISHED]
+    for one in simulations:
+        table.add_row(one.path.name, one.state, clock(one.simulation.seconds) if one in left else "")
+    screen = console()
+    screen.print(table)
+    seconds = clock(sum(one.simulation.seconds for one in left))
+    screen.print(f"to simulate: {len(left)}, about {seconds} on one core of a laptop; nothing was started")
 
 
 def _parts(expected) -> dict[str, list]:

@@ -15,7 +15,7 @@ _SECONDS_TO_SAVE = 60
 
 class _StoppedWorkers(Interrupted):
     def __str__(self) -> str:
-        return "interrupted; the runs in progress saved their state; run the same command again to resume them"
+        return "interrupted; run the same command again to go on from what the runs in progress saved"
 
 
 @contextmanager

@@ -75,9 +75,9 @@ class RunConfig:
             part.check()
         self.checkpoints.check_number(self.training.steps)
         self._check_patching()
-        self.sampling.check(self.population.cohort_size(self.sampling.cohort), self.training.steps)
+        self.sampling.check(self.population, self.training.steps)
         for cohort in self.evaluation.cohorts:
-            self.population.cohort_size(cohort)
+            self.population.cohort_range(cohort)
         try:
             self.model.check()
         except ValueError as error:

@@ -44,8 +44,9 @@ def retention_table(
     """One row per person and checkpoint, as in ``runs.tables.RETENTION``, in held-out templates.
 
     Everybody in the cohort that is trained on has two biographies, as long as this makes no more than 4,096. Of larger
-    cohorts, as many people as possible are drawn at random, each with at least one. Afterwards ``model`` holds the
-    weights of the last checkpoint.
+    cohorts, as many people as possible are drawn at random, each with at least one. People who are replayed are left
+    out, because this run is not the first that has shown them. Afterwards ``model`` holds the weights of the last
+    checkpoint.
 
     Args:
         run: the run directory.

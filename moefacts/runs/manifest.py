@@ -1,5 +1,6 @@
 """A run's manifest: what it was trained with, and its state."""
 
+import hashlib
 from pathlib import Path
 from typing import Any, Literal, Required
 
@@ -9,6 +10,7 @@ from typing_extensions import TypedDict  # pydantic takes the one of the standar
 from moefacts.errors import UserError
 from moefacts.runs import layout
 from moefacts.runs.locks import is_being_trained
+from moefacts.runs.records import last_step
 from moefacts.runs.stored import Count, NotNegative, Positive, read_json
 
 RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
@@ -46,6 +48,7 @@ class Manifest(TypedDict, total=False):
     last_step: Count
     tokens: Count
     plateau_end: Count | None
+    config_sha256: str  # of the settings' file, when training began or went on
     seen_before: list[tuple[Count, Count]]  # by the weights that training started from (training.initial)
     wall_seconds: NotNegative
 
@@ -75,3 +78,20 @@ def current_state(run: Path, manifest: dict[str, Any]) -> str:
     """
     state = str(manifest["state"])
     return KILLED if state == RUNNING and not is_being_trained(run) else state
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def what_was_changed(run: Path, manifest: dict[str, Any]) -> str:
+    """What is not as a finished run left it, as far as that can be seen at a glance; empty if nothing is."""
+    if manifest["state"] != FINISHED:
+        return ""
+    recorded, written, last = manifest.get("config_sha256"), manifest.get("last_step"), last_step(run)
+    if recorded is not None and recorded != sha256_of(run / layout.CONFIG):
+        return f"{run / layout.CONFIG} is not the file with which the run was trained; restore it"
+    if written is not None and last < written:
+        return f"{run / layout.METRICS} has lost what was recorded after step {last:,} of {written:,}"
+    return ""

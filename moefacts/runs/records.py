@@ -20,7 +20,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     Raises:
         UserError: with file and line number, when a record is damaged or its step is out of order.
     """
-    return list(_records(path))
+    try:
+        return list(_records(path))
+    except UserError as error:
+        raise UserError(f"{error}; {_REMEDY}") from None
 
 
 def intact_records(path: Path) -> tuple[list[dict[str, Any]], str]:
@@ -40,10 +43,10 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
         try:
             record = _record(line)
         except ValueError as error:
-            raise UserError(f"{path} line {number} is damaged or cut short{error}; {_REMEDY}") from None
+            raise UserError(f"{path} line {number} {error}") from None
         seen = (seen if record[keys.STEP] == step else set()) - {keys.STEP}
         if record[keys.STEP] < step or not seen.isdisjoint(record):
-            raise UserError(f"{path} line {number} does not follow the step of the line before; {_REMEDY}")
+            raise UserError(f"{path} line {number} does not follow the step of the line before")
         seen |= record.keys()
         step = record[keys.STEP]
         yield record
@@ -64,20 +67,20 @@ def _record(line: bytes) -> dict[str, Any]:
     """The step and the finite numbers of a line.
 
     Raises:
-        ValueError: it holds anything else; the message says where, if it is JSON.
+        ValueError: it holds anything else; the message says what and where, to follow "line 3".
     """
     try:
-        record = parse_json(line)
+        record = parse_json(line, allow_nan=True)  # so that the message below says where one is
     except ValueError:
-        raise ValueError from None
+        record = None
     if not line.endswith(b"\n") or not isinstance(record, dict):
-        raise ValueError
+        raise ValueError("is damaged or cut short")
     step = record.get(keys.STEP)
     if type(step) is not int or not 0 <= step < 1 << 63:
-        raise ValueError(f": {keys.STEP}: got {shown(step)}, expected a whole number from 0")
+        raise ValueError(f"is damaged: {keys.STEP}: got {shown(step)}, expected a whole number from 0")
     for key, value in record.items():
         if type(value) not in (int, float) or not abs(value) < _MOST:
-            raise ValueError(f": {shown(key)}: got {shown(value)}, expected a finite number")
+            raise ValueError(f"is damaged: {shown(key)}: got {shown(value)}, expected a finite number")
     return record
 
 

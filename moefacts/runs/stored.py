@@ -60,13 +60,13 @@ def read_bounded(path: Path, most_bytes: int) -> bytes:
     return content
 
 
-def parse_json(text: bytes) -> Any:
-    """The value of a JSON text. Its depth is bounded, and NaN and infinity, which JSON does not have, are refused.
+def parse_json(text: bytes, allow_nan: bool = False) -> Any:
+    """The value of a JSON text. Its depth is bounded. NaN and infinity, which JSON does not have, are usually refused.
 
     Raises:
         ValueError: it is not JSON.
     """
-    return from_json(text, allow_inf_nan=False)
+    return from_json(text, allow_inf_nan=allow_nan)
 
 
 def shown(value: Any) -> str:

@@ -179,6 +179,12 @@ EXPERT_CHANGE = ProbeTable(  # in fine-tuning: probes.rerouting
     key=("step", "layer", "expert"),
     is_complete=True,
 )
+RECALL = ProbeTable(  # of a simulation, which has no other table; accuracy is the share of a group's facts recalled
+    "recall",
+    {"arm": TEXT, "group": TEXT, "step": COUNT, "accuracy": SHARE},
+    key=("arm", "group", "step"),
+    is_complete=True,
+)
 ROUTING = (EXPERT_USE, INFORMATION, VOCABULARY, COACTIVATION, SATURATION, ABLATION, BIOGRAPHY)
 
 # Probe -> its tables, which are written on request. (The confidence table is written when training ends.)

@@ -1,6 +1,7 @@
 """Batches as tensors: a vectorised ragged gather from the token table, on the device, without a Python loop.
 
-Shape legend: B biographies, T positions, S pieces per biography, F tokens in the flat table, Q pieces in the catalog.
+Shape legend: B biographies, T positions, S pieces per biography, F tokens in the flat table, Q pieces in the catalog,
+K buckets of people.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from moefacts.synthetic_data.biography import BiographyPlan, PieceCatalog, Role,
 from moefacts.synthetic_data.cohorts import SEEN
 from moefacts.synthetic_data.distribution import Distribution
 from moefacts.synthetic_data.population import Population
-from moefacts.synthetic_data.sampling import training_plan
+from moefacts.synthetic_data.sampling import individuals_of, training_plan
 from moefacts.synthetic_data.tokenizer import Tokenizer
 
 
@@ -100,16 +101,31 @@ class Batcher:
         padding = np.array([[tokenizer.padding_id, Role.PADDING, -1, -1]])
         self._field_F4 = torch.from_numpy(np.concatenate([table.field_F4, padding])).to(device)
 
+    def with_population(self, population: Population) -> "Batcher":
+        """The same batcher of another population, such as the same people with other values."""
+        return Batcher(population, self.tokenizer, self.device, self.distribution, self.round_to)
+
     @property
     def cohort(self) -> str:
-        """The cohort that training draws from."""
-        return SEEN if self.distribution is None else self.distribution.config.cohort
+        """The cohort that training draws from; beside it, replay draws from another."""
+        return self.cohorts[0]
+
+    @property
+    def cohorts(self) -> tuple[str, ...]:
+        """All cohorts that training draws from: ``cohort``, and the one that is replayed."""
+        return (SEEN,) if self.distribution is None else self.distribution.config.cohorts
 
     def buckets(self) -> dict[str, range]:
-        """Bucket name -> the individuals of ``cohort`` in it, by how often they are shown; empty if all alike."""
-        start = self.population.cohort(self.cohort).start
-        ranks = {} if self.distribution is None else self.distribution.buckets()
-        return {name: range(start + part.start, start + part.stop) for name, part in ranks.items()}
+        """Bucket name -> the individuals in it, by how often they are shown; empty if all are shown equally often."""
+        if self.distribution is None:
+            return {}
+        parts = {name: part for name, part in self.distribution.buckets().items() if part}
+        rank_K = np.array([part.start for part in parts.values()], dtype=np.int64)
+        first_K = individuals_of(self.population, self.distribution.config, rank_K)  # every part is of one cohort
+        return {
+            name: range(first, first + len(part))
+            for (name, part), first in zip(parts.items(), first_K.tolist(), strict=True)
+        }
 
     @property
     def longest(self) -> int:

@@ -8,10 +8,9 @@ those of one other person, a model that knows this person could read the next va
 Shape legend: P people of a cohort.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
+from moefacts.synthetic_data.other_values import with_values
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.population import Population
 from moefacts.synthetic_data.randomness import random_bits, random_permutation, stream_key
@@ -24,12 +23,12 @@ def with_permuted_values(population: Population, cohort: str) -> Population:
     and the people of other cohorts stay as they are, so an ``evaluation_plan`` means the same biographies with other
     values. Nobody keeps their own value, unless half of the cohort or more share it.
     """
-    people = slice(population.cohort(cohort).start, population.cohort(cohort).stop)
-    value_PA = population.value_PA.copy()
+    people = population.cohort(cohort)
+    value_PA = population.value_PA[people.start : people.stop].copy()
     for a, attribute in enumerate(ATTRIBUTES):
         key, partner_key = (stream_key(population.seed, "control", attribute, part) for part in ("values", "partner"))
-        value_PA[people, a] = permuted(value_PA[people, a], key, partner_key)
-    return replace(population, value_PA=value_PA)
+        value_PA[:, a] = permuted(value_PA[:, a], key, partner_key)
+    return with_values(population, people, value_PA)
 
 
 def permuted(value_P: np.ndarray, key: int, partner_key: int) -> np.ndarray:

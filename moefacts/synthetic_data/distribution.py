@@ -15,14 +15,15 @@ class Distribution:
 
     Args:
         config: the settings.
-        num_people: the size of the cohort that is trained on.
+        num_people: how many people training draws from.
         steps: the length of training.
+        num_replayed: how many of them, those with the highest ranks, are of the cohort that is replayed.
     """
 
-    def __init__(self, config: SamplingConfig, num_people: int, steps: int):
+    def __init__(self, config: SamplingConfig, num_people: int, steps: int, num_replayed: int = 0):
         self.config = config
         self.num_people = num_people
-        self._kind = KINDS[config.kind](config, num_people, steps)
+        self._kind = KINDS[config.kind](config, num_people, steps, num_replayed)
         weight_P = self._kind.weight_P()
         self._table_P = None if weight_P is None else cumulative_table(weight_P)
 

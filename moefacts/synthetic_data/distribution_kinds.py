@@ -1,6 +1,7 @@
-"""The kinds of distribution: those of the study (section 1), and an adaptive curriculum.
+"""The settings of a distribution, and its kinds: those of the study (section 1), and an adaptive curriculum.
 
-People are numbered by rank within the cohort that is trained on, from 0, most likely first.
+People are numbered by rank within the cohort that is trained on, from 0, most likely first. Kinds for people whom the
+model knows already are in ``forgetting_kinds``.
 
 To add a kind, write a subclass of ``Kind`` and put it into ``KINDS``. If it needs a new setting, add a field to
 ``SamplingConfig`` and a line to ``conf/config.yaml``.
@@ -14,7 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from moefacts.errors import UserError, check_at_least, check_choice
-from moefacts.synthetic_data.cohorts import SEEN
+from moefacts.synthetic_data.cohorts import SEEN, common
+from moefacts.synthetic_data.forgetting_kinds import Leaving, Replay
+from moefacts.synthetic_data.kind import Kind, cut, part_of
+from moefacts.synthetic_data.population import PopulationConfig
 from moefacts.synthetic_data.weights import inverse_power
 
 
@@ -23,9 +27,10 @@ class SamplingConfig:
     """Which people training shows, by ``kind`` and the settings of that kind, and in how many variants.
 
     The settings of other kinds are null. ``cohort`` names the people that training draws from; an epoch is one
-    biography for each of them. ``templates_per_individual`` limits the training templates of each person and attribute.
-    Without ``shuffle_sentences`` a person's sentences always come in the same order. That order differs from person to
-    person, because with a common order a model could read the attribute off the place of its sentence.
+    biography for each of them. Replay also draws from ``replay_cohort``. ``templates_per_individual`` limits the
+    training templates of each person and attribute. Without ``shuffle_sentences`` a person's sentences always come in
+    the same order. That order differs from person to person, because with a common order a model could read the
+    attribute off the place of its sentence.
     """
 
     kind: str = "uniform"
@@ -38,16 +43,33 @@ class SamplingConfig:
     num_repeats: int | None = None
     initial_individuals: int | None = None
     growth: float | None = None
+    replay_cohort: str | None = None
+    replay_weight: float | None = None
+    leaving_step: int | None = None
+    num_leaving: int | None = None
     templates_per_individual: int | None = None
     shuffle_sentences: bool = True
     cohort: str = SEEN
 
-    def check(self, num_people: int, steps: int) -> None:
-        """Raise ``UserError`` when a value is wrong for ``num_people`` people and ``steps`` steps."""
+    @property
+    def cohorts(self) -> tuple[str, ...]:
+        """The cohorts that training draws from, in the order of ranks: ``cohort``, and the one that is replayed."""
+        return KINDS[self.kind].cohorts(self)
+
+    def check(self, population: PopulationConfig, steps: int) -> None:
+        """Raise ``UserError`` when a value is wrong for the people of ``population`` and ``steps`` steps."""
         check_choice("sampling.kind", self.kind, KINDS)
         self._check_belonging()
         check_at_least("sampling.templates_per_individual", self.templates_per_individual, 1)
-        KINDS[self.kind](self, num_people, steps).check()
+        ranges = [population.cohort_range(name) for name in self.cohorts]
+        if len(ranges) > 1 and common(*ranges):
+            cohort, replayed = self.cohorts
+            raise UserError(
+                f"sampling.cohort={cohort} and sampling.replay_cohort={replayed} share {len(common(*ranges))} people; "
+                "replay needs two cohorts without common people, such as new and seen"
+            )
+        num_people, num_replayed = sum(map(len, ranges)), sum(map(len, ranges[1:]))
+        KINDS[self.kind](self, num_people, steps, num_replayed).check()
 
     def _check_belonging(self) -> None:
         """Require the settings of this kind, and refuse those that it does not read, which would have no effect."""
@@ -75,64 +97,6 @@ class SamplingConfig:
         return " ".join(f"sampling.{key}={value}" for key, value in settings.items() if value is not None)
 
 
-class Kind:
-    """Shows everybody equally often at every step. Other kinds override what differs.
-
-    Attributes:
-        needs: the fields of ``SamplingConfig`` that must be set.
-        takes: the fields that may be set.
-        is_stretched: whether whom it shows at a step depends on the number of steps.
-    """
-
-    needs: tuple[str, ...] = ()
-    takes: tuple[str, ...] = ()
-    is_stretched = False
-
-    def __init__(self, config: SamplingConfig, num_people: int, steps: int):
-        self.config = config
-        self.num_people = num_people
-        self.steps = steps
-
-    @classmethod
-    def settings(cls) -> tuple[str, ...]:
-        """All fields of ``SamplingConfig`` that this kind reads."""
-        return cls.needs + cls.takes
-
-    def check(self) -> None:
-        """Raise ``UserError`` when a setting is wrong. The fields in ``needs`` are set."""
-
-    def weight_P(self) -> np.ndarray | None:
-        """The relative probability of each person, the same at every step; None: ``support`` decides."""
-        return None
-
-    def support(self, step: int, batch_size: int, num_active: int | None) -> range:
-        """The ranks that are drawn at ``step``, all equally likely. Not used by a kind with weights."""
-        return range(self.num_people)
-
-    def num_active(self, num_widenings: int) -> int | None:
-        """The number of people trained on after ``num_widenings``; None for a kind that ignores the loss."""
-        return None
-
-    def buckets(self) -> dict[str, range]:
-        """Bucket name -> the ranks in it, whose loss and accuracy are recorded separately."""
-        return {}
-
-    def _check_count(self, key: str, most: int | None = None) -> None:
-        """Require a number from 1 to ``most``, by default the number of people."""
-        count, limit = getattr(self.config, key), self.num_people if most is None else most
-        check_at_least(f"sampling.{key}", count, 1)
-        if count > limit:
-            raise UserError(
-                f"sampling.{key}={count} is too large for the {self.num_people} people of the cohort "
-                f"{self.config.cohort}; it must be at most {limit}"
-            )
-
-    def _check_above(self, key: str, least: float) -> None:
-        value = getattr(self.config, key)
-        if value is not None and not value > least:
-            raise UserError(f"sampling.{key}={value} is too small; it must be above {least}")
-
-
 class PowerLaw(Kind):
     """Shows the i-th person in proportion to i^(−exponent)."""
 
@@ -149,7 +113,7 @@ class PowerLaw(Kind):
 
     def buckets(self) -> dict[str, range]:
         """Thirds by rank."""
-        return {name: _part(self.num_people, part, 3) for part, name in enumerate(("head", "middle", "tail"))}
+        return {name: part_of(self.num_people, part, 3) for part, name in enumerate(("head", "middle", "tail"))}
 
 
 class Celebrities(Kind):
@@ -170,7 +134,7 @@ class Celebrities(Kind):
 
     def buckets(self) -> dict[str, range]:
         """The celebrities and the rest."""
-        return _cut(self.num_people, self.config.num_celebrities, "celebrities", "rest")
+        return cut(self.num_people, self.config.num_celebrities, "celebrities", "rest")
 
 
 class Warmup(Kind):
@@ -192,7 +156,7 @@ class Warmup(Kind):
 
     def buckets(self) -> dict[str, range]:
         """The people of the warm-up and the others."""
-        return _cut(self.num_people, self.config.warmup_individuals, "inside", "outside")
+        return cut(self.num_people, self.config.warmup_individuals, "inside", "outside")
 
 
 class Sequential(Kind):
@@ -216,12 +180,12 @@ class Sequential(Kind):
         """The group that ``step`` visits; past the end of training, the last group."""
         groups, repeats = self._sizes()
         visit = min(step, self.steps - 1) * groups * repeats // self.steps
-        return _part(self.num_people, visit % groups, groups)
+        return part_of(self.num_people, visit % groups, groups)
 
     def buckets(self) -> dict[str, range]:
         """Every group."""
         groups, _ = self._sizes()
-        return {f"group_{group}": _part(self.num_people, group, groups) for group in range(groups)}
+        return {f"group_{group}": part_of(self.num_people, group, groups) for group in range(groups)}
 
     def _sizes(self) -> tuple[int, int]:
         assert self.config.num_groups is not None
@@ -255,7 +219,7 @@ class Adaptive(Kind):
 
     def buckets(self) -> dict[str, range]:
         """The people shown from the beginning and the others."""
-        return _cut(self.num_people, self._first, "inside", "outside")
+        return cut(self.num_people, self._first, "inside", "outside")
 
     @property
     def _first(self) -> int:
@@ -270,13 +234,6 @@ KINDS: dict[str, type[Kind]] = {
     "warmup": Warmup,
     "sequential": Sequential,
     "adaptive": Adaptive,
+    "replay": Replay,
+    "leaving": Leaving,
 }
-
-
-def _cut(num_people: int, first: int | None, inside: str, outside: str) -> dict[str, range]:
-    everyone = range(num_people)
-    return {inside: everyone[:first], outside: everyone[first:]}
-
-
-def _part(size: int, part: int, num_parts: int) -> range:
-    return range(size * part // num_parts, size * (part + 1) // num_parts)

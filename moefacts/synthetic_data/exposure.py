@@ -1,6 +1,6 @@
 """Whom training has shown, how often and when: recomputed from the plan of training, which is a function of the step.
 
-Shape legend: P people of the cohort that is trained on, B biographies of a batch.
+Shape legend: P people that training draws from, by rank, B biographies of a batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 from moefacts.synthetic_data.distribution import Distribution
 from moefacts.synthetic_data.population import Population
-from moefacts.synthetic_data.sampling import training_people
+from moefacts.synthetic_data.sampling import individuals_of, training_ranks
 
 _NEVER = -1
 
@@ -22,7 +22,7 @@ class Exposure:
 
     Attributes:
         step: the number of updates.
-        individual_P: the people of the cohort that is trained on.
+        individual_P: the people that training draws from.
         times_shown_P: the number of biographies about each.
         steps_since_shown_P: the number of updates since the last one whose batch had a biography about the person, so
             0 for those in the newest batch; NaN for people who have not been shown.
@@ -50,13 +50,13 @@ def exposures(
         steps: numbers of updates.
         num_active: how many people an adaptive curriculum trains on at a step; None for other distributions.
     """
-    people = population.cohort(distribution.config.cohort)
-    times_shown_P = np.zeros(len(people), dtype=np.int64)
-    last_step_P = np.full(len(people), _NEVER)
+    individual_P = individuals_of(population, distribution.config, np.arange(distribution.num_people))
+    times_shown_P = np.zeros(len(individual_P), dtype=np.int64)
+    last_step_P = np.full(len(individual_P), _NEVER)
     for start, stop in pairwise([0, *sorted(steps)]):
         for step in range(start, stop):
-            individual_B = training_people(population, step, batch_size, distribution, num_active(step))
-            np.add.at(times_shown_P, individual_B - people.start, 1)
-            last_step_P[individual_B - people.start] = step
+            rank_B = training_ranks(population, step, batch_size, distribution, num_active(step))
+            np.add.at(times_shown_P, rank_B, 1)
+            last_step_P[rank_B] = step
         since_P = np.where(last_step_P == _NEVER, np.nan, stop - 1 - last_step_P)
-        yield Exposure(stop, np.arange(people.start, people.stop), times_shown_P.copy(), since_P)
+        yield Exposure(stop, individual_P, times_shown_P.copy(), since_P)

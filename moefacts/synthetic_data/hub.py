@@ -174,7 +174,10 @@ def population_table(population: Population, start: int, stop: int) -> pa.Table:
     return pa.table(columns)
 
 
-def _write_parquet(path: Path, tables: Iterator[pa.Table], repetitive: list[str]) -> None:
+_REPETITIVE = ["attributes.list.element"]  # of biographies
+
+
+def _write_parquet(path: Path | pa.BufferOutputStream, tables: Iterator[pa.Table], repetitive: list[str]) -> None:
     """Write ``tables`` one after the other; only the columns ``repetitive`` are dictionary-encoded."""
     writer = None
     try:
@@ -185,6 +188,13 @@ def _write_parquet(path: Path, tables: Iterator[pa.Table], repetitive: list[str]
     finally:
         if writer is not None:
             writer.close()
+
+
+def bytes_per_biography(population: Population, split: Split, num_rows: int) -> float:
+    """How many bytes a biography of ``split`` takes in its file, measured on the first ``num_rows``."""
+    buffer = pa.BufferOutputStream()
+    _write_parquet(buffer, iter([BiographyWriter(population).table(split.plan(0, num_rows))]), _REPETITIVE)
+    return float(buffer.tell() / num_rows)
 
 
 def write_dataset(
@@ -220,7 +230,7 @@ def write_dataset(
 
     (folder / "data").mkdir()
     for split in splits:
-        _write_parquet(folder / _file("biographies", split.name), biographies(split), ["attributes.list.element"])
+        _write_parquet(folder / _file("biographies", split.name), biographies(split), _REPETITIVE)
     cohorts = [cohort for cohort in COHORTS if len(population.cohort(cohort))]
     for cohort in cohorts:
         _write_parquet(folder / _file("population", cohort), people(cohort), list(ATTRIBUTES))

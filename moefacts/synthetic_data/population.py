@@ -47,8 +47,8 @@ class PopulationConfig:
         """Built-in cohort -> number of people in it."""
         return {SEEN: self.size, UNSEEN: self.unseen, NEW: self.new}
 
-    def cohort_size(self, name: str) -> int:
-        """The number of people in the cohort ``name``.
+    def cohort_range(self, name: str) -> range:
+        """The individuals of the cohort ``name``.
 
         Raises:
             UserError: there is no such cohort, or it is empty.
@@ -57,7 +57,7 @@ class PopulationConfig:
         check_choice("cohort", name, ranges)
         if not len(ranges[name]):
             raise UserError(f"the cohort {name} is empty; raise population.{name}")
-        return len(ranges[name])
+        return ranges[name]
 
     def check(self) -> None:
         """Raise ``UserError`` when a size is wrong by itself."""

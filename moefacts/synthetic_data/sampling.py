@@ -1,6 +1,7 @@
 """Which biographies are shown: pure functions of (seed, step) for training and of (seed, cohort) for evaluation.
 
-Shape legend: B biographies, A sentences (one per attribute), S template splits, J templates to choose from, O orders.
+Shape legend: B biographies, A sentences (one per attribute), S template splits, J templates to choose from, O orders,
+C cohorts that training draws from.
 """
 
 import itertools
@@ -23,7 +24,7 @@ _NUM_TEMPLATE_ORDERS = 4096
 
 
 def training_distribution(config: SamplingConfig, population: Population, steps: int) -> Distribution:
-    """The distribution that ``config`` asks for, over the people of its cohort.
+    """The distribution that ``config`` asks for, over the people of its cohorts.
 
     Raises:
         UserError: there are fewer training templates than ``config`` asks for per individual.
@@ -34,7 +35,16 @@ def training_distribution(config: SamplingConfig, population: Population, steps:
             f"sampling.templates_per_individual={config.templates_per_individual} is too large; "
             f"each individual has {num_trained} training templates per attribute"
         )
-    return Distribution(config, len(population.cohort(config.cohort)), steps)
+    sizes = [len(population.cohort(name)) for name in config.cohorts]
+    return Distribution(config, sum(sizes), steps, sum(sizes[1:]))
+
+
+def individuals_of(population: Population, config: SamplingConfig, rank_B: np.ndarray) -> np.ndarray:
+    """The individuals with the ranks ``rank_B`` among the people that training draws from: (B,)."""
+    cohorts = [population.cohort(name) for name in config.cohorts]
+    stop_C = np.cumsum([len(people) for people in cohorts])
+    offset_C = np.array([people.stop for people in cohorts]) - stop_C
+    return rank_B + offset_C[np.searchsorted(stop_C, rank_B, side="right")]
 
 
 def training_plan(
@@ -66,12 +76,22 @@ def training_people(
     num_active: int | None = None,
 ) -> np.ndarray:
     """Whom the biographies of ``training_plan`` with these arguments are about, without planning them: (B,)."""
-    key = stream_key(population.seed, "train", step, "individual")
     if distribution is None:
         people = population.cohort(SEEN)
-        return people.start + random_below(key, np.arange(batch_size), len(people))
-    people = population.cohort(distribution.config.cohort)
-    return people.start + distribution.draw(key, step, batch_size, num_active)
+        return people.start + random_below(_individual_key(population, step), np.arange(batch_size), len(people))
+    rank_B = training_ranks(population, step, batch_size, distribution, num_active)
+    return individuals_of(population, distribution.config, rank_B)
+
+
+def training_ranks(
+    population: Population, step: int, batch_size: int, distribution: Distribution, num_active: int | None = None
+) -> np.ndarray:
+    """The ranks of the people of ``training_people`` with these arguments: (B,)."""
+    return distribution.draw(_individual_key(population, step), step, batch_size, num_active)
+
+
+def _individual_key(population: Population, step: int) -> int:
+    return stream_key(population.seed, "train", step, "individual")
 
 
 def evaluation_plan(

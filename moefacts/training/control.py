@@ -15,8 +15,7 @@ from moefacts.training.moment import Moment
 
 def control_evaluator(batcher: Batcher, cohort: str, num_biographies: int, batch_size: int) -> Evaluator:
     """The biographies of ``Evaluator`` with these arguments, in the same order, with permuted values."""
-    population = with_permuted_values(batcher.population, cohort)
-    permuted = Batcher(population, batcher.tokenizer, batcher.device, batcher.distribution, batcher.round_to)
+    permuted = batcher.with_population(with_permuted_values(batcher.population, cohort))
     return Evaluator(permuted, cohort, num_biographies, batch_size)
 
 

@@ -39,9 +39,10 @@ class Source:
     @property
     def trained_on(self) -> list[list[int]]:
         """The individuals that its weights have seen, as pairs of the first and one more than the last."""
-        population, sampling = self.config.population, self.config.sampling
-        people = cohort_ranges(population.cohorts or {}, population.sizes)[sampling.cohort]
-        return [*self.manifest.get("seen_before", []), [people.start, people.stop]]
+        population = self.config.population
+        ranges = cohort_ranges(population.cohorts or {}, population.sizes)
+        shown = [ranges[cohort] for cohort in self.config.sampling.cohorts]
+        return [*self.manifest.get("seen_before", []), *([people.start, people.stop] for people in shown)]
 
 
 def read_source(run: Path, step: int | None = None) -> tuple[Source, int]:

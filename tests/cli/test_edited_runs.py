@@ -218,3 +218,46 @@ def test_18_ask_and_export_name_the_checkpoint_to_take_instead(fails, finished_r
         assert f"{path} is damaged" in line
         assert "--step 8" in line
     assert list(tmp_path.iterdir()) == []
+
+
+def state_in_list(run):
+    from moefacts.cli.listing import _describe
+
+    return _describe(run)[0], _describe(run)[-1]
+
+
+def test_2_a_list_says_that_the_settings_of_a_finished_run_were_edited(edit):
+    run = edit("\nseed: 0\n", "\nseed: 5\n")
+    state, note = state_in_list(run)
+    assert state == "damaged"
+    assert "config.yaml is not the file with which the run was trained" in note
+
+
+def test_2_a_list_says_that_a_finished_run_lost_its_last_metrics(finished_run):
+    metrics = finished_run / layout.METRICS
+    assert state_in_list(finished_run) == ("finished", "")
+    metrics.write_bytes(metrics.read_bytes()[:-10])
+    state, note = state_in_list(finished_run)
+    assert state == "damaged"
+    assert "has lost what was recorded after step" in note
+
+
+def test_2_a_list_takes_a_run_of_an_earlier_version_as_it_is(edit, finished_run):
+    manifest = json.loads((finished_run / layout.MANIFEST).read_text())
+    del manifest["config_sha256"]
+    (finished_run / layout.MANIFEST).write_text(json.dumps(manifest))
+    assert state_in_list(finished_run) == ("finished", "")
+
+
+def test_16_a_value_that_is_no_number_is_called_so_and_its_place_is_named(fails, finished_run):
+    metrics = finished_run / layout.METRICS
+    lines = metrics.read_text().splitlines(keepends=True)
+    record = json.loads(lines[2])
+    key = next(key for key in record if key != "step")
+    lines[2] = json.dumps(record | {key: float("nan")}) + "\n"
+    metrics.write_text("".join(lines))
+    line = fails("analyze", finished_run)
+    assert f"metrics.jsonl line 3 is damaged: '{key}': got nan, expected a finite number" in line
+    assert "cut short" not in line
+    assert line.count("`moefacts train --resume`") == 1
+    assert "`moefacts train --resume`" not in intact_records(metrics)[1]

@@ -104,3 +104,11 @@ def test_a_run_without_a_checkpoint_is_refused(fails, finished_run, elsewhere, c
         (finished_run / layout.CHECKPOINTS / name).mkdir(parents=True)
     assert "has no checkpoint yet" in fails("export", finished_run, "--out", "out")
     assert list(elsewhere.iterdir()) == []
+
+
+@pytest.mark.parametrize(("step", "is_told"), [(4, True), (None, False)])
+def test_0_the_card_of_an_earlier_checkpoint_says_how_to_get_to_it(finished_run, elsewhere, step, is_told):
+    export_run(finished_run, elsewhere / "exported", step)
+    card = (elsewhere / "exported" / "README.md").read_text()
+    assert ("These are the weights after step 4, before the end of training" in card) is is_told
+    assert ("moefacts export FOLDER_OF_THE_RUN --step 4 --out model" in card) is is_told

@@ -145,3 +145,15 @@ def test_any_override_works_or_gets_one_line(
     lines = capsys.readouterr().err.splitlines()
     assert (ended.value.code, len(lines)) in ((0, 0), (2, 1)), lines
     assert os.listdir(tmp_path) in ([], ["runs"])  # a sweep makes the folder of Hydra's own files
+
+
+def test_more_biographies_than_the_disk_holds_are_refused_before_anything_is_written(fails, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line = fails("generate", *TINY[:12], "dataset.train=100000000000", "--out", "people")
+    assert "biographies take about" in line
+    assert line.endswith("lower dataset.train")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_preview_is_no_dataset(fails):
+    assert "less than or equal to 10000" in fails("generate", "--preview", 100_000_000)

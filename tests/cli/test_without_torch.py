@@ -11,8 +11,13 @@ from pathlib import Path
 import pytest
 
 from moefacts.config.loader import read_config
+from moefacts.experiments.engine.grid import make_plan
 from moefacts.experiments.engine.seeds import seeds_for
+from moefacts.experiments.engine.simulations import planned_simulations
+from moefacts.experiments.studies.toy_memory import STUDY as TOYS
+from moefacts.runs.tables import RECALL
 from moefacts.synthetic_data.population import build_population
+from tests.experiments.studies.claims.test_toy_memory import simulations
 
 STUDY = Path(__file__).parents[1] / "fixtures" / "before_formats" / "phases"
 WITHOUT_TORCH = """
@@ -56,6 +61,17 @@ def test_the_report_of_a_study_is_made_without_torch(study):
     ended = moefacts("reproduce", name, *overrides, "--out", study, "--report")
     assert ended.returncode == 0, ended.stderr
     assert (study / "report.html").exists()
+
+
+def test_the_report_of_simulations_is_made_without_torch(tmp_path):
+    (one, *_) = planned_simulations(make_plan(TOYS, "laptop", [], tmp_path / "toys", tmp_path))
+    one.path.mkdir(parents=True)
+    RECALL.write(one.path, simulations({}, seeds=1)[-1].record.table)
+    manifest = {"state": "finished", "versions": {"moefacts": "0"}, "command": "", "device": "cpu"}
+    (one.path / "manifest.json").write_text(json.dumps(manifest))
+    ended = moefacts("reproduce", TOYS.name, "--out", tmp_path / "toys", "--report")
+    assert ended.returncode == 1, ended.stderr  # all but one are missing
+    assert (tmp_path / "toys" / "report.html").exists()
 
 
 def test_a_run_is_measured_without_torch(study):

@@ -2,16 +2,20 @@
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from moefacts.cli import app as cli
 from moefacts.config.presets import compose, overrides_of
 from moefacts.errors import UserError
+from moefacts.experiments.tasks.materials import load_run
+from moefacts.experiments.tasks.model_card import model_card
+from moefacts.experiments.tasks.probe import probe_run
 from moefacts.experiments.tasks.train import execute
 from moefacts.runs.reader import read_run
 from moefacts.synthetic_data.population import build_population
-from moefacts.synthetic_data.sampling import training_distribution, training_plan
+from moefacts.synthetic_data.sampling import training_distribution, training_people, training_plan
 from tests.conftest import TINY, tiny_config
 
 RARE = ["population.cohorts={rare:{part_of:seen,start:40},first:{part_of:unseen,stop:10}}"]
@@ -74,3 +78,29 @@ def test_a_run_that_evaluates_seen_people_only_is_analyzed(tmp_path):
     result = CliRunner().invoke(cli.app, ["analyze", str(run), "--json"])
     assert result.exit_code == 0, (result.output, result.exception)
     assert json.loads(result.stdout)["unseen_auroc"] is None
+
+
+def test_a_run_that_replays_people_knows_of_both_cohorts_wherever_its_people_are_named(tmp_path):
+    config = tiny_config(
+        *RARE, "sampling.kind=replay", "sampling.cohort=new", "sampling.replay_cohort=rare", "sampling.replay_weight=2",
+        "evaluation.cohorts=[new,rare,unseen]", "evaluation.interval_control=12", f"run.dir={tmp_path}/run",
+    )  # fmt: skip
+    assert compose(overrides_of(config)) == config
+    path = execute(config)
+    run, (_, materials) = read_run(path), load_run(path)
+    assert run.curve("attribute_loss", bucket="current").equals(run.curve("attribute_loss"))
+    assert not run.has_curve("attribute_loss", bucket="replayed")
+    card = model_card(path, 12, config, materials.batcher)
+    assert "# 16 fictional people" in card
+    assert "sampling.replay_weight=2.0 sampling.replay_cohort=rare sampling.cohort=new" in card
+    population = materials.batcher.population
+    for person, seen in ((40, True), (39, False), (80, True), (48, False)):
+        shown = CliRunner().invoke(cli.app, ["ask", str(path), population.full_name(person)]).stdout
+        assert ("was seen in training" in " ".join(shown.split())) == seen
+    assert probe_run(run, "retention") == ["retention"]
+    retention = read_run(path).retention
+    assert set(retention["individual"]) == set(range(80, 88))
+    distribution = training_distribution(config.sampling, population, 12)
+    shown = np.concatenate([training_people(population, step, 8, distribution) for step in range(12)])
+    last = retention[retention["step"] == 12].set_index("individual")["times_shown"]
+    assert last.tolist() == np.bincount(shown, minlength=88)[80:].tolist()

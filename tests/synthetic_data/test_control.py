@@ -36,7 +36,8 @@ def test_the_marginal_distribution_of_each_attribute_is_that_of_the_cohort_and_o
 
 def test_the_values_of_a_person_come_from_different_people():
     """Otherwise a model that knows everybody could recognise whose values they are."""
-    population = build_population(tiny_config("population.pools.years=16").population, seed=0)
+    pools = [f"population.pools.{pool}=48" for pool in ("cities", "universities", "majors", "companies")]
+    population = build_population(tiny_config("population.pools.years=16", *pools).population, seed=0)
     people = len(population.cohort("seen"))
     own = np.repeat(np.arange(people)[:, None], len(ATTRIBUTES), axis=1).astype(np.int32)
     control = with_permuted_values(

@@ -16,7 +16,10 @@ KINDS = {
     "warmup": ["sampling.warmup_individuals=16", "sampling.warmup_epochs=1"],
     "sequential": ["sampling.num_groups=5", "sampling.num_repeats=2"],
     "adaptive": ["sampling.initial_individuals=12", "sampling.growth=2"],
+    "replay": ["sampling.cohort=unseen", "sampling.replay_weight=0.25"],
+    "leaving": ["sampling.leaving_step=6", "sampling.num_leaving=8"],
 }
+NUM_REPLAYED = 16
 
 
 def distribution(kind, num_people=48, steps=20, **settings):
@@ -24,7 +27,7 @@ def distribution(kind, num_people=48, steps=20, **settings):
     config = tiny_config(
         f"population.size={num_people}", f"sampling.kind={kind}", f"training.steps={steps}", *overrides
     )
-    return Distribution(config.sampling, num_people, steps)
+    return Distribution(config.sampling, num_people, steps, NUM_REPLAYED if kind == "replay" else 0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -48,6 +51,10 @@ def test_probabilities_are_those_of_the_study():
     celebrities = distribution("celebrities").probability_P(0, 8)
     assert celebrities[:6] / celebrities[-1] == pytest.approx(np.full(6, 8.0), rel=1e-12)
     assert np.ptp(celebrities[6:]) < 1e-12
+    replay = distribution("replay").probability_P(0, 8)  # P(old) = w·N_old / (w·N_old + N_new)
+    assert replay[-NUM_REPLAYED:].sum() == pytest.approx(0.25 * 16 / (0.25 * 16 + 32), rel=1e-12)
+    assert replay[-NUM_REPLAYED:] / replay[0] == pytest.approx(np.full(16, 0.25), rel=1e-12)
+    assert np.ptp(replay[:-NUM_REPLAYED]) < 1e-12
     assert distribution("power_law", exponent=0).probability_P(0, 8) == pytest.approx(np.full(48, 1 / 48), rel=1e-12)
 
 
@@ -77,6 +84,27 @@ def test_the_warm_up_ends_after_exactly_its_epochs():
     assert [value >= 16 for value in largest] == [False] * 15 + [True] * 5
     assert dist.probability_P(14, 8)[16:].sum() == 0
     assert dist.probability_P(15, 8) == pytest.approx(np.full(48, 1 / 48))
+
+
+def test_people_leave_at_exactly_their_step_and_nothing_changes_before_it():
+    dist, uniform = distribution("leaving"), distribution("uniform")
+    for step in range(6):
+        for key in range(20):
+            assert np.array_equal(dist.draw(key, step, 8, None), uniform.draw(key, step, 8, None))
+    assert dist.probability_P(5, 8) == pytest.approx(np.full(48, 1 / 48))
+    for step in range(6, 20):
+        assert dist.probability_P(step, 8) == pytest.approx(np.r_[np.full(40, 1 / 40), np.zeros(8)])
+
+
+@pytest.mark.parametrize("num_repeats", [2, 4, 8])
+def test_two_groups_alternate_as_often_as_they_are_to_be_visited(num_repeats):
+    """The study's Figures W and X."""
+    dist = distribution("sequential", steps=160, num_groups=2, num_repeats=num_repeats)
+    shown = [[name for name, people in dist.buckets().items() if set(dist.support(step, 8, None)) & set(people)]
+             for step in range(160)]  # fmt: skip
+    each = 160 // (2 * num_repeats)
+    assert shown == ([["group_0"]] * each + [["group_1"]] * each) * num_repeats
+    assert dist.buckets() == {"group_0": range(24), "group_1": range(24, 48)}
 
 
 def test_groups_come_in_order_repeatedly_and_with_equal_shares():
@@ -135,6 +163,8 @@ def test_buckets_have_the_names_of_their_kind():
     assert distribution("power_law").buckets() == {"head": range(16), "middle": range(16, 32), "tail": range(32, 48)}
     assert distribution("celebrities").buckets() == {"celebrities": range(6), "rest": range(6, 48)}
     assert distribution("warmup").buckets() == {"inside": range(16), "outside": range(16, 48)}
+    assert distribution("replay").buckets() == {"current": range(32), "replayed": range(32, 48)}
+    assert distribution("leaving").buckets() == {"staying": range(40), "leaving": range(40, 48)}
 
 
 @pytest.mark.parametrize(
@@ -155,6 +185,15 @@ def test_buckets_have_the_names_of_their_kind():
         ("kind=sequential num_groups=4 num_repeats=4", "makes 16 visits, more than training.steps=12"),
         ("kind=adaptive initial_individuals=49", "sampling.initial_individuals=49 is too large"),
         ("kind=adaptive initial_individuals=12 growth=1", "sampling.growth=1.0 is too small; it must be above 1"),
+        ("kind=replay cohort=new", "sampling.kind=replay needs sampling.replay_weight"),
+        ("kind=replay cohort=new replay_weight=0", "sampling.replay_weight=0.0 is too small; it must be above 0"),
+        ("kind=replay replay_weight=1", "sampling.cohort=seen and sampling.replay_cohort=seen share 48 people"),
+        ("kind=replay cohort=new replay_weight=1 replay_cohort=sen", "cohort=sen is not a valid value"),
+        ("cohort=new replay_cohort=seen", "sampling.replay_cohort=seen has no effect with sampling.kind=uniform"),
+        ("kind=leaving leaving_step=6", "sampling.kind=leaving needs sampling.num_leaving"),
+        ("kind=leaving leaving_step=6 num_leaving=48", "sampling.num_leaving=48 is too large for the 48 people"),
+        ("kind=leaving leaving_step=12 num_leaving=8", "sampling.leaving_step=12 must be at least 1 and less than"),
+        ("kind=leaving leaving_step=0 num_leaving=8", "sampling.leaving_step=0 must be at least 1 and less than"),
         ("exponent=0.5", "sampling.exponent=0.5 has no effect with sampling.kind=uniform"),
         ("templates_per_individual=0", "sampling.templates_per_individual=0 is too small"),
     ],

@@ -13,8 +13,11 @@ KINDS = {
     "power law": ("sampling.kind=power_law", "sampling.exponent=1"),
     "sequential": ("sampling.kind=sequential", "sampling.num_groups=3", "sampling.num_repeats=2"),
     "a part": ("population.cohorts={rare:{part_of:seen,start:8,stop:20}}", "sampling.cohort=rare"),
+    "replay": ("population.cohorts={old:{part_of:seen,start:30,stop:40}}", "sampling.kind=replay", "sampling.cohort=new",
+               "sampling.replay_cohort=old", "sampling.replay_weight=0.5"),
+    "leaving": ("sampling.kind=leaving", "sampling.leaving_step=6", "sampling.num_leaving=12"),
     "adaptive": ("sampling.kind=adaptive", "sampling.initial_individuals=9"),
-}
+}  # fmt: skip
 
 
 def prepared(name):
@@ -35,7 +38,8 @@ def test_counts_and_last_steps_are_those_of_a_loop_over_biographies(name):
         for step in range(exposure.step):
             for person in training_plan(population, step, 4, distribution, active(step)).individual_B.tolist():
                 times[person], last[person] = times.get(person, 0) + 1, step
-        people = list(population.cohort(distribution.config.cohort))
+        people = [person for cohort in distribution.config.cohorts for person in population.cohort(cohort)]
+        assert set(times) <= set(people)
         assert exposure.individual_P.tolist() == people
         assert exposure.times_shown_P.tolist() == [times.get(person, 0) for person in people]
         since = [exposure.step - 1 - last[person] if person in last else np.nan for person in people]

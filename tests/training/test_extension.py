@@ -19,7 +19,7 @@ from tests.training.comparing import records, same, weights
 CONSTANT = "training.schedule=constant"
 SETTINGS = {
     "num_celebrities": 2, "celebrity_weight": 3.0, "warmup_individuals": 4, "warmup_epochs": 2, "num_groups": 2,
-    "num_repeats": 2, "initial_individuals": 4, "exponent": 1.0,
+    "num_repeats": 2, "initial_individuals": 4, "exponent": 1.0, "replay_weight": 2.0, "leaving_step": 6, "num_leaving": 4,
 }  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from moefacts.runs.reader import Run, read_run
 TO_DO, HALF_DONE, ELSEWHERE = "to do", "half done", "running elsewhere"  # beside FINISHED and FAILED
 UNDECIDED = "undecided"  # the run takes settings from runs that are not all finished
 UNDECIDABLE = "cannot be decided"  # they are finished, but give it no settings
-_LOGS = "logs"
+LOGS = "logs"
 _LONGEST_PART = 255  # bytes of a name that file systems allow
 _LONGEST_NAME = 120  # bytes, to which a digest may be added
 _LEAVES = Counter(key.rpartition(".")[2] for key in (*config_keys(RunConfig), *GROUPS))
@@ -56,7 +57,7 @@ class PlannedRun:
     @property
     def log(self) -> Path:
         """The file for the run's progress lines and, if it fails, its traceback."""
-        return self.path.parent / _LOGS / f"{self.path.name}.log"
+        return self.path.parent / LOGS / f"{self.path.name}.log"
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Plan:
             {key: value for key, value in run.grid_run.labels.items() if isinstance(value, (str, int, float))}
             for run in self.runs
         ]
-        common = set.intersection(*(set(items.items()) for items in labels))
+        common = set.intersection(*(set(items.items()) for items in labels)) if labels else set()
         texts: dict[Path, list[str]] = {}
         for run, items in zip(self.runs, labels, strict=True):
             text = ", ".join(f"{key} {value}" for key, value in items.items() if (key, value) not in common)
@@ -133,7 +134,8 @@ def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | No
         config = composed(*grid_run.overrides, *settings)
         path = run_directory(config)
         if state:  # it has no directory yet
-            path = path.with_name(f"{path.name}-{UNDECIDED}")
+            after = hashlib.sha256(json.dumps([run.path.name for run in needed]).encode()).hexdigest()[:4]
+            path = path.with_name(f"{path.name}-after-{after}-{UNDECIDED}")
         return PlannedRun(grid_run, config, path, state or run_state(path), tuple(run.path for run in needed), reason)
 
     runs = tuple(planned(grid_run) for grid_run in grid)
@@ -177,6 +179,11 @@ def default_name(study: Study, scale: str, overrides: Sequence[str]) -> str:
     return f"{cut}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
 
 
+def study_command(plan: Plan) -> str:
+    """The command that repeats the study."""
+    return shlex.join(["moefacts", "reproduce", plan.study.name, "--scale", plan.scale, *plan.overrides])
+
+
 def run_state(path: Path) -> str:
     """The state of the run in ``path``: a killed run is half done, and one that cannot be read has failed.
 
@@ -196,7 +203,11 @@ def run_state(path: Path) -> str:
 
 
 def _refuse_varied(study: Study, grid: Sequence[GridRun], overrides: Sequence[str]) -> None:
-    settings = [set(run.overrides) for run in _with_needs(grid)]
+    if overrides and not grid:
+        raise UserError(
+            f"the study {study.name} trains no language model, so it has no settings; leave out {overrides[0]}"
+        )
+    settings = [set(run.overrides) for run in _with_needs(grid)] or [set()]
     everywhere = settings[0].intersection(*settings)
     varied = {_key(override) for override in settings[0].union(*settings) - everywhere}
     for override in overrides:

@@ -1,18 +1,20 @@
-"""Run the rest of a study's plan, each run after those that it needs, and the probes that the study reads."""
+"""Run the rest of a study's plan: each run after those that it needs, the probes that the study reads, simulations."""
 
 import contextlib
 import functools
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError, is_full_disk
 from moefacts.experiments.engine.adopt import adopt_finished
 from moefacts.experiments.engine.estimates import Estimate
-from moefacts.experiments.engine.grid import HALF_DONE, TO_DO, UNDECIDED, Plan, PlannedRun
+from moefacts.experiments.engine.grid import ELSEWHERE, HALF_DONE, TO_DO, UNDECIDED, Plan, PlannedRun, study_command
 from moefacts.experiments.engine.grid_progress import GridProgress
+from moefacts.experiments.engine.simulations import planned_simulations
 from moefacts.runs.manifest import FAILED, FINISHED, INTERRUPTED
 from moefacts.runs.reader import read_run
 
@@ -37,6 +39,7 @@ def launch_runs(plan: Plan, estimate: Estimate, launch: Launch, longest_first: b
     """
     plan = _train_all(adopt_finished(plan), estimate, launch, longest_first)
     _probe(plan, launch)
+    _simulate(plan, launch)
     return plan
 
 
@@ -123,6 +126,36 @@ def _probe_run(probes: Sequence[str], paths: Sequence[str], logs: Sequence[str],
         try:
             probe_run(read_run(Path(paths[index])), *probes)
         except Exception:  # no failure may stop the other probes; the results say that this run was not probed
+            traceback.print_exc()
+
+
+def _simulate(plan: Plan, launch: Launch) -> None:
+    """Run the simulations that are missing, those that failed earlier too, unless another process is at it."""
+    todo = [one for one in planned_simulations(plan) if one.state not in (FINISHED, ELSEWHERE)]
+    if todo:
+        print(f"{plan.study.name}: {len(todo)} simulations to run", file=sys.stderr)
+        for one in todo:
+            one.log.parent.mkdir(parents=True, exist_ok=True)
+            one.log.unlink(missing_ok=True)
+        named = [(one.simulation.name, one.simulation.seed, one.simulation.settings) for one in todo]
+        places = [(str(one.path), str(one.log)) for one in todo]
+        launch(range(len(todo)), functools.partial(_simulate_one, named, places, study_command(plan)))
+
+
+def _simulate_one(
+    simulations: Sequence[tuple[str, int, Mapping[str, Any]]],
+    places: Sequence[tuple[str, str]],
+    command: str,
+    index: int,
+) -> None:
+    """Run one simulation in the process that a launcher chose; its traceback, if it fails, goes to its log."""
+    folder, log = places[index]
+    with _output_into(log):
+        from moefacts.experiments.tasks.simulate import simulate
+
+        try:
+            simulate(*simulations[index], Path(folder), command)
+        except Exception:  # no failure may stop the others; the results list this one as missing
             traceback.print_exc()
 
 

@@ -5,7 +5,6 @@ Everything in ``results.json`` except the keys ``timing`` is a function of the r
 
 import json
 import math
-import shlex
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -17,9 +16,10 @@ from moefacts.analysis.figures import draw_study_figures
 from moefacts.analysis.study_report import StudyPage, write_study_report
 from moefacts.analysis.summary import measure_run
 from moefacts.errors import UserError
-from moefacts.experiments.engine.grid import HALF_DONE, UNDECIDABLE, UNDECIDED, Plan
+from moefacts.experiments.engine.grid import HALF_DONE, UNDECIDABLE, UNDECIDED, Plan, study_command
 from moefacts.experiments.engine.many_claims import judged_together
-from moefacts.experiments.engine.study import Findings, FinishedRun
+from moefacts.experiments.engine.simulations import CURVES_TABLE, curves, read_simulations
+from moefacts.experiments.engine.study import Findings, FinishedRun, FinishedSimulation
 from moefacts.runs import keys, layout
 from moefacts.runs.durable import write_durably
 from moefacts.runs.locks import turn_to_write
@@ -90,7 +90,10 @@ def write_results(plan: Plan) -> StudyPage:
 
 
 def _write_results(plan: Plan) -> StudyPage:
-    finished, missing = read_finished(plan)
+    runs, missing = read_finished(plan)
+    simulations, missing_too = read_simulations(plan)
+    finished: list[FinishedRun | FinishedSimulation] = [*runs, *simulations]
+    missing += missing_too
     if not finished:
         first = f", the first is {missing[0]['run']}: {missing[0]['state']}" + (
             f", log {missing[0]['log']}" * bool(missing[0]["log"])
@@ -104,11 +107,15 @@ def _write_results(plan: Plan) -> StudyPage:
     write_durably(plan.out / RESULTS, text.encode())
     table = pd.json_normalize([{k: v for k, v in row.items() if k != "command"} for row in result["runs"]])
     write_durably(plan.out / RUNS_TABLE, table.to_csv(index=False).encode())
+    if simulations:
+        write_durably(plan.out / CURVES_TABLE, curves(simulations).to_csv(float_format="%.6g").encode())
     write_study_report([page], plan.out / layout.REPORT)
     return page
 
 
-def _result(plan: Plan, finished: Sequence[FinishedRun], missing: list[dict], findings: Findings) -> dict[str, Any]:
+def _result(
+    plan: Plan, finished: Sequence[FinishedRun | FinishedSimulation], missing: list[dict], findings: Findings
+) -> dict[str, Any]:
     claims = []
     for claim in plan.study.claims[plan.scale]:
         verdict = claim.decide(findings.evidence)
@@ -142,11 +149,6 @@ def _result(plan: Plan, finished: Sequence[FinishedRun], missing: list[dict], fi
             )
         },
     }
-
-
-def study_command(plan: Plan) -> str:
-    """The command that repeats the study."""
-    return shlex.join(["moefacts", "reproduce", plan.study.name, "--scale", plan.scale, *plan.overrides])
 
 
 def _plain(value: Any) -> Any:

@@ -3,7 +3,10 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from moefacts.analysis.figures import DrawFigure
 from moefacts.analysis.study_report import Table
@@ -71,6 +74,51 @@ class FinishedRun:
 
 
 @dataclass(frozen=True)
+class Simulation:
+    """What a study simulates beside or instead of training language models.
+
+    Attributes:
+        name: which simulation it is (``tasks.simulate.SIMULATIONS``).
+        seed: its seed.
+        settings: what it takes, as JSON can hold it. Its folder is named by name, seed and settings.
+        measure: turns its table (``runs.tables.RECALL``) into the measures of one line of ``runs.csv``.
+        seconds: about how long it takes on one core of a laptop.
+    """
+
+    name: str
+    seed: int
+    settings: Mapping[str, Any]
+    measure: Callable[[pd.DataFrame], Mapping[str, Any]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SimulationRecord:
+    """The contents of a simulation's folder."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    table: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class FinishedSimulation:
+    """A finished simulation.
+
+    Attributes:
+        labels: which simulation it is.
+        record: the contents of its folder.
+        measures: what ``Simulation.measure`` makes of its table, and how long it took.
+        seed: the seed, which numbers the replicates.
+    """
+
+    labels: Mapping[str, Any]
+    record: SimulationRecord
+    measures: Mapping[str, Any]
+    seed: int
+
+
+@dataclass(frozen=True)
 class Findings:
     """The findings of a study in its finished runs.
 
@@ -97,8 +145,10 @@ class Study:
         figure: its figure or section in the paper.
         grids: scale -> its runs, quick ones first. A study need not have every scale.
         claims: scale -> its claims, in the order of the table.
-        examine: turns the finished runs, of which there may be few or none, into findings. It only reads files.
+        examine: turns the finished runs, then the finished simulations, of which there may be few or none, into
+            findings. It only reads files.
         probes: the probes (``runs.tables.PROBES``) whose tables ``examine`` reads.
+        simulations: scale -> what it simulates, quick ones first. The scale's grid may then be empty.
     """
 
     name: str
@@ -106,5 +156,6 @@ class Study:
     figure: str
     grids: Mapping[str, Sequence[GridRun]]
     claims: Mapping[str, Sequence[Claim]]
-    examine: Callable[[Sequence[FinishedRun]], Findings]
+    examine: Callable[[Sequence[Any]], Findings]
     probes: tuple[str, ...] = ()
+    simulations: Mapping[str, Sequence[Simulation]] = field(default_factory=dict)

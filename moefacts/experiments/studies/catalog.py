@@ -8,15 +8,20 @@ from moefacts.experiments.studies import (
     celebrities,
     dense_vs_moe,
     distributions,
+    finetune,
     law_capacity,
     law_causes,
+    leaving,
     patching,
     phases,
     plateau_law,
     power_law,
+    replay,
     robustness,
     sequential,
+    spurious_forgetting,
     templates,
+    toy_memory,
     warmup,
 )
 
@@ -41,7 +46,12 @@ _MORE = (
     plateau_law.MIXTURES_STUDY,
     law_causes.STUDY,
     law_capacity.STUDY,
+    leaving.STUDY,
+    finetune.STUDY,
+    replay.STUDY,
+    spurious_forgetting.STUDY,
     dense_vs_moe.RATES_STUDY,
+    toy_memory.STUDY,
 )
 STUDIES |= {study.name: study for study in _MORE}
 ALL = "all"  # the studies of the paper, and the curriculum that it names as future work

@@ -1,24 +1,21 @@
 """The configuration of a run that starts from another run's weights: the other run's, with what fine-tuning changes."""
 
 import dataclasses
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from moefacts.config.fields import config_fields
+from moefacts.config.finetuning import RATE_OVER, finetuning_defaults
 from moefacts.config.identity import digest, is_of
 from moefacts.config.loader import load_config
 from moefacts.config.overrides import value_text
-from moefacts.config.presets import CONFIG_MODULE, preset_names
+from moefacts.config.presets import preset_names
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
 from moefacts.synthetic_data.cohorts import NEW, SEEN, UNSEEN, CohortConfig
 from moefacts.synthetic_data.distribution_kinds import SamplingConfig
 from moefacts.training.initial import read_source
 
-RATE_OVER = 4e-4 / 3e-5  # the study's peak learning rate over that of its fine-tuning (section 5)
 _NOT_KEPT = ("scale", "run", "wandb", "device", "threads", "parallel", "dataset")  # the user's, not the other run's
 _AS_IN_TRAINING = ("templates_per_individual", "shuffle_sentences")
 
@@ -37,7 +34,7 @@ def finetuning_overrides(run: Path, step: int | None = None, num_new: int | None
     source, step = read_source(run, step)
     config = dataclasses.replace(source.config, sampling=_neutral_sampling(source.config.sampling))
     values = {key: value for key, value in _values(config).items() if not is_of(key, _NOT_KEPT)}
-    values |= _flat(yaml.safe_load(resources.files(CONFIG_MODULE).joinpath("finetune.yaml").read_text()))
+    values |= finetuning_defaults()
     values["training.learning_rate"] = config.training.learning_rate / RATE_OVER
     values["evaluation.cohorts"] = []  # see ``complete``
     values |= {"init.run": str(run), "init.step": step, "init.source": digest(source.config)}
@@ -78,11 +75,4 @@ def _values(config: RunConfig) -> dict[str, Any]:
                 key = ".".join(parts[: place + 1])
                 break
         values[key] = value
-    return values
-
-
-def _flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for key, value in section.items():
-        values |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
     return values

@@ -27,6 +27,7 @@ _WEIGHT = 4
 _WEIGHT_IN_TRAINING = 4 * _WEIGHT  # with its gradient and two moments
 _LIMITS_OF_CONTAINERS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 _POPULATION = ("population.size", "population.unseen", "population.new")
+_DATASET = ("training.batch_size", *(f"dataset.{key}" for key in ("rows_per_group", "validation", "unseen")))
 _MODEL = tuple(f"model.{key}" for key in ("num_layers", "d_model", "num_heads", "d_head", "d_hidden"))
 _EXPERTS = tuple(f"model.moe.{key}" for key in ("num_experts", "d_expert", "num_shared"))
 
@@ -52,7 +53,7 @@ def need_of_reading(config: RunConfig) -> Need:
 
 def need_of_dataset(config: RunConfig) -> Need:
     """What writing a dataset needs."""
-    return _need(config, _dataset, (*_POPULATION, "training.batch_size", "dataset.rows_per_group"))
+    return _need(config, _dataset, (*_POPULATION, *_DATASET))
 
 
 def _need(config: RunConfig, num_bytes: Callable[[RunConfig], float], settings: Iterable[str]) -> Need:
@@ -86,7 +87,8 @@ def _dataset(config: RunConfig) -> float:
     dataset = config.dataset
     rows = min(dataset.rows_per_group, max(dataset.train, dataset.validation, dataset.unseen))
     batch = config.training.batch_size * _BYTES_OF_PLAN
-    return _population(config) + batch + rows * (_BYTES_OF_PLAN + _BYTES_OF_PIECES)
+    planned = (dataset.validation + dataset.unseen) * _BYTES_OF_PLAN  # at once, unlike those of training
+    return _population(config) + batch + planned + rows * (_BYTES_OF_PLAN + _BYTES_OF_PIECES)
 
 
 def _population(config: RunConfig) -> float:

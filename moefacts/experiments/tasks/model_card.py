@@ -36,9 +36,9 @@ of places, universities and companies are real.
 
 ## How to prompt it
 
-Give the beginning of a sentence about a person, up to the value. The tokenizer puts the begin token before it. A
-space at either end makes no difference, and prompts of different lengths are padded on the left. Without
-`max_new_tokens`, the model goes on to the end of a biography.
+Give the beginning of a sentence about a person, up to the value. The tokenizer puts the begin token before it, so
+do not type one: it would be a second. A space at either end makes no difference, and prompts of different lengths are
+padded on the left. Without `max_new_tokens`, the model goes on to the end of a biography.
 
 ```python
 from transformers import pipeline
@@ -101,7 +101,7 @@ def model_card(run: Path, step: int, config: RunConfig, batcher: Batcher) -> str
     return _CARD.format(
         more_tags="" if moe is None else "\n- mixture-of-experts",
         kind="dense" if moe is None else "mixture-of-experts",
-        num_seen=len(population.cohort(batcher.cohort)),
+        num_seen=sum(len(population.cohort(cohort)) for cohort in batcher.cohorts),
         version=__version__,
         prompt=json.dumps(prompt, ensure_ascii=False),
         num_tokens=len(batcher.tokenizer.encode([f" {truth}"])[0]),
@@ -117,7 +117,7 @@ def model_card(run: Path, step: int, config: RunConfig, batcher: Batcher) -> str
         seed=config.seed,
         fingerprint=population.fingerprint,
         distribution=config.sampling.describe(),
-        commands=_commands(config),
+        commands=_commands(config, step if step < layout.checkpoint_steps(run)[-1] else None),
     )
 
 
@@ -150,8 +150,13 @@ def _results(run: Path, step: int, config: RunConfig) -> list[str]:
     return rows
 
 
-def _commands(config: RunConfig) -> str:
-    """How to make the model, and its people, again; where and how fast that was done is left out."""
+def _commands(config: RunConfig, earlier_step: int | None) -> str:
+    """How to make the model, and its people, again; where and how fast that was done is left out.
+
+    Args:
+        config: the run's settings.
+        earlier_step: the checkpoint, unless it is the last one.
+    """
     overrides = overrides_of(config)
     if overrides is None:
         return "The run was made with presets of its user's own, so there is no command that makes it again."
@@ -161,6 +166,11 @@ def _commands(config: RunConfig) -> str:
     people = [text for text in overrides if is_of(key[text], ("scale", "seed", "population"))]
     again = shlex.join(["moefacts", "train", *train])
     written = shlex.join(["moefacts", "generate", *people, "--out", "people"])
-    return (
-        f"To train the model again, and to write its people with their biographies:\n\n```sh\n{again}\n{written}\n```"
-    )
+    intro = "To train the model again, and to write its people with their biographies:"
+    if earlier_step is not None:
+        again += f"\nmoefacts export FOLDER_OF_THE_RUN --step {earlier_step} --out model"
+        intro = (
+            f"These are the weights after step {earlier_step:,}, before the end of training. To train the model again, "
+            "export it at that step, and write its people with their biographies:"
+        )
+    return f"{intro}\n\n```sh\n{again}\n{written}\n```"

@@ -16,6 +16,7 @@ from moefacts.models.architecture import parameter_counts
 from moefacts.probes.confidence import confidence_table
 from moefacts.runs import layout
 from moefacts.runs.location import run_directory
+from moefacts.runs.manifest import sha256_of
 from moefacts.runs.records import intact_records
 from moefacts.runs.tables import CONFIDENCE
 from moefacts.training.distributed import check_processes, from_main, is_main, world_size
@@ -86,6 +87,7 @@ def _train(
         no_knowledge_baseline=population.no_knowledge_baseline,
         no_knowledge_baseline_by_attribute=population.no_knowledge_baseline_A.tolist(),
         resumed_from=step,
+        config_sha256=sha256_of(path / layout.CONFIG),
         **({} if seen_before is None else {"seen_before": seen_before}),
     )
     state = "failed"

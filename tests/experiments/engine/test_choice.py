@@ -252,3 +252,10 @@ def test_a_dry_run_says_the_time_of_the_choice_apart(monkeypatch, tmp_path):
     found = json.loads((Path(tmp_path) / "t" / "results.json").read_text())
     assert found["complete"]
     assert len(found["runs"]) == 4
+
+
+def test_undecided_runs_that_differ_only_in_what_they_need_are_two_runs(tmp_path):
+    first, second = candidates(64)[:2]
+    law = [GridRun(("population.size=64",), 50, {}, (needed,), BEST_RATE) for needed in (first, second)]
+    plan = make_plan(study_of(*law), "laptop", (), tmp_path / "runs" / "s", tmp_path / "runs")
+    assert [run.grid_run.needs for run in plan.distinct(UNDECIDED)] == [(first,), (second,)]

@@ -24,6 +24,7 @@ from moefacts.experiments.studies.plateau_law import claims as law_claims
 from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
 from moefacts.experiments.studies.robustness import robustness as robustness
 from moefacts.experiments.studies.sequential import sequential as sequential
+from moefacts.experiments.studies.toy_memory import claims as toy_claims
 from moefacts.runs.thresholds import PLATEAU_CEILING, PLATEAU_FLOOR
 
 NUMBER = r"(-?[\d.]*\d%?)"
@@ -76,9 +77,9 @@ def answer(monkeypatch):
     def decide(study, claim, low, high):
         middle = (low + high) / 2
         found = Paired(middle, (low, high), 5, 0)
-        for module in (_arms, celebrities, power_law, dense_comparison, sequential, capacity, law_causes):
+        for module in (_arms, celebrities, power_law, dense_comparison, sequential, capacity, law_causes, toy_claims):
             monkeypatch.setattr(module, "paired_difference", lambda *_: found)
-        for module in (phases, templates, attention):
+        for module in (phases, templates, attention, toy_claims):
             monkeypatch.setattr(module, "estimate", lambda _: Estimate(middle, low, high, 5, 0, (middle,) * 5))
         difference = capacity.Difference(middle, (low, high), 15, 5)
         monkeypatch.setattr(capacity, "exponent_difference", lambda *_: difference)

@@ -48,7 +48,7 @@ def test_every_run_of_a_grid_composes_to_what_it_says_and_none_is_planned_twice_
                 key, value = parsed(override)
                 found = reduce(getattr, key.split("."), config)
                 assert (found.preset if key == "model" else found) == value, override
-    for run in (grid[0], grid[-1]):
+    for run in (*grid[:1], *grid[-1:]):  # a study that only simulates has none
         assert compose([f"scale={scale}", *run.overrides]) == fast_compose([f"scale={scale}", *run.overrides])
 
 

@@ -102,3 +102,10 @@ def test_a_long_preview_holds_no_more_than_a_short_one(make_config):
     few = list(preview(config, 20))
     assert len(few) == 20
     assert list(islice(preview(config, 100_000_000), 20)) == few
+
+
+def test_biographies_that_are_read_at_once_count_and_those_of_training_do_not():
+    more = need_of_dataset(compose(["dataset.validation=1000000000000"]))
+    assert more.setting == "dataset.validation"
+    assert more.num_bytes > 1e12
+    assert need_of_dataset(compose(["dataset.train=1000000000000"])).num_bytes < 1e9
