@@ -2,11 +2,17 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from moefacts.config.identity import NOT_IDENTITY, identity, is_of
+from moefacts.config.identity import NOT_IDENTITY, digest, identity, is_of
+from moefacts.config.loader import read_config
+from moefacts.config.schema import RunConfig
+from moefacts.config.sections import InitConfig
+from moefacts.errors import UserError
+from moefacts.runs import layout
 from moefacts.runs.reader import Run
 
 
@@ -44,16 +50,22 @@ def choose_runs(runs: list[Run]) -> tuple[list[Run], list[str]]:
 
 
 def group_by_seed(runs: list[Run]) -> list[Group]:
-    """Put runs that differ only in ``seed`` together; label each group by the settings in which groups differ."""
+    """Put runs that differ only in ``seed`` together; label each group by the settings in which groups differ.
+
+    Fine-tuned runs differ only in their seed if this is also true of the runs that they started from, which must still
+    be where they were. Whom they started from is in a label only if groups would be labelled alike without it.
+    """
     members: dict[str, list[Run]] = {}
     described: dict[str, dict[str, Any]] = {}
     for run in runs:
-        same = {key: value for key, value in identity(run.settings).items() if key != "seed"}
-        name = json.dumps(same, sort_keys=True)
+        name = json.dumps(_without_seed(run.settings), sort_keys=True)
         members.setdefault(name, []).append(run)
         described[name] = _settings(run)
     keys = sorted({key for values in described.values() for key in values} - {"seed"})
     varying = [key for key in keys if len({repr(values.get(key)) for values in described.values()}) > 1]
+    others = [key for key in varying if not is_of(key, ("init",))]
+    if len({repr([values.get(key) for key in others]) for values in described.values()}) == len(described):
+        varying = others
     if "model.preset" in varying:
         varying = [key for key in varying if not key.startswith("model.") or key == "model.preset"]
     groups = []
@@ -61,6 +73,31 @@ def group_by_seed(runs: list[Run]) -> list[Group]:
         label = ", ".join(f"{key.rsplit('.', 1)[-1]}={described[name].get(key)}" for key in varying)
         groups.append(Group(label or group[0].settings.model.preset, group))
     return groups
+
+
+def _without_seed(settings: RunConfig) -> dict[str, Any]:
+    """The identity of a run without its seed, and without that of the run that it started from."""
+    same = {key: value for key, value in identity(settings).items() if key != "seed"}
+    if settings.init.is_on:
+        same["init"] |= _source(settings.init)
+    return same
+
+
+def _source(init: InitConfig) -> dict[str, Any]:
+    """What replaces ``init.source`` and ``init.step``: the other run's settings, and "last" for its last checkpoint.
+
+    Nothing if the other run is no longer there.
+    """
+    assert init.run is not None
+    path = Path(init.run)
+    try:
+        source = read_config(path / layout.CONFIG)
+    except UserError:
+        return {}
+    if digest(source) != init.source:
+        return {}
+    is_last = layout.checkpoint_steps(path)[-1:] == [init.step]
+    return {"source": _without_seed(source)} | ({"step": "last"} if is_last else {})
 
 
 def _settings(run: Run) -> dict[str, Any]:

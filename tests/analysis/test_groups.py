@@ -1,9 +1,14 @@
+import shutil
 from dataclasses import replace
 
 import pytest
 
 from moefacts.analysis.groups import choose_runs, group_by_seed
+from moefacts.config.identity import digest
+from moefacts.config.loader import config_yaml
 from moefacts.config.presets import compose
+from moefacts.config.sections import InitConfig
+from moefacts.runs import layout
 from moefacts.runs.manifest import FINISHED
 from moefacts.runs.reader import Run
 from tests.conftest import TINY
@@ -71,3 +76,42 @@ def test_a_single_run_is_a_group_and_top_level_settings_are_labels_too(make):
     assert group_by_seed([make("a")])[0].label == "dense_laptop"
     runs = [make("a"), make("b", "tokenizer=sentencepiece_32k")]
     assert [group.label for group in group_by_seed(runs)] == ["tokenizer=word", "tokenizer=sentencepiece_32k"]
+
+
+@pytest.fixture
+def tuned(make, tmp_path):
+    """A run that was fine-tuned from the last of two checkpoints of another one, which is written."""
+
+    def run(path, *overrides, seed=0, last=8, source=(), step=None):
+        before = make(path, *source, seed=seed).settings
+        folder = tmp_path / path
+        for checkpoint in (4, last):
+            layout.checkpoint_folder(folder, checkpoint).mkdir(parents=True)
+        (folder / layout.CONFIG).write_text(config_yaml(before))
+        started = make(path, *overrides, seed=seed)
+        init = InitConfig(str(folder), last if step is None else step, digest(before))
+        return replace(started, settings=replace(started.settings, init=init))
+
+    return run
+
+
+def test_fine_tuned_runs_differ_only_in_their_seed_if_their_sources_do(tuned):
+    (group,) = group_by_seed([tuned("a"), tuned("b", seed=1, last=12)])
+    assert (len(group.runs), group.label) == (2, "dense_laptop")
+    rates = [tuned("c"), tuned("d", source=("training.learning_rate=0.5",))]
+    assert len(group_by_seed(rates)) == 2
+    assert len(group_by_seed([tuned("e"), tuned("f", seed=1, step=4)])) == 2
+
+
+def test_sources_are_in_labels_only_if_nothing_else_tells_groups_apart(tuned):
+    runs = [tuned("a"), tuned("b", "training.batch_size=4", source=("training.batch_size=4",))]
+    assert [group.label for group in group_by_seed(runs)] == ["batch_size=8", "batch_size=4"]
+    alike = group_by_seed([tuned("c"), tuned("d", source=("training.learning_rate=0.5",))])
+    assert all(group.label.startswith("source=") for group in alike)
+    assert alike[0].label != alike[1].label
+
+
+def test_runs_whose_sources_are_gone_are_not_taken_for_alike(tuned, tmp_path):
+    runs = [tuned("a"), tuned("b", seed=1)]
+    shutil.rmtree(tmp_path / "b")
+    assert len(group_by_seed(runs)) == 2
