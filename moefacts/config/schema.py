@@ -19,6 +19,7 @@ from moefacts.config.sections import (
 )
 from moefacts.errors import UserError, check_at_least, check_choice
 from moefacts.models.architecture import ModelConfig
+from moefacts.models.weight_groups import weight_groups
 from moefacts.synthetic_data.distribution_kinds import SamplingConfig
 from moefacts.synthetic_data.population import PopulationConfig
 from moefacts.synthetic_data.tokenizer import TOKENIZERS
@@ -82,6 +83,20 @@ class RunConfig:
             self.model.check()
         except ValueError as error:
             raise UserError(str(error)) from None
+        self._check_method()
+
+    def _check_method(self) -> None:
+        groups = weight_groups(self.model)
+        for group in self.training.freeze:
+            if group not in groups:
+                raise UserError(f"training.freeze: this model has no {group}; it has {', '.join(groups)}")
+        if self.training.method == "l2_sp" and not self.init.is_on:
+            raise UserError("training.method=l2_sp stays near the weights of another run; use moefacts finetune RUN")
+        kinds = {group for group in groups if not group.startswith("layer_")}
+        if kinds <= set(self.training.freeze):
+            raise UserError("training.freeze leaves no weights to train; freeze fewer groups")
+        if self.training.method == "l2_sp" and self.parallel == "fsdp":
+            raise UserError("training.method=l2_sp does not work with parallel=fsdp; use parallel=ddp")
 
     def _check_patching(self) -> None:
         if not self.patching.is_on:

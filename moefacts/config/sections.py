@@ -6,7 +6,11 @@ from moefacts.errors import UserError, check_at_least, check_choice
 from moefacts.synthetic_data.cohorts import SEEN, UNSEEN
 
 SCHEDULES = ("cosine", "constant")
-METHODS = ("full",)  # of training.methods
+METHODS = ("full", "freeze", "l2_sp")  # of training.methods
+_OF_METHODS: dict[str, tuple[str, object]] = {
+    "freeze": ("freeze", []),
+    "start_penalty": ("l2_sp", None),
+}  # setting -> its method, and off
 PRECISIONS = ("auto", "fp32", "bf16")
 _MOST_CHECKPOINTS = 1_000_000
 WANDB_MODES = ("disabled", "offline", "online")
@@ -14,7 +18,10 @@ WANDB_MODES = ("disabled", "offline", "online")
 
 @dataclass
 class TrainingConfig:
-    """How a run is optimised and when it stops. The two ``stop_`` rules are off when null."""
+    """How a run is optimised and when it stops. The two ``stop_`` rules are off when null.
+
+    ``freeze`` (groups of weights) and ``start_penalty`` (λ of L2-SP) belong to the methods freeze and l2_sp.
+    """
 
     steps: int
     batch_size: int
@@ -32,6 +39,8 @@ class TrainingConfig:
     stop_at_accuracy: float | None = None
     stop_after_plateau: int | None = None
     method: str = "full"
+    freeze: list[str] = field(default_factory=list)
+    start_penalty: float | None = None
 
     def check(self) -> None:
         """Raise ``UserError`` when a value makes no sense."""
@@ -46,6 +55,13 @@ class TrainingConfig:
                 raise UserError(f"training.{key}={getattr(self, key)} is too large; it must be below 1")
         check_choice("training.schedule", self.schedule, SCHEDULES)
         check_choice("training.method", self.method, METHODS)
+        for key, (method, off) in _OF_METHODS.items():
+            value = getattr(self, key)
+            if self.method == method and value == off:
+                raise UserError(f"training.method={method} needs training.{key}")
+            if self.method != method and value != off:
+                raise UserError(f"training.{key}={value} has no effect without training.method={method}")
+        check_at_least("training.start_penalty", self.start_penalty, 0)
         check_choice("training.precision", self.precision, PRECISIONS)
         check_at_least("training.stop_after_plateau", self.stop_after_plateau, 0)
         if self.stop_at_accuracy is not None and not 0 < self.stop_at_accuracy <= 1:
