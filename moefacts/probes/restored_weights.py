@@ -16,8 +16,8 @@ from moefacts.probes.first_tokens import Candidates, candidates_of, first_token_
 from moefacts.probes.shift import common_part, one_biography_each
 from moefacts.probes.weight_change import (
     Weights,
-    groups_of,
     interpolated,
+    parts_of_groups,
     relative_change,
     restored,
     without_random_direction,
@@ -128,9 +128,9 @@ def restored_tables(
             methods += measured(weights, step=step, estimated_on="", **labels)
         groups += measured(after, step=step, group=NONE, relative_change=0.0)
         groups += measured(before, step=step, group=ALL, relative_change=0.0)
-        for group in groups_of(after):
-            change = relative_change(before, after, group)
-            groups += measured(restored(before, after, group), step=step, group=group, relative_change=change)
+        for group, parts in parts_of_groups(after, model.config).items():
+            change = relative_change(before, after, parts)
+            groups += measured(restored(before, after, parts), step=step, group=group, relative_change=change)
         model.load_state_dict(after)
     return {
         RESTORED: pd.DataFrame(groups, columns=list(RESTORED.columns)),

@@ -12,58 +12,47 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from moefacts.models.architecture import ModelConfig
+from moefacts.models.weight_groups import ATTENTION, groups_of
+
 Weights = dict[str, Tensor]
 
-QUERY_KEY, VALUE_OUTPUT, RECURRENCE, MLP = "query_key", "value_output", "recurrence", "mlp"
-ROUTER, EXPERTS, EMBEDDINGS, NORMS = "router", "experts", "embeddings", "norms"
-GROUPS = (QUERY_KEY, VALUE_OUTPUT, RECURRENCE, MLP, ROUTER, EXPERTS, EMBEDDINGS, NORMS)
-_QKV, _OUT = ".mixer.qkv.weight", ".mixer.out.weight"
+Parts = list[tuple[str, slice]]  # tensors by name, and the rows of each that are meant
+
+QUERY_KEY, VALUE_OUTPUT = "query_key", "value_output"
+_QKV, _IN_LAYERS = ".mixer.qkv.weight", "layers."
 
 
-def groups_of(weights: Weights) -> dict[str, list[tuple[str, slice]]]:
-    """The groups of a model's weights: name -> tensors, and the rows of each that belong to it.
+def parts_of_groups(weights: Weights, config: ModelConfig) -> dict[str, Parts]:
+    """The kinds of weights that a model has, those of ``models.weight_groups`` with attention in two groups.
 
-    Queries, keys and values come from one projection, whose rows are in this order. Shared experts are experts, and
-    embeddings include the unembedding.
+    These are ``query_key`` and ``value_output``: queries, keys and values come from one projection, whose rows are in
+    this order.
     """
-    found: dict[str, list[tuple[str, slice]]] = {}
+    found: dict[str, Parts] = {}
     for name, tensor in weights.items():
+        (kind,) = (group for group in groups_of(name, config) if not group.startswith("layer_"))
         if name.endswith(_QKV):
             third = len(tensor) // 3
             found.setdefault(QUERY_KEY, []).append((name, slice(0, 2 * third)))
             found.setdefault(VALUE_OUTPUT, []).append((name, slice(2 * third, None)))
         else:
-            found.setdefault(_group(name, weights), []).append((name, slice(None)))
-    return {group: found[group] for group in GROUPS if group in found}
+            found.setdefault(VALUE_OUTPUT if kind == ATTENTION else kind, []).append((name, slice(None)))
+    return found
 
 
-def _group(name: str, weights: Weights) -> str:
-    if name.endswith("norm.weight"):
-        return NORMS
-    if ".feed_forward." in name:
-        if ".router." in name:
-            return ROUTER
-        return EXPERTS if ".experts." in name or ".shared." in name else MLP
-    if name.endswith(_OUT) and name.replace(_OUT, _QKV) in weights:
-        return VALUE_OUTPUT
-    if ".mixer." in name:
-        return RECURRENCE
-    assert "embedding" in name, name
-    return EMBEDDINGS
-
-
-def restored(before: Weights, after: Weights, group: str) -> Weights:
-    """``after`` with one group as it is in ``before``."""
+def restored(before: Weights, after: Weights, parts: Parts) -> Weights:
+    """``after`` with these parts as they are in ``before``."""
     weights = {name: tensor.clone() for name, tensor in after.items()}
-    for name, rows in groups_of(after)[group]:
+    for name, rows in parts:
         weights[name][rows] = before[name][rows]
     return weights
 
 
-def relative_change(before: Weights, after: Weights, group: str) -> float:
-    """‖θ₁ − θ₀‖ / ‖θ₀‖ over the weights of one group; 0 if they are all 0 and stay so."""
+def relative_change(before: Weights, after: Weights, parts: Parts) -> float:
+    """‖θ₁ − θ₀‖ / ‖θ₀‖ over these parts; 0 if θ₀ is 0 there."""
     change = size = 0.0
-    for name, rows in groups_of(after)[group]:
+    for name, rows in parts:
         start = before[name][rows].double()
         change += float((after[name][rows].double() - start).square().sum())
         size += float(start.square().sum())
@@ -81,7 +70,7 @@ def without_top_direction(before: Weights, after: Weights, in_layers_only: bool 
     """``after`` without the top singular direction σ₁ u₁ v₁ᵀ of the change of every matrix (Palit et al. 2026).
 
     Queries, keys, values and every expert have matrices of their own. Vectors stay as they are. ``in_layers_only``
-    spares the embeddings.
+    spares embeddings and head.
     """
     return _changed(before, after, in_layers_only, lambda change_YX: change_YX - top_direction(change_YX))
 
@@ -118,7 +107,7 @@ def top_direction(change_YX: Tensor) -> Tensor:
 def _changed(before: Weights, after: Weights, in_layers_only: bool, less: Callable[[Tensor], Tensor]) -> Weights:
     weights = {name: tensor.clone() for name, tensor in after.items()}
     for name in weights:
-        if in_layers_only and _group(name, after) == EMBEDDINGS:
+        if in_layers_only and not name.startswith(_IN_LAYERS):
             continue
         for ours_YX, start_YX in zip(_matrices(name, weights[name]), _matrices(name, before[name]), strict=True):
             ours_YX.copy_(start_YX.double() + less(ours_YX.double() - start_YX.double()))

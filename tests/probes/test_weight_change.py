@@ -6,9 +6,8 @@ import torch
 from moefacts.models.transformer import build_model
 from moefacts.probes import weight_change
 from moefacts.probes.weight_change import (
-    GROUPS,
-    groups_of,
     interpolated,
+    parts_of_groups,
     relative_change,
     restored,
     top_direction,
@@ -22,6 +21,10 @@ MIXTURE = [
 ]  # fmt: skip
 
 
+def parts(weights, group, *overrides):
+    return parts_of_groups(weights, tiny_config(*overrides).model)[group]
+
+
 def pair(*overrides):
     """The weights of a model, and others that differ everywhere."""
     model = build_model(tiny_config(*overrides).model, 90, seed=0)
@@ -32,37 +35,40 @@ def pair(*overrides):
     }
 
 
+ATTENTION = {"embeddings", "head", "norms", "query_key", "value_output"}
+
+
 @pytest.mark.parametrize(
-    ("overrides", "absent"),
+    ("overrides", "present"),
     [
-        ([], {"recurrence", "router", "experts"}),
-        (MIXTURE, {"recurrence", "mlp"}),
-        (["model.mixer=rg_lru", "model.tied_embeddings=false"], {"query_key", "value_output", "router", "experts"}),
+        ([], ATTENTION | {"mlp"}),
+        (MIXTURE, ATTENTION | {"router", "experts"}),
+        (["model.mixer=rg_lru", "model.tied_embeddings=true"], {"embeddings", "norms", "recurrence", "mlp"}),
     ],
 )
-def test_every_weight_is_in_exactly_one_group(overrides, absent):
+def test_every_weight_is_in_exactly_one_group(overrides, present):
     before, after = pair(*overrides)
-    groups = groups_of(after)
-    assert set(GROUPS) - set(groups) == absent
+    groups = parts_of_groups(after, tiny_config(*overrides).model)
+    assert set(groups) == present
     counted = {name: torch.zeros(tensor.shape) for name, tensor in after.items()}
-    for parts in groups.values():
-        for name, rows in parts:
+    for chosen in groups.values():
+        for name, rows in chosen:
             counted[name][rows] += 1
     assert all((count == 1).all() for count in counted.values())
     weights = after
-    for group in groups:  # one after the other, all of them lead back
-        weights = restored(before, weights, group)
+    for chosen in groups.values():  # one after the other, all of them lead back
+        weights = restored(before, weights, chosen)
     assert all(torch.equal(weights[name], before[name]) for name in before)
 
 
-def test_restoring_queries_and_keys_leaves_values(monkeypatch):
+def test_restoring_queries_and_keys_leaves_values():
     before, after = pair()
     (name,) = [name for name in after if name.endswith("qkv.weight")]
     third = len(after[name]) // 3
-    query_key = restored(before, after, "query_key")
+    query_key = restored(before, after, parts(after, "query_key"))
     assert torch.equal(query_key[name][: 2 * third], before[name][: 2 * third])
     assert torch.equal(query_key[name][2 * third :], after[name][2 * third :])
-    values = restored(before, after, "value_output")
+    values = restored(before, after, parts(after, "value_output"))
     assert torch.equal(values[name][2 * third :], before[name][2 * third :])
     out = name.replace("qkv", "out")
     assert torch.equal(values[out], before[out])
@@ -72,7 +78,7 @@ def test_restoring_queries_and_keys_leaves_values(monkeypatch):
 
 def test_relative_changes_are_norms():
     before, after = pair()
-    found = relative_change(before, after, "mlp")
+    found = relative_change(before, after, parts(after, "mlp"))
     names = [name for name in after if ".feed_forward." in name]
     expected = torch.cat([(after[name] - before[name]).flatten() for name in names]).norm()
     assert found == pytest.approx(float(expected / torch.cat([before[name].flatten() for name in names]).norm()))
@@ -104,9 +110,9 @@ def test_the_top_direction_of_every_matrix_is_removed(overrides):
         if tensor.ndim == 1:
             assert torch.equal(found[name], tensor)
             continue
-        parts = change.chunk(3) if "qkv" in name else change if change.ndim == 3 else [change]
+        whole = change.chunk(3) if "qkv" in name else change if change.ndim == 3 else [change]
         kept = left.chunk(3) if "qkv" in name else left if left.ndim == 3 else [left]
-        for old, new in zip(parts, kept, strict=True):
+        for old, new in zip(whole, kept, strict=True):
             assert torch.linalg.svdvals(new)[:-1] == pytest.approx(torch.linalg.svdvals(old)[1:], abs=1e-5)
         is_embedding = "embedding" in name
         assert torch.equal(spared[name], tensor) == is_embedding
@@ -141,7 +147,7 @@ def test_the_control_removes_as_much_in_another_direction():
 def test_nothing_changes_the_given_weights():
     before, after = pair()
     copies = [{name: tensor.clone() for name, tensor in weights.items()} for weights in (before, after)]
-    restored(before, after, "mlp")
+    restored(before, after, parts(after, "mlp"))
     interpolated(before, after, 0.5)
     weight_change.without_top_direction(before, after)
     for weights, copy in zip((before, after), copies, strict=True):
