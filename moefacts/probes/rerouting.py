@@ -48,14 +48,18 @@ def use_distance(one_NK: np.ndarray, other_NK: np.ndarray, num_experts: int) -> 
 
 def distance_by_chance(
     expert_NK: np.ndarray, individual_N: np.ndarray, num_people: int, num_experts: int, seed: int
-) -> float:
-    """The distance between ``num_people`` of some people (at most half of them) and the others, averaged over draws."""
+) -> tuple[int, float]:
+    """The distance between ``num_people`` of some people (at most half of them) and the others, averaged over draws.
+
+    Returns:
+        How many people were drawn, and the distance; 0 and NaN if there is but one.
+    """
     people, random, found = np.unique(individual_N), np.random.default_rng(seed), []
-    for _ in range(_NUM_DRAWS):
-        drawn = random.permutation(people)[: min(num_people, len(people) // 2)]
-        is_drawn_N = np.isin(individual_N, drawn)
+    num_drawn = min(num_people, len(people) // 2)
+    for _ in range(_NUM_DRAWS if num_drawn else 0):
+        is_drawn_N = np.isin(individual_N, random.permutation(people)[:num_drawn])
         found.append(use_distance(expert_NK[is_drawn_N], expert_NK[~is_drawn_N], num_experts))
-    return float(np.mean(found))
+    return num_drawn, float(np.mean(found)) if found else np.nan
 
 
 def expert_changes(before: dict[str, Tensor], after: dict[str, Tensor], layer: int) -> list[float]:
@@ -76,7 +80,7 @@ def rerouting_tables(
     The first has for every cohort (the old ones and the learned one), layer and kind of token: ``moved``, the share of
     tokens whose first expert is another than at step 0; ``distance_to_learned``, the total variation distance of the
     use of experts from that of the learned people; and ``distance_by_chance``, that between as many people of the same
-    cohort, drawn at random, and the others.
+    cohort (at most half of them, ``drawn``) and the others.
 
     The second has for every expert the relative change of its weights since step 0, and the shares of the assignments
     of old and of learned people that go to it.
@@ -102,12 +106,13 @@ def rerouting_tables(
             for cohort, kind in [(name, kind) for name in evaluators for kind in kinds[name]]:
                 here, there = kinds[cohort][kind], kinds[learned][kind]
                 start_NK, now_NK = first[cohort][layer].expert_NK[here], expert_NK[cohort][here]
-                chance = distance_by_chance(now_NK, individual_N[cohort][here], num_learned, num_experts, seed)
+                drawn, chance = distance_by_chance(now_NK, individual_N[cohort][here], num_learned, num_experts, seed)
                 moved.append(
                     {
                         **{"step": step, "cohort": cohort, "layer": layer, "tokens": kind},
                         "moved": float(np.mean(start_NK[:, 0] != now_NK[:, 0])),
                         "distance_to_learned": use_distance(now_NK, expert_NK[learned][there], num_experts),
+                        "drawn": drawn,
                         "distance_by_chance": chance,
                     }
                 )

@@ -89,9 +89,13 @@ def test_people_alike_are_apart_by_chance_alone():
     random = np.random.default_rng(0)
     individual_N = np.repeat(np.arange(100), 20)
     alike = random.integers(4, size=(2000, 1))
-    assert distance_by_chance(alike, individual_N, 50, 4, 0) < 0.06
-    few = distance_by_chance(alike, individual_N, 2, 4, 0)
-    assert few > 2 * distance_by_chance(alike, individual_N, 50, 4, 0)
+    drawn, halves = distance_by_chance(alike, individual_N, 70, 4, 0)
+    assert drawn == 50
+    assert halves < 0.06
+    assert distance_by_chance(alike, individual_N, 2, 4, 0)[1] > 2 * halves
+    nobody, unknown = distance_by_chance(alike, np.zeros(2000), 2, 4, 0)
+    assert nobody == 0
+    assert np.isnan(unknown)
 
 
 def test_kinds_of_tokens_are_those_of_their_roles(batcher):
