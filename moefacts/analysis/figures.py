@@ -6,7 +6,7 @@ Thin lines are single runs (seeds), thick lines their mean.
 
 import io
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,15 +83,15 @@ def _compare(
     groups: list[Group],
     measure: str,
     threshold: float | None,
-    cohorts: Sequence[str] = (),
+    is_main_only: bool = False,
 ) -> None:
-    """Draw the curves of ``cohorts``, or of all evaluated cohorts when none is given.
+    """Draw the curves of all evaluated cohorts, or only of the one whose plateau the runs of a group follow.
 
     With one group, every cohort has its own colour and the phases are shaded; with several, it has its group's colour.
     """
     single = len(groups) == 1
     for index, group in enumerate(groups):
-        cohorts_here = cohorts or group.runs[0].cohorts
+        cohorts_here = group.runs[0].cohorts[: 1 if is_main_only else None]
         for place, cohort in enumerate(cohorts_here):
             label = (
                 f"{cohort} people" if single else group.drawn_label + (f", {cohort}" if len(cohorts_here) > 1 else "")
@@ -102,15 +102,10 @@ def _compare(
         shade_phases(axes, groups[0], threshold)
 
 
-def _main(groups: list[Group]) -> list[str]:
-    """The cohort whose plateau the runs follow, as a list of one."""
-    return groups[0].runs[0].cohorts[:1]
-
-
 def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figure:
     """Draw the attribute loss in held-out templates on a log scale, with the no-knowledge baseline."""
     figure, axes = plt.subplots()
-    _compare(axes, groups, keys.ATTRIBUTE_LOSS, threshold, _main(groups))
+    _compare(axes, groups, keys.ATTRIBUTE_LOSS, threshold, is_main_only=True)
     _baseline(axes, groups)
     _readable_log_axis(axes)
     _finish(axes, "attribute loss (nats)", groups)
@@ -122,7 +117,7 @@ def attribute_loss(groups: list[Group], threshold: float | None = None) -> Figur
 def attribute_accuracy(groups: list[Group], threshold: float | None = None) -> Figure:
     """Draw the share of attribute values whose every token is the model's first choice."""
     figure, axes = plt.subplots()
-    _compare(axes, groups, keys.ATTRIBUTE_ACCURACY, threshold, () if len(groups) == 1 else _main(groups))
+    _compare(axes, groups, keys.ATTRIBUTE_ACCURACY, threshold, is_main_only=len(groups) > 1)
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     _finish(axes, "attribute accuracy", groups)

@@ -15,6 +15,8 @@ from moefacts.errors import UserError
 from moefacts.runs import layout
 from moefacts.runs.reader import Run
 
+_UNLABELLED = ("init", "population.cohorts", "evaluation.cohorts")
+
 
 @dataclass(frozen=True)
 class Group:
@@ -53,7 +55,8 @@ def group_by_seed(runs: list[Run]) -> list[Group]:
     """Put runs that differ only in ``seed`` together; label each group by the settings in which groups differ.
 
     Fine-tuned runs differ only in their seed if this is also true of the runs that they started from, which must still
-    be where they were. Whom they started from is in a label only if groups would be labelled alike without it.
+    be where they were. What they started from, and which cohorts there are, is in a label only if groups would be
+    labelled alike without it.
     """
     members: dict[str, list[Run]] = {}
     described: dict[str, dict[str, Any]] = {}
@@ -63,7 +66,7 @@ def group_by_seed(runs: list[Run]) -> list[Group]:
         described[name] = _settings(run)
     keys = sorted({key for values in described.values() for key in values} - {"seed"})
     varying = [key for key in keys if len({repr(values.get(key)) for values in described.values()}) > 1]
-    others = [key for key in varying if not is_of(key, ("init",))]
+    others = [key for key in varying if not is_of(key, _UNLABELLED)]
     if len({repr([values.get(key) for key in others]) for values in described.values()}) == len(described):
         varying = others
     if "model.preset" in varying:

@@ -133,8 +133,9 @@ def _print_table(groups, threshold: float | None) -> None:
         for key, cells, _ in rows_of_fine_tuning:
             table.add_row(key, *cells)
         console().print(table)
-        for text in (text for group in fine_tuned(groups) for text in forgetting_sentences(group)):
-            console().print(text, markup=False, highlight=False)
+        for group in fine_tuned(groups):
+            for text in forgetting_sentences(group):
+                console().print(f"{group.label}: {text}" if len(groups) > 1 else text, highlight=False)
     if found := retention_rows(groups):
         table = Table(*RETENTION_HEADER, box=None, pad_edge=False, header_style="bold")
         for row in found:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from moefacts.analysis.figures import attribute_accuracy
 from moefacts.analysis.fine_tuning_tables import probe_cells
 from moefacts.analysis.forgetting_figures import forgetting_figures, old_against_new, over_steps
 from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
@@ -157,4 +158,14 @@ def test_tables_of_probes_become_cells(tmp_path):
     assert "forgetting_confidence" in forgetting_figures([Group("", [probed])])
     axes = forgetting_figures([Group("", [probed])])["forgetting_confidence"][1]().axes[0]
     assert list(axes.lines[0].get_ydata()) == [0.5, 0.5]
+    plt.close("all")
+
+
+def test_runs_that_learn_different_cohorts_are_compared_each_by_its_own():
+    few = "population.cohorts={few: {part_of: new, stop: 2}}"
+    other = run(overrides=[few, "sampling.cohort=few", "evaluation.cohorts=[few,seen,unseen]"], few=NEW[::-1])
+    other = replace(other, records=[{k: v for k, v in r.items() if "/new/" not in k} for r in other.records])
+    groups = [Group("x=1", [run()]), Group("x=2", [other])]
+    curves = attribute_accuracy(groups).axes[0].lines
+    assert [list(curve.get_ydata()) for curve in curves] == [NEW, NEW[::-1]]
     plt.close("all")

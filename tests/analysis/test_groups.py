@@ -115,3 +115,12 @@ def test_runs_whose_sources_are_gone_are_not_taken_for_alike(tuned, tmp_path):
     runs = [tuned("a"), tuned("b", seed=1)]
     shutil.rmtree(tmp_path / "b")
     assert len(group_by_seed(runs)) == 2
+
+
+def test_cohorts_are_in_labels_only_if_nothing_else_tells_groups_apart(make):
+    cohorts = "population.cohorts={{{name}: {{part_of: new, stop: {stop}}}}}"
+    runs = [
+        make(name, cohorts.format(name=name, stop=stop), f"sampling.cohort={name}", f"evaluation.cohorts=[{name},seen]")
+        for name, stop in (("new_2", 2), ("new_4", 4))
+    ]
+    assert [group.label for group in group_by_seed(runs)] == ["cohort=new_2", "cohort=new_4"]
