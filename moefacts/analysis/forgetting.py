@@ -38,12 +38,12 @@ OLD = {
 
 
 def old_and_new_accuracy(run: Run, cohort: str) -> pd.DataFrame:
-    """The columns ``old`` and ``new``: accuracy on ``cohort`` and on the learned people, indexed by step.
+    """The columns ``old`` and ``learned``: accuracy on ``cohort`` and on the learned people, indexed by step.
 
     There is one row per evaluation of the cohort, for which the learned people's accuracy is interpolated.
     """
     old, new = (run.curve(keys.ATTRIBUTE_ACCURACY, one) for one in (cohort, run.learned_cohort))
-    return pd.DataFrame({"old": old, "new": np.interp(old.index, new.index, new)}, index=old.index)
+    return pd.DataFrame({"old": old, "learned": np.interp(old.index, new.index, new)}, index=old.index)
 
 
 def learning_measures(run: Run) -> dict[str, Any]:

@@ -73,8 +73,10 @@ def old_against_new(groups: list[Group]) -> Figure:
     for group, cohort, color, label in _old(groups):
         paths = [old_and_new_accuracy(run, cohort) for run in group.runs]
         for path in paths if len(paths) > 1 else []:
-            axes.plot(path["new"], path["old"], color=color, linewidth=0.7, alpha=0.45)
-        old, new = (pd.concat([path[x] for path in paths], axis=1, join="inner").mean(axis=1) for x in ("old", "new"))
+            axes.plot(path["learned"], path["old"], color=color, linewidth=0.7, alpha=0.45)
+        old, new = (
+            pd.concat([path[x] for path in paths], axis=1, join="inner").mean(axis=1) for x in ("old", "learned")
+        )
         axes.plot(new, old, color=color, label=label, marker=".", markersize=3)
         axes.plot(new.iloc[0], old.iloc[0], "s", color=color, markersize=4.5)
         corrected = group.runs[0].probed(tables.CORRECTED)

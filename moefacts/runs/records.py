@@ -14,6 +14,10 @@ _MOST = 1e39  # what is measured fits single precision
 _REMEDY = "`moefacts train --resume` on this run writes it again if a checkpoint before it can be resumed"
 
 
+class _WrongLine(UserError):
+    """A record is damaged or out of order."""
+
+
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The records of a metrics file, in order.
 
@@ -22,7 +26,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """
     try:
         return list(_records(path))
-    except UserError as error:
+    except _WrongLine as error:
         raise UserError(f"{error}; {_REMEDY}") from None
 
 
@@ -43,10 +47,10 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
         try:
             record = _record(line)
         except ValueError as error:
-            raise UserError(f"{path} line {number} {error}") from None
+            raise _WrongLine(f"{path} line {number} {error}") from None
         seen = (seen if record[keys.STEP] == step else set()) - {keys.STEP}
         if record[keys.STEP] < step or not seen.isdisjoint(record):
-            raise UserError(f"{path} line {number} does not follow the step of the line before")
+            raise _WrongLine(f"{path} line {number} does not follow the step of the line before")
         seen |= record.keys()
         step = record[keys.STEP]
         yield record

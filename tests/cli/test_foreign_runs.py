@@ -96,13 +96,13 @@ def test_a_resumed_run_talks_to_the_network_only_if_the_command_says_so(monkeypa
     path.write_text(path.read_text().replace("mode: disabled", "mode: online").replace("entity: null", "entity: thief"))
     seen = []
     monkeypatch.setattr(train, "_train_one", lambda config, extend: seen.append(config))
-    train._train([], finished_run)
+    train._resume(finished_run, [])
     assert (seen[0].wandb.mode, seen[0].wandb.entity) == ("disabled", None)
     assert "not mirrored to W&B; add wandb.mode=online" in capsys.readouterr().err
-    train._train(["wandb.mode=offline", "wandb.project=mine"], finished_run)
+    train._resume(finished_run, ["wandb.mode=offline", "wandb.project=mine"])
     assert (seen[1].wandb.mode, seen[1].wandb.project, seen[1].wandb.entity) == ("offline", "mine", None)
     with pytest.raises(UserError, match="leave out seed=1"):
-        train._train(["wandb.mode=offline", "seed=1"], finished_run)
+        train._resume(finished_run, ["wandb.mode=offline", "seed=1"])
 
 
 class _Evil:

@@ -12,7 +12,9 @@ PACKAGE = Path(moefacts.__file__).parent
 AT_HOME = {PACKAGE / "runs" / "keys.py", PACKAGE / "synthetic_data" / "cohorts.py"}
 PREFIXES = ("eval/", "train/", "routing/layer", "throughput/", "curriculum/")
 # "unseen" and "new" are also settings: population.unseen, dataset.unseen, population.new.
-ALLOWED = {("config/sections.py", "unseen")}
+ALLOWED = {("config/sections.py", "unseen"), ("experiments/tasks/memory.py", "unseen")}
+# Those of a toy memory are facts, not people.
+ALLOWED |= {(f"experiments/{path}.py", "new") for path in ("tasks/toy_memories", "studies/toy_memory/toy_memory")}
 
 
 def literals(path):

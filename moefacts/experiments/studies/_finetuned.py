@@ -91,7 +91,12 @@ def fine_tuning(
     }
     overrides = {key: value_text(value) for key, value in (finetuning_defaults() | changed).items()}
     texts = (*first.overrides, *(f"{key}={value}" for key, value in overrides.items()), *_EVALUATION[scale], _ALSO_AT)
-    return GridRun((*texts, *settings), None, labels, (first,), StartingFrom())
+    return GridRun(last_of_each(*texts, *settings), None, labels, (first,), StartingFrom())
+
+
+def last_of_each(*overrides: str) -> tuple[str, ...]:
+    """The overrides without those that a later one of the same setting replaces."""
+    return tuple({text.partition("=")[0]: text for text in overrides}.values())
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,19 @@ import pytest
 from moefacts.analysis.comparison import Paired
 from moefacts.analysis.summary import Estimate
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
-from moefacts.experiments.studies import _arms, _trained, adaptive, attention, celebrities, phases, power_law, templates
+from moefacts.experiments.studies import (
+    _arms,
+    _by_arm,
+    _trained,
+    adaptive,
+    attention,
+    celebrities,
+    finetune,
+    leaving,
+    phases,
+    power_law,
+    templates,
+)
 from moefacts.experiments.studies.catalog import STUDIES
 from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
 from moefacts.experiments.studies.dense_vs_moe import rates
@@ -35,6 +47,7 @@ CLAIMS = [
     for number, claim in enumerate(study.claims[scale])
 ]
 EPSILON = 1e-6
+TUNED = (_by_arm, finetune, leaving)
 
 
 def number(text):
@@ -77,16 +90,27 @@ def answer(monkeypatch):
     def decide(study, claim, low, high):
         middle = (low + high) / 2
         found = Paired(middle, (low, high), 5, 0)
-        for module in (_arms, celebrities, power_law, dense_comparison, sequential, capacity, law_causes, toy_claims):
+        for module in (
+            _arms,
+            celebrities,
+            power_law,
+            dense_comparison,
+            sequential,
+            capacity,
+            law_causes,
+            toy_claims,
+            *TUNED,
+        ):
             monkeypatch.setattr(module, "paired_difference", lambda *_: found)
-        for module in (phases, templates, attention, toy_claims):
+        for module in (phases, templates, attention, toy_claims, _by_arm):
             monkeypatch.setattr(module, "estimate", lambda _: Estimate(middle, low, high, 5, 0, (middle,) * 5))
         difference = capacity.Difference(middle, (low, high), 15, 5)
         monkeypatch.setattr(capacity, "exponent_difference", lambda *_: difference)
         monkeypatch.setattr(capacity, "compare_collapse", lambda _: Collapse(middle, (low, high), 0.1, 0.1))
         law = SimpleNamespace(a=middle, a_interval=(low, high), b=middle, b_interval=(low, high), residuals=(0,) * 4)
         is_law = study in (plateau_law.STUDY, plateau_law.RATES_STUDY)
-        monkeypatch.setattr(law_causes, "_fit", lambda _: law)
+        for module in (law_causes, leaving):
+            monkeypatch.setattr(module, "_fit", lambda _: law)
         if study.name == "law-causes":
             evidence = law_causes.Evidence([])
         else:
