@@ -63,7 +63,9 @@ def grows(size):
 CASES = [
     Case(HOLDS, runs, ALL),
     Case(DOES_NOT_HOLD, lambda: runs(true=grows, fitted=lambda size: 5 * grows(size)), ALL),
-    Case(TOO_SHORT, lambda: runs(forgets=False), ALL, "in 12 of 12 runs the people who left are not forgotten"),
+    Case(TOO_SHORT, lambda: runs(forgets=False), [ALIKE], "in 12 of 12 runs the people who left are not forgotten"),
+    Case(TOO_SHORT, lambda: [r for r in runs() if r.labels["arm"] == LEAVING], [AGREES], "no pair of runs"),
+    Case(DOES_NOT_HOLD, lambda: runs(forgets=False), [AGREES]),
     Case(TOO_NOISY, lambda: runs(true=lambda size: 60 * (size / 700) ** 0.25, scatter=0.5), ALL),
 ]
 
