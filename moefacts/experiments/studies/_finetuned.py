@@ -37,7 +37,9 @@ _EVALUATION = {
 _ALSO_AT = "evaluation.also_at=[1,2,5,10,20,30,50,60,100]"
 
 
-def pretraining(scale: str, seed: int, *settings: str, known: float | None = KNOWN) -> GridRun:
+def pretraining(
+    scale: str, seed: int, *settings: str, known: float | None = KNOWN, people: int | None = None
+) -> GridRun:
     """The run that others start from: trained until ``known`` of the values of its people are known.
 
     Args:
@@ -45,9 +47,10 @@ def pretraining(scale: str, seed: int, *settings: str, known: float | None = KNO
         seed: of all runs that start from it, too.
         settings: further overrides, such as the model.
         known: an accuracy in held-out templates; None means that all steps are taken.
+        people: their number; None means ``PEOPLE`` of the scale.
     """
     stop = () if known is None or scale == "paper" else (f"training.stop_at_accuracy={known}",)
-    overrides = (f"population.size={PEOPLE[scale]}", *_PRETRAINING[scale], *stop, *settings, f"seed={seed}")
+    overrides = (f"population.size={people or PEOPLE[scale]}", *_PRETRAINING[scale], *stop, *settings, f"seed={seed}")
     return GridRun(overrides, None if known is None else _LIKELY.get(known), {})
 
 

@@ -4,6 +4,7 @@ from moefacts.errors import UserError, nearest
 from moefacts.experiments.engine.study import Study
 from moefacts.experiments.studies import (
     adaptive,
+    alternating,
     attention,
     celebrities,
     dense_vs_moe,
@@ -16,6 +17,7 @@ from moefacts.experiments.studies import (
     phases,
     plateau_law,
     power_law,
+    rare_but_seen,
     replay,
     robustness,
     sequential,
@@ -49,6 +51,8 @@ _MORE = (
     leaving.STUDY,
     finetune.STUDY,
     replay.STUDY,
+    rare_but_seen.STUDY,
+    alternating.STUDY,
     spurious_forgetting.STUDY,
     dense_vs_moe.RATES_STUDY,
     toy_memory.STUDY,

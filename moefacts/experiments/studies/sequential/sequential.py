@@ -1,13 +1,11 @@
 """Figures S to V: training shows groups of people one after the other. How are they learned and forgotten?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
 from moefacts.analysis.comparison import paired_difference
-from moefacts.analysis.phases import steps_to_accuracy
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
@@ -16,11 +14,15 @@ from moefacts.experiments.studies._arms import arm_runs, sampling
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.sequential.sequential_figures import groups_in_turn
-from moefacts.runs import keys
+from moefacts.experiments.studies.sequential.visits import (
+    FORGOTTEN,
+    LEARNED,
+    Visit,
+    forgetting_and_learning,
+    visits,
+)
 
 GROUPS = (4, 8, 16)
-LEARNED = 0.2  # a group counts as learned with at least this accuracy at the end of its turn
-FORGOTTEN = 0.5  # learning and forgetting are timed at this share of the accuracy at the end of the turn
 _SEEDS = {"laptop": 3, "paper": 1}
 _SETTINGS = {
     # Evaluations stay frequent, because they time learning and forgetting.
@@ -36,55 +38,9 @@ def _grid(scale: str) -> list[GridRun]:
     return [GridRun(r.overrides, labels={**r.labels, "groups": int(r.labels["arm"].split()[0])}) for r in runs]
 
 
-@dataclass(frozen=True)
-class Visit:
-    """The turn of one group.
-
-    Attributes:
-        reached: the group's accuracy at the end of its turn.
-        gained: ``reached`` minus the accuracy at the beginning of the turn, which comes from lucky guesses.
-        learning: steps from the beginning of the turn to ``FORGOTTEN`` of ``reached``. None if ``reached`` is below
-            ``LEARNED``.
-        forgetting: steps from the end of the turn until accuracy has fallen to the same level. If it never falls so
-            far, the steps until training ends, provided they are more than ``learning``. Otherwise None.
-        last: the group's accuracy at the end of training.
-    """
-
-    reached: float
-    gained: float
-    learning: float | None
-    forgetting: float | None
-    last: float
-
-
-def visits(run: FinishedRun) -> list[Visit]:
-    """The turns of all groups, in order."""
-    steps, num_groups = run.record.settings.training.steps, run.labels["groups"]
-    found = []
-    for group in range(num_groups):
-        accuracy = run.record.curve(keys.ATTRIBUTE_ACCURACY, bucket=f"group_{group}")
-        step, known = accuracy.index.to_numpy(), accuracy.to_numpy()
-        begin, end = steps * group / num_groups, steps * (group + 1) / num_groups
-        before, reached = np.interp([begin, end], step, known).tolist()
-        learning = forgetting = None
-        if reached >= LEARNED:
-            level = FORGOTTEN * reached
-            learned = steps_to_accuracy(*_part(step, known, begin, end), level)
-            forgotten = steps_to_accuracy(*_part(step, -known, end, steps), -level)
-            learning = None if learned is None else learned - begin
-            if forgotten is not None:
-                forgetting = forgotten - end
-            elif learning is not None and steps - end > learning:
-                forgetting = steps - end
-        found.append(Visit(reached, reached - before, learning, forgetting, float(known[-1])))
-    return found
-
-
-def _part(step: np.ndarray, value: np.ndarray, begin: float, end: float) -> tuple[np.ndarray, np.ndarray]:
-    """The curve from ``begin`` to ``end``, with interpolated values at both."""
-    inside = step[(step > begin) & (step < end)]
-    steps = np.concatenate([[begin], inside, [end]])
-    return steps, np.interp(steps, step, value)
+def _turns(run: FinishedRun) -> list[Visit]:
+    """The only turn of every group."""
+    return [visit for (visit,) in visits(run.record)]
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
@@ -92,8 +48,8 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     rows, panels = [], {}
     for groups in sorted({run.labels["groups"] for run in runs}):
         members = [run for run in runs if run.labels["groups"] == groups]
-        panels[f"{groups} groups"] = (members[0].record, groups)
-        turns = [visits(run) for run in members]
+        panels[f"{groups} groups"] = members[0].record
+        turns = [_turns(run) for run in members]
         for group in range(groups):
             measured = [[getattr(turn[group], name) for turn in turns] for name in Visit.__dataclass_fields__]
             means = [estimate(values) for values in measured]
@@ -113,7 +69,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     table = Table("Groups in turn", [*columns, "known at the end of training"], rows, note)
     caption = "Share of values known of every group, first seed. A band of a group's colour marks its turn."
     figures = {"groups": (caption, partial(groups_in_turn, panels))}
-    return Findings({"visits": [[vars(v) for v in visits(run)] for run in runs]}, [table], figures, runs)
+    return Findings({"visits": [[vars(v) for v in _turns(run)] for run in runs]}, [table], figures, runs)
 
 
 def _easier(runs: Sequence[FinishedRun]) -> Verdict:
@@ -121,7 +77,7 @@ def _easier(runs: Sequence[FinishedRun]) -> Verdict:
     first: dict[tuple[int, int], float | None] = {}
     second: dict[tuple[int, int], float | None] = {}
     for run in runs:
-        gained = [visit.gained for visit in visits(run)]
+        gained = [visit.gained for visit in _turns(run)]
         key, middle = (run.labels["groups"], run.seed), len(gained) // 2
         halves = [float(np.mean(half)) for half in (gained[:middle], gained[middle:])]
         first[key], second[key] = halves if max(gained) >= LEARNED else (None, None)
@@ -133,9 +89,8 @@ def _forgets_faster(runs: Sequence[FinishedRun]) -> Verdict:
     forgetting: dict[tuple[int, int], float | None] = {}
     learning: dict[tuple[int, int], float | None] = {}
     for run in runs:
-        both = [(v.forgetting, v.learning) for v in visits(run) if v.forgetting is not None and v.learning]
         key = (run.labels["groups"], run.seed)
-        forgetting[key], learning[key] = np.exp(np.mean(np.log(both), axis=0)).tolist() if both else (None, None)
+        forgetting[key], learning[key] = forgetting_and_learning(run.record)
     return decide_paired(paired_difference(forgetting, learning, log_ratio), partial(below, bound=0.0))
 
 

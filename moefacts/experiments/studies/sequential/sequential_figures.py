@@ -11,19 +11,22 @@ from moefacts.runs import keys
 from moefacts.runs.reader import Run
 
 
-def groups_in_turn(panels: Mapping[str, tuple[Run, int]]) -> Figure:
+def groups_in_turn(panels: Mapping[str, Run]) -> Figure:
     """Draw the accuracy of every group of people over training, shaded while training shows the group.
 
-    ``panels`` are title -> (run, number of groups).
+    ``panels`` are title -> run.
     """
     figure, grid = plt.subplots(len(panels), 1, figsize=(6, 2.2 * len(panels)), squeeze=False, sharey=True)
-    for axes, (title, (run, num_groups)) in zip(grid.flat, panels.items(), strict=True):
+    for axes, (title, run) in zip(grid.flat, panels.items(), strict=True):
+        num_groups, num_repeats = run.settings.sampling.num_groups, run.settings.sampling.num_repeats
+        assert num_groups is not None
+        assert num_repeats is not None
         colors = plt.get_cmap("viridis")(np.linspace(0, 0.95, num_groups))
         steps = run.settings.training.steps
         for group, color in enumerate(colors):
-            axes.axvspan(
-                steps * group / num_groups, steps * (group + 1) / num_groups, color=color, alpha=0.12, linewidth=0
-            )
+            for number in range(num_repeats):
+                begin = steps * (group + num_groups * number) / (num_groups * num_repeats)
+                axes.axvspan(begin, begin + steps / (num_groups * num_repeats), color=color, alpha=0.12, linewidth=0)
             accuracy = run.curve(keys.ATTRIBUTE_ACCURACY, bucket=f"group_{group}")
             axes.plot(accuracy.index, accuracy, color=color, linewidth=1.1)
         axes.set_xlim(0, steps)

@@ -1,0 +1,175 @@
+"""Figures W and X: training alternates between two groups of people. How are they forgotten and learned again?"""
+
+from collections.abc import Sequence
+from functools import partial
+
+from moefacts.analysis.comparison import Bounds, paired_difference
+from moefacts.analysis.phases import steps_to_accuracy
+from moefacts.analysis.study_report import Table
+from moefacts.analysis.summary import estimate
+from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
+from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
+from moefacts.experiments.studies._arms import arm_runs, sampling
+from moefacts.experiments.studies._paired import decide_paired, log_ratio
+from moefacts.experiments.studies._unseen import UNSEEN_RARELY
+from moefacts.experiments.studies.sequential.sequential_figures import groups_in_turn
+from moefacts.experiments.studies.sequential.visits import (
+    FORGOTTEN,
+    LEARNED,
+    Visit,
+    forgetting_and_learning,
+    part,
+    visits,
+)
+from moefacts.runs import keys
+from moefacts.runs.reader import Run
+
+REPEATS = (2, 4, 8)
+_GROUPS = 2
+_SEEDS = {"laptop": 5, "paper": 1}
+_SETTINGS = {
+    # As many plateau ends of everybody as the study's 16,000 steps are. At least seven evaluations in the shortest turn.
+    "laptop": (1024, ("training.steps=2400", "evaluation.interval=20", "evaluation.interval_after_plateau=20")),
+    "paper": (64000, ("evaluation.interval_after_plateau=25",)),
+}
+
+
+def _grid(scale: str) -> list[GridRun]:
+    size, common = _SETTINGS[scale]
+    arms = {
+        f"{repeats} visits": sampling("sequential", num_groups=_GROUPS, num_repeats=repeats) for repeats in REPEATS
+    }
+    return arm_runs(scale, arms, size, _SEEDS[scale], *common, UNSEEN_RARELY)
+
+
+def learned_again(run: Run) -> tuple[float, Bounds] | None:
+    """Steps in which the second group comes to ``FORGOTTEN`` of what its first turn reaches: in that turn, in the next.
+
+    Its first turn comes after the other group's, so that what is learned about biographies as such is learned already.
+    The second number is 0 if nothing had to be learned again, and it is bounded by the turn's length if the turn is too
+    short. None if less than ``LEARNED`` is reached in the first turn.
+    """
+    group = 1
+    first = visits(run)[group][0]
+    if first.learning is None:
+        return None
+    accuracy = run.curve(keys.ATTRIBUTE_ACCURACY, bucket=f"group_{group}")
+    turn = _turn(run)
+    begin = turn * (_GROUPS + group)
+    again = steps_to_accuracy(
+        *part(accuracy.index.to_numpy(), accuracy.to_numpy(), begin, begin + turn), FORGOTTEN * first.reached
+    )
+    return first.learning, (turn, float("inf")) if again is None else (again - begin, again - begin)
+
+
+def _turn(run: Run) -> float:
+    sampling = run.settings.sampling
+    assert sampling.num_repeats is not None
+    return run.settings.training.steps / (_GROUPS * sampling.num_repeats)
+
+
+def share_kept(run: Run) -> tuple[float, float] | None:
+    """The share of its accuracy that the first group keeps while it is not shown: in its first and in its last absence.
+
+    The first absence is the one after the first turn that reached ``LEARNED``. The last one ends with training. None if
+    there are not two.
+    """
+    turns = [visit for visit in visits(run)[0] if visit.reached >= LEARNED]
+    return (turns[0].last / turns[0].reached, turns[-1].last / turns[-1].reached) if len(turns) > 1 else None
+
+
+def examine(runs: Sequence[FinishedRun]) -> Findings:
+    """Measure every turn of both groups, and prepare the curves of the first seed."""
+    rows, panels = [], {}
+    for arm in dict.fromkeys(run.labels["arm"] for run in runs):
+        members = [run.record for run in runs if run.labels["arm"] == arm]
+        panels[f"{arm} to each group, of {_turn(members[0]):g} steps"] = members[0]
+        found = [visits(run) for run in members]
+        for number in range(len(found[0][0])):
+            for group in range(_GROUPS):
+                measured = [
+                    [getattr(turns[group][number], name) for turns in found] for name in Visit.__dataclass_fields__
+                ]
+                means = [estimate(values) for values in measured]
+                cells = ("–" if mean is None else mean.text() for mean in means)
+                rows.append([arm, str(number + 1), str(group + 1), *cells])
+    columns = ["arm", "visit", "group", "known at its end", "gained in it", "steps to half of it"]
+    columns += ["steps until half is forgotten", "known when the next begins"]
+    note = (
+        f"Steps are given for visits at whose end at least {LEARNED:.0%} was known; 0 means that half of that was known "
+        "when the visit began. What is not forgotten when the next visit begins counts with the steps until then."
+    )
+    table = Table("Two groups in turn", columns, rows, note)
+    caption = "Share of values known of both groups, first seed. A band of a group's colour marks its turns."
+    values = {"visits": [[[vars(v) for v in turns] for turns in visits(run.record)] for run in runs]}
+    return Findings(values, [table], {"groups": (caption, partial(groups_in_turn, panels))} if runs else {}, runs)
+
+
+def _keyed(runs: Sequence[FinishedRun], measure, index: int) -> dict[tuple[str, int], object]:
+    """(arm, seed) -> one of the two values of a measure; None for a run that lacks it."""
+    found = {(run.labels["arm"], run.seed): measure(run.record) for run in runs}
+    return {key: None if both is None else both[index] for key, both in found.items()}
+
+
+def _forgets_faster(runs: Sequence[FinishedRun]) -> Verdict:
+    pairs = (_keyed(runs, forgetting_and_learning, index) for index in (0, 1))
+    return decide_paired(paired_difference(*pairs, log_ratio), partial(below, bound=0.0))
+
+
+def _learns_again_faster(runs: Sequence[FinishedRun]) -> Verdict:
+    turns = {(run.labels["arm"], run.seed): _turn(run.record) for run in runs}
+    first, again = (_keyed(runs, learned_again, index) for index in (0, 1))
+    shares = [
+        {key: None if one is None else _over(one, turns[key]) for key, one in side.items()} for side in (again, first)
+    ]
+    return decide_paired(paired_difference(*shares), partial(below, bound=0.0))
+
+
+def _over(steps, turn: float):
+    return tuple(one / turn for one in steps) if isinstance(steps, tuple) else steps / turn
+
+
+def _keeps_more(runs: Sequence[FinishedRun]) -> Verdict:
+    last, first = (_keyed(runs, share_kept, index) for index in (1, 0))
+    return decide_paired(paired_difference(last, first), partial(above, bound=0.0))
+
+
+_BELOW = "Holds if its 95% interval lies below 0; does not hold if it lies above; cannot tell otherwise."
+_ABOVE = "Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell otherwise."
+_CLAIMS = (
+    Claim(
+        "Forgetting is faster than learning",
+        "no number published",
+        f"Log ratio of the steps in which a group loses {FORGOTTEN:.0%} of what was known at the end of a visit, to "
+        f"the steps in which the visit brought it there, averaged over visits at whose end at least {LEARNED:.0%} was "
+        "known and at whose beginning less than half of that was, then over runs. What is not forgotten when the next "
+        "visit begins counts with the steps until then if they are more than its learning took, and not at all "
+        "otherwise. " + _BELOW,
+        _forgets_faster,
+    ),
+    Claim(
+        "What was forgotten is learned again faster than it was learned",
+        "later visits learn faster; no number published",
+        f"Steps until {FORGOTTEN:.0%} of what the second group's first visit reached is known in its second visit, "
+        "minus the same in the first, over the visit's length, averaged over runs in whose first visit at least "
+        f"{LEARNED:.0%} was reached. " + _BELOW,
+        _learns_again_faster,
+    ),
+    Claim(
+        "A group that comes back keeps more through its last absence than through its first",
+        "not in the paper",
+        "Share of the first group's accuracy that is left when it is shown again, or when training ends: last absence "
+        f"minus first after a visit at whose end at least {LEARNED:.0%} was known, averaged over runs with two. "
+        + _ABOVE,
+        _keeps_more,
+    ),
+)
+
+STUDY = Study(
+    name="alternating",
+    title="When training alternates between two groups, how are they forgotten and learned again?",
+    figure="Figures W and X",
+    grids={scale: _grid(scale) for scale in _SETTINGS},
+    claims=dict.fromkeys(_SETTINGS, _CLAIMS),
+    examine=examine,
+)
