@@ -134,6 +134,24 @@ class Forgotten:
         tau = self.time_scale
         return (_LONGEST * self.interval, math.inf) if tau is None else (tau, tau)
 
+    @property
+    def kept(self) -> float | None:
+        """What is known of the people who left, at the last checkpoint over the one before they left.
+
+        It is measured against permuted values, so that it does not depend on people never seen. None before the
+        retention probe has run, or if nothing was known of them.
+        """
+        table = self.run.record.retention
+        if table is None:
+            return None
+        known = table.assign(known=table[keys.CONTROL_LOSS] - table[keys.ATTRIBUTE_LOSS])
+        by_step = {step: rows.set_index("individual") for step, rows in known.groupby("step")}
+        start, last = self.run.record.settings.sampling.leaving_step, by_step[max(by_step)]
+        before = by_step[max((step for step in by_step if step <= start), default=min(by_step))]
+        gone = last.index[last["steps_since_shown"] >= max(by_step) - start]
+        first, end = before.loc[gone, "known"].mean(), last.loc[gone, "known"].mean()
+        return float(end / first) if first > 0 else None
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -169,16 +187,19 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         }
         over = estimate([None if tau is None else tau * _BATCH / size for tau in scales])
         left = estimate([float(one.known["staying"].iloc[-1] / one.known["staying"].iloc[0]) for one in ours])
+        kept = estimate([one.kept for one in ours])
         cells = (
             cell,
             "–" if over is None else over.text(),
             _cells(fits),
+            "–" if kept is None else kept.text(),
             "–" if left is None else left.text(),
         )
         rows.append([f"{size:,}", f"{size / _BATCH:.0f}", *cells, "; ".join(sorted(whys - {""})) or "–"])
-        values.append({"size": size, "time_scales": scales, "fitted": fits})
+        values.append({"size": size, "time_scales": scales, "fitted": fits, "kept": kept and vars(kept)})
     columns = ["people", "revisit interval N/B (steps)", "forgotten with τ (steps), each seed", "over N/B"]
-    columns += ["fitted τ (steps), each seed", "known of those who stay, end over start", "fit cannot tell"]
+    columns += ["fitted τ (steps), each seed", "known of those who left, against permuted values, end over start"]
+    columns += ["known of those who stay, end over start", "fit cannot tell"]
     note = "Who stays is the control: less may not be known of them at the end."
     table = Table("Time scales of forgetting where the plateau ends", columns, rows, note)
     caption = (
@@ -276,5 +297,5 @@ STUDY = Study(
     grids={"laptop": _grid()},
     claims={"laptop": _CLAIMS},
     examine=examine,
-    probes=("retention_at_end",),
+    probes=("retention",),
 )
