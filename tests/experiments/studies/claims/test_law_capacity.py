@@ -13,9 +13,8 @@ def higher_if_wide(arm, people):
     return 2 - by_total(arm, people)
 
 
-def unlike(arm, people):
-    """Exponents on either side of 1 in an order of neither quantity."""
-    return 1 + 0.1 * (-1) ** list(TOTALS).index(arm)
+def between(arm, people):
+    return (by_total(arm, people) + by_active(arm, people)) / 2
 
 
 def case(scenario, exponent, *claims, says="", **shape):
@@ -32,8 +31,8 @@ CASES = [
     case(DOES_NOT_HOLD, higher_if_wide, LOWER),
     case(TOO_SHORT, by_total, LOWER, SAME_TOTAL, SAME_WIDTH, says=FEW, last=100),
     case(TOO_SHORT, by_total, TOTAL, says=NO_ARMS, last=100),
-    case(TOO_NOISY, by_active, LOWER, SAME_TOTAL, SAME_WIDTH, scatter=0.8),
-    case(TOO_NOISY, unlike, TOTAL, scatter=0.1),
+    case(TOO_NOISY, by_active, LOWER, SAME_TOTAL, SAME_WIDTH, scatter=1.2),
+    case(TOO_NOISY, between, TOTAL, scatter=0.1),
     case(TOO_NOISY, by_total, LOWER, SAME_TOTAL, SAME_WIDTH, says=FEW, seeds=2),
     case(TOO_NOISY, by_total, TOTAL, says=NO_ARMS, seeds=2),
     case(TOO_NOISY, by_total, TOTAL, says="no mixture", arms=[arm for arm in TOTALS if "dense" in arm]),

@@ -126,8 +126,8 @@ def test_the_page_has_the_shares_that_are_kept_by_settings():
     assert [row["people"] for row in sizes] == ["256", "512", "1,024", "2,048"]
     assert [row["settings"] for row in settings] == [USUAL, WIDER, SLOWER, LARGER]
     assert [row["revisit interval N/B (steps)"] for row in settings] == ["32", "32", "32", "16"]
-    kept = [row["share"]["mean"] for row in findings.values["settings"]]
-    assert kept == pytest.approx([np.exp(-192 / 60), *[np.exp(-96 / 60)] * 3])
+    kept = [row["share"]["mean"] for row in findings.values["settings"]]  # evaluations are 40, 30, 50, 25 steps apart
+    assert kept == pytest.approx(np.exp([-160 / 60, -180 / 120, -150 / 120, -75 / 60]))
     panels = {name: [axes.get_title() for axes in draw().axes] for name, (_, draw) in findings.figures.items()}
     assert panels["leaving"] == ["256 people", "512 people", "1,024 people", "2,048 people"]
     assert panels["settings"] == [USUAL, WIDER, SLOWER, LARGER]
