@@ -78,4 +78,4 @@ def _runs(settings: str, size: int, seed: int) -> tuple[GridRun, GridRun]:
     leaves = ("sampling.kind=leaving", f"sampling.num_leaving={size // 4}", "training.stop_after_plateau=null")
     start = FromPlateauEnd(size / (2 * BATCH if settings == LARGER else BATCH))
     overrides = last_of_each(*staying.overrides, *leaves, *start.at(staying.expected_steps or 1))
-    return staying, GridRun(overrides, None, staying.labels | {"arm": LEAVING}, (staying,), start)
+    return staying, GridRun(overrides, None, {**staying.labels, "arm": LEAVING}, (staying,), start)
