@@ -36,9 +36,7 @@ _SETTINGS = {
 
 def _grid(scale: str) -> list[GridRun]:
     size, common = _SETTINGS[scale]
-    arms = {
-        f"{repeats} visits": sampling("sequential", num_groups=_GROUPS, num_repeats=repeats) for repeats in REPEATS
-    }
+    arms = {f"{repeats} visits": sampling("sequential", num_groups=_GROUPS, num_repeats=repeats) for repeats in REPEATS}
     return arm_runs(scale, arms, size, _SEEDS[scale], *common, UNSEEN_RARELY)
 
 
