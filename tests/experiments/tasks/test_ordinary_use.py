@@ -34,7 +34,7 @@ def loaded(knowing, silent):
     return transformers.AutoTokenizer.from_pretrained(folder), model
 
 
-@pytest.mark.parametrize("typed", ["{}", " {}", "{} "])
+@pytest.mark.parametrize("typed", ["{}", " {}", "{} ", "<bos> {}", "<bos>{}"])
 def test_a_pipeline_continues_plain_text_with_the_right_value(typed, knowing, questions, silent):
     generate = transformers.pipeline("text-generation", str(knowing[1]))
     wrong = 0
@@ -88,6 +88,16 @@ def test_an_unknown_word_is_an_unknown_token(loaded, questions):
     assert model.generate(**batch, max_new_tokens=2).shape == (1, 7)
     assert tokenizer("").input_ids == [tokenizer.bos_token_id]
     assert tokenizer("works for", add_special_tokens=False).input_ids == batch.input_ids[0, 3:].tolist()
+
+
+def test_special_tokens_that_are_typed_count_once(loaded, questions):
+    tokenizer, _ = loaded
+    prompt = questions[0][0]
+    (ids, typed, bare, empty) = tokenizer([prompt, f"<bos> {prompt}", "<bos>", ""]).input_ids
+    assert typed == ids
+    assert bare == empty == [tokenizer.bos_token_id]
+    assert tokenizer(f"{prompt}<eos>").input_ids == [*ids, tokenizer.eos_token_id]
+    assert tokenizer.decode([*ids, tokenizer.eos_token_id], skip_special_tokens=True) == f" {prompt}"
 
 
 def card_of(folder):
