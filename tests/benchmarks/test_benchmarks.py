@@ -8,7 +8,21 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import data, floor, generate, gpu, memory, moe, parts, recurrence, save, scaling, table, timing, transformers
+from benchmarks import (
+    data,
+    floor,
+    generate,
+    gpu,
+    memory,
+    moe,
+    parts,
+    recurrence,
+    save,
+    scaling,
+    table,
+    timing,
+    transformers,
+)
 from benchmarks.setting import Setting, TrainingCase
 from benchmarks.worker import joined
 from moefacts.errors import UserError
@@ -40,7 +54,7 @@ KEYS = {
     "parts": {"attention", "head and loss", "RMSNorm"},
     "recurrence": {"training step"},
     "scaling": {"ratio", "cores"},
-    "save": {"bytes", "seconds", "seconds_of_checksums"},
+    "save": {"bytes", "seconds", "cpu_seconds_of_checksums"},
     "gpu": {"matrix_peak_tflops", "dense", "moe", "bf16_experts_relative_error"},
 }
 

@@ -88,7 +88,9 @@ def test_runs_that_another_process_trains_are_left_to_it_in_one_line(finished, t
             manifest.write_text(manifest.read_text().replace('"running"', '"finished"'))
     (line,) = (line for line in stopped.stderr.splitlines() if line.startswith("moefacts:"))
     number = "1 run is" if len(left) == 1 else "2 runs are"
-    assert line.startswith(f"moefacts: tiny in {out}: {number} left to another process, which is at work; the same command")
+    assert line.startswith(
+        f"moefacts: tiny in {out}: {number} left to another process, which is at work; the same command"
+    )
     assert stopped.exit_code == 1
     assert reproduce("tiny", "--launcher", "basic", "--out", out).exit_code == 0
     assert results(out) == whole
