@@ -15,8 +15,10 @@ from moefacts.runs.manifest import read_manifest
 from moefacts.synthetic_data.population import build_population
 from tests.cli.process import moefacts
 from tests.conftest import TINY, tiny_config
+from tests.torture.commands import call
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_copies_and_unfinished_runs_are_left_out_of_means(finished_run, tmp_path):
     shutil.copytree(finished_run, tmp_path / "copy")
     shutil.copytree(finished_run, tmp_path / "unfinished")
@@ -29,6 +31,7 @@ def test_copies_and_unfinished_runs_are_left_out_of_means(finished_run, tmp_path
     assert "is not finished (interrupted) and is left out" in result.stderr
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_an_earlier_analysis_among_the_runs_is_ignored(finished_run, tmp_path):
     for name in ("one", "two"):
         shutil.copytree(finished_run, tmp_path / name)
@@ -69,9 +72,9 @@ def test_users_can_train_resume_and_generate_with_settings_of_their_own(tmp_path
     shutil.rmtree(layout.checkpoint_folder(run, 12))
     manifest = run / layout.MANIFEST
     manifest.write_text(manifest.read_text().replace('"finished"', '"running"'))
-    assert moefacts("train", "--resume", str(run)).returncode == 0
-    made = moefacts("generate", *own, *tiny, "dataset.train=10", "--out", str(tmp_path / "data"))
-    assert made.returncode == 0, made.stderr
+    assert call("train", "--resume", str(run)).code == 0
+    made = call("generate", *own, *tiny, "dataset.train=10", "--out", str(tmp_path / "data"))
+    assert made.code == 0, made.stderr
 
 
 def test_ask_says_who_was_seen_and_what_is_true(finished_run, population):
@@ -89,6 +92,7 @@ def test_ask_says_who_was_seen_and_what_is_true(finished_run, population):
     assert "never seen in training" in shown.stdout
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_analyze_prints_json_and_writes_a_report(finished_run, tmp_path):
     result = CliRunner().invoke(cli.app, ["analyze", str(finished_run), "--json", "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
@@ -124,9 +128,11 @@ def test_list_shows_presets_and_runs(finished_run):
     assert "12/12" in result.stdout
 
 
-def test_the_same_configuration_is_the_same_run_and_is_not_trained_twice(tmp_path):
-    first, second = (moefacts("train", *TINY, f"run.root={tmp_path}", cwd=tmp_path) for _ in range(2))
-    assert first.returncode == second.returncode == 0, first.stderr + second.stderr
+def test_the_same_configuration_is_the_same_run_and_is_not_trained_twice(tmp_path, monkeypatch):
+    first = moefacts("train", *TINY, f"run.root={tmp_path}", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    second = call("train", *TINY, f"run.root={tmp_path}")
+    assert first.returncode == second.code == 0, first.stderr + second.stderr
     assert first.stdout == second.stdout
     assert "already finished" in second.stderr
 
