@@ -57,19 +57,18 @@ def _with_values_set(overrides: Sequence[str]) -> RunConfig | None:
     Hydra takes a fifth of a second for it, most of which goes into reading the presets: here it reads them once. What
     is wrong with a value is left to Hydra to say.
     """
-    parsed = [parse(override) for override in overrides]
-    chosen = tuple(text for text, one in zip(overrides, parsed, strict=True) if one and one.key_or_group in GROUPS)
-    values = [one for one in parsed if one is None or one.key_or_group not in GROUPS]
-    if not all(one is not None and _is_plain(one) for one in parsed):
+    plain = [one for one in map(parse, overrides) if one is not None and _is_plain(one)]
+    if len(plain) < len(overrides):
         return None
+    chosen = tuple(text for text, one in zip(overrides, plain, strict=True) if one.key_or_group in GROUPS)
     try:
         config = copy.deepcopy(_presets(chosen, _sources()))
-        for one in values:
-            assert one is not None
+        for one in plain:
             section, _, _ = one.key_or_group.rpartition(".")
             if section and OmegaConf.select(config, section) is None:
                 return None  # a section that is off
-            OmegaConf.update(config, one.key_or_group, one.value())
+            if one.key_or_group not in GROUPS:
+                OmegaConf.update(config, one.key_or_group, one.value())
         return checked_config(OmegaConf.to_object(config))
     except (OmegaConfBaseException, OverflowError, ValueError, RecursionError):
         return None
