@@ -1,9 +1,10 @@
 """Figures W and X: training alternates between two groups of people. How are they forgotten and learned again?"""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from moefacts.analysis.comparison import Bounds, paired_difference
+from moefacts.analysis.comparison import Value, paired_difference
 from moefacts.analysis.phases import steps_to_accuracy
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
@@ -28,26 +29,27 @@ REPEATS = (2, 4, 8)
 _GROUPS = 2
 _SEEDS = {"laptop": 5, "paper": 1}
 _SETTINGS = {
-    # As many plateau ends of everybody as the study's 16,000 steps are. At least seven evaluations in the shortest turn.
+    # As many plateau ends of everybody as the study's 16,000 steps are; seven evaluations or more in every turn.
     "laptop": (1024, ("training.steps=2400", "evaluation.interval=20", "evaluation.interval_after_plateau=20")),
     "paper": (64000, ("evaluation.interval_after_plateau=25",)),
 }
 
+_Key = tuple[str, int]  # arm, seed
+_Measure = Callable[[Run], tuple[Value, Value] | None]
+
 
 def _grid(scale: str) -> list[GridRun]:
     size, common = _SETTINGS[scale]
-    arms = {
-        f"{repeats} visits": sampling("sequential", num_groups=_GROUPS, num_repeats=repeats) for repeats in REPEATS
-    }
+    arms = {f"{repeats} visits": sampling("sequential", num_groups=_GROUPS, num_repeats=repeats) for repeats in REPEATS}
     return arm_runs(scale, arms, size, _SEEDS[scale], *common, UNSEEN_RARELY)
 
 
-def learned_again(run: Run) -> tuple[float, Bounds] | None:
-    """Steps in which the second group comes to ``FORGOTTEN`` of what its first turn reaches: in that turn, in the next.
+def learned_again(run: Run) -> tuple[float, Value] | None:
+    """Turns in which the second group comes to ``FORGOTTEN`` of what its first one reaches: in that turn, in the next.
 
     Its first turn comes after the other group's, so that what is learned about biographies as such is learned already.
-    The second number is 0 if nothing had to be learned again, and it is bounded by the turn's length if the turn is too
-    short. None if less than ``LEARNED`` is reached in the first turn.
+    The second number is 0 if nothing had to be learned again, and it has only the bound 1 if one turn is not enough.
+    None if less than ``LEARNED`` is reached in the first turn.
     """
     group = 1
     first = visits(run)[group][0]
@@ -56,10 +58,9 @@ def learned_again(run: Run) -> tuple[float, Bounds] | None:
     accuracy = run.curve(keys.ATTRIBUTE_ACCURACY, bucket=f"group_{group}")
     turn = _turn(run)
     begin = turn * (_GROUPS + group)
-    again = steps_to_accuracy(
-        *part(accuracy.index.to_numpy(), accuracy.to_numpy(), begin, begin + turn), FORGOTTEN * first.reached
-    )
-    return first.learning, (turn, float("inf")) if again is None else (again - begin, again - begin)
+    curve = part(accuracy.index.to_numpy(), accuracy.to_numpy(), begin, begin + turn)
+    again = steps_to_accuracy(*curve, FORGOTTEN * first.reached)
+    return first.learning / turn, (1.0, math.inf) if again is None else (again - begin) / turn
 
 
 def _turn(run: Run) -> float:
@@ -96,8 +97,8 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     columns = ["arm", "visit", "group", "known at its end", "gained in it", "steps to half of it"]
     columns += ["steps until half is forgotten", "known when the next begins"]
     note = (
-        f"Steps are given for visits at whose end at least {LEARNED:.0%} was known; 0 means that half of that was known "
-        "when the visit began. What is not forgotten when the next visit begins counts with the steps until then."
+        f"Steps are given for visits at whose end at least {LEARNED:.0%} was known; 0 means that half of that was "
+        "known when the visit began. What is not forgotten when the next visit begins counts with the steps until then."
     )
     table = Table("Two groups in turn", columns, rows, note)
     caption = "Share of values known of both groups, first seed. A band of a group's colour marks its turns."
@@ -105,32 +106,24 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     return Findings(values, [table], {"groups": (caption, partial(groups_in_turn, panels))} if runs else {}, runs)
 
 
-def _keyed(runs: Sequence[FinishedRun], measure, index: int) -> dict[tuple[str, int], object]:
-    """(arm, seed) -> one of the two values of a measure; None for a run that lacks it."""
-    found = {(run.labels["arm"], run.seed): measure(run.record) for run in runs}
-    return {key: None if both is None else both[index] for key, both in found.items()}
+def _both(runs: Sequence[FinishedRun], measure: _Measure) -> tuple[dict[_Key, Value], dict[_Key, Value]]:
+    """(arm, seed) -> the first and the second value of a measure; None for a run that lacks it."""
+    found = {(run.labels["arm"], run.seed): measure(run.record) or (None, None) for run in runs}
+    return {key: one for key, (one, _) in found.items()}, {key: other for key, (_, other) in found.items()}
 
 
 def _forgets_faster(runs: Sequence[FinishedRun]) -> Verdict:
-    pairs = (_keyed(runs, forgetting_and_learning, index) for index in (0, 1))
-    return decide_paired(paired_difference(*pairs, log_ratio), partial(below, bound=0.0))
+    forgetting, learning = _both(runs, forgetting_and_learning)
+    return decide_paired(paired_difference(forgetting, learning, log_ratio), partial(below, bound=0.0))
 
 
 def _learns_again_faster(runs: Sequence[FinishedRun]) -> Verdict:
-    turns = {(run.labels["arm"], run.seed): _turn(run.record) for run in runs}
-    first, again = (_keyed(runs, learned_again, index) for index in (0, 1))
-    shares = [
-        {key: None if one is None else _over(one, turns[key]) for key, one in side.items()} for side in (again, first)
-    ]
-    return decide_paired(paired_difference(*shares), partial(below, bound=0.0))
-
-
-def _over(steps, turn: float):
-    return tuple(one / turn for one in steps) if isinstance(steps, tuple) else steps / turn
+    first, again = _both(runs, learned_again)
+    return decide_paired(paired_difference(again, first), partial(below, bound=0.0))
 
 
 def _keeps_more(runs: Sequence[FinishedRun]) -> Verdict:
-    last, first = (_keyed(runs, share_kept, index) for index in (1, 0))
+    first, last = _both(runs, share_kept)
     return decide_paired(paired_difference(last, first), partial(above, bound=0.0))
 
 

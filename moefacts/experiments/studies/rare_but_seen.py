@@ -33,7 +33,10 @@ def _grid(scale: str) -> list[GridRun]:
         REST: {"part_of": keys.SEEN, "start": famous},
     }
     learned, new = new_people(people - famous)
-    settings = sampling("celebrities", num_celebrities=famous, celebrity_weight=_WEIGHT)
+    settings = (
+        *sampling("celebrities", num_celebrities=famous, celebrity_weight=_WEIGHT),
+        f"population.new={people - famous}",
+    )
     uniform = ("sampling.num_celebrities=null", "sampling.celebrity_weight=null")
     runs = []
     for seed in seeds_for(people, _SEEDS[scale]):

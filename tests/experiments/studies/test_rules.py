@@ -17,6 +17,7 @@ from moefacts.experiments.studies import (
     _by_arm,
     _trained,
     adaptive,
+    alternating,
     attention,
     celebrities,
     finetune,
@@ -92,6 +93,7 @@ def answer(monkeypatch):
         found = Paired(middle, (low, high), 5, 0)
         for module in (
             _arms,
+            alternating,
             celebrities,
             power_law,
             dense_comparison,
