@@ -10,6 +10,7 @@ from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["WANDB_MODE"] = "offline"
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"  # or the compiler starts processes that import torch again
 
 import torch
 
@@ -80,6 +81,24 @@ def trained_once(tmp_path_factory) -> Path:
 def finished_run(trained_once, tmp_path_factory) -> Path:
     """A copy of a finished tiny run. What a test writes into it, no other test sees."""
     return shutil.copytree(trained_once, tmp_path_factory.mktemp("copy") / "finished")
+
+
+@pytest.fixture
+def quick_figures(monkeypatch):
+    """Figures are laid out, and their files are empty: turning them into files takes most of the time of a report."""
+    from matplotlib import pyplot
+
+    from moefacts.analysis import figures
+    from moefacts.runs.durable import write_durably
+
+    def laid_out(figure, folder, name, caption):
+        figure.draw_without_rendering()
+        pyplot.close(figure)
+        for kind in ("png", "pdf"):
+            write_durably(folder / f"{name}.{kind}", b"")
+        return figures.Drawing(name, caption, "<svg></svg>")
+
+    monkeypatch.setattr(figures, "save_figure", laid_out)
 
 
 @pytest.fixture

@@ -242,6 +242,7 @@ def draw_study_figures(figures: Mapping[str, tuple[str, DrawFigure]], folder: Pa
 def save_figure(figure: Figure, folder: Path, name: str, caption: str) -> Drawing:
     """Write one figure as PNG and PDF, and return it as a ``Drawing`` for the report."""
     write_durably(folder / f"{name}.png", lambda path: figure.savefig(path, format="png"))
+    figure.set_layout_engine("none")  # as in the PNG: to find the layout takes longer than to draw
     write_durably(
         folder / f"{name}.pdf", lambda path: figure.savefig(path, format="pdf", metadata={"CreationDate": None})
     )

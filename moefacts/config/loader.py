@@ -1,7 +1,9 @@
 """The one strict way to turn values, or a file, into a ``RunConfig``. Code after this never sees a DictConfig."""
 
+import copy
 import dataclasses
 import difflib
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,8 @@ def load_config(values: Any) -> RunConfig:
     Raises:
         UserError: a key is unknown (naming the nearest), missing, or of the wrong type or range.
     """
-    check_types(RunConfig, values)
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(RunConfig), values)
-        config = OmegaConf.to_object(merged)
+        config = OmegaConf.to_object(typed_values(values))
     except ConfigKeyError as error:
         raise unknown_key(str(error.full_key)) from None
     except MissingMandatoryValue as error:
@@ -38,6 +38,28 @@ def load_config(values: Any) -> RunConfig:
         raise UserError(f"{error.full_key}: {str(error.msg or error).splitlines()[0]}{hint}") from None
     except (OverflowError, ValueError, RecursionError) as error:  # a number that does not fit its type
         raise UserError(f"a setting cannot be read: {str(error).partition(chr(10))[0]}") from None
+    return checked_config(config)
+
+
+def typed_values(values: Any) -> DictConfig:
+    """``values`` as settings of the types of ``RunConfig``.
+
+    Raises:
+        UserError: a truth value is given as another number than 0 or 1.
+        OmegaConfBaseException: a key is unknown, or a value of the wrong type.
+    """
+    check_types(RunConfig, values)
+    merged = OmegaConf.merge(_schema(), values)
+    assert isinstance(merged, DictConfig)
+    return merged
+
+
+def checked_config(config: object) -> RunConfig:
+    """``config``, whose values have their types, with ``~`` in paths expanded.
+
+    Raises:
+        UserError: a value is out of its range.
+    """
     assert isinstance(config, RunConfig)
     check_values(config)
     _refuse_interpolations(dataclasses.asdict(config))
@@ -45,6 +67,13 @@ def load_config(values: Any) -> RunConfig:
     config.run.root = os.path.expanduser(config.run.root)
     config.run.dir = None if config.run.dir is None else os.path.expanduser(config.run.dir)
     return config
+
+
+@functools.cache
+def _schema() -> DictConfig:
+    schema = OmegaConf.structured(RunConfig)
+    assert isinstance(schema, DictConfig)
+    return schema
 
 
 def unknown_key(key: str) -> UserError:
@@ -65,21 +94,25 @@ def read_config(path: Path) -> RunConfig:
         UserError: the file is missing or is not the config of a run.
     """
     try:
-        values = OmegaConf.create(_bounded_yaml(path))
+        return copy.deepcopy(_stored_config(_bounded_yaml(path)))
     except FileNotFoundError:
         raise UserError(f"{path.parent} is not a run directory: it has no {path.name}") from None
-    except Exception as error:  # the YAML library raises many types; each means that the file is not a config
-        raise UserError(f"{path} cannot be read as a config: {str(error).partition(chr(10))[0]}") from None
-    try:
-        if not isinstance(values, DictConfig):
-            raise UserError("it holds no settings")
-        plain = OmegaConf.to_container(values, resolve=False)
-        _refuse_interpolations(plain)
-        settings = upgraded(plain)  # type: ignore[arg-type]
-        _refuse_other_sections(settings, RunConfig)
-        return load_config(settings)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+    except Exception as error:  # the YAML library raises many types; each means that the file is not a config
+        raise UserError(f"{path} cannot be read as a config: {str(error).partition(chr(10))[0]}") from None
+
+
+@functools.lru_cache(4096)  # a study reads the same files again and again
+def _stored_config(text: str) -> RunConfig:
+    values = OmegaConf.create(text)
+    if not isinstance(values, DictConfig):
+        raise UserError("it holds no settings")
+    plain = OmegaConf.to_container(values, resolve=False)
+    _refuse_interpolations(plain)
+    settings = upgraded(plain)  # type: ignore[arg-type]
+    _refuse_other_sections(settings, RunConfig)
+    return load_config(settings)
 
 
 def _bounded_yaml(path: Path) -> str:
@@ -127,4 +160,4 @@ def _refuse_other_sections(values: Any, schema: Any, key: str = "") -> None:
 
 def config_yaml(config: RunConfig) -> str:
     """The resolved config as YAML, headed by its format number; ``read_config`` reads it back."""
-    return f"{FORMAT}: {CURRENT_FORMAT}\n" + OmegaConf.to_yaml(OmegaConf.structured(config))
+    return f"{FORMAT}: {CURRENT_FORMAT}\n" + OmegaConf.to_yaml(dataclasses.asdict(config))

@@ -54,10 +54,16 @@ def _text_keys() -> frozenset[str]:
     )
 
 
+@functools.cache
+def _parser() -> OverridesParser:
+    return OverridesParser.create()
+
+
+@functools.lru_cache(4096)
 def parse(override: str) -> Override | None:
-    """The override as Hydra reads it; None if it cannot."""
+    """The override as Hydra reads it; None if it cannot. Nobody may change it."""
     try:
-        return OverridesParser.create().parse_override(override)
+        return _parser().parse_override(override)
     except (HydraException, ValueError):
         return None
 

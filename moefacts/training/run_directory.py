@@ -1,6 +1,7 @@
 """A run directory held open by the process that trains in it: lock, manifest and metrics file."""
 
 import dataclasses
+import functools
 import json
 import platform
 import subprocess
@@ -185,6 +186,7 @@ def provenance(device: str) -> dict[str, Any]:
     return {"versions": _versions(), "git_commit": _git_commit(), "device": device, "platform": platform.platform()}
 
 
+@functools.cache
 def _versions() -> dict[str, str]:
     versions = {"moefacts": __version__, "python": platform.python_version()}
     for package in _RECORDED_PACKAGES:

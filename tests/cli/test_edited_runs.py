@@ -15,7 +15,7 @@ from moefacts.runs.records import intact_records, read_metrics
 from moefacts.training.checkpoint import MODEL, OPTIMIZER, STATE, load_state
 from moefacts.training.checksums import CHECKSUMS
 from moefacts.training.resuming import resumable_step
-from tests.cli.process import moefacts
+from tests.torture.commands import call
 from tests.training.comparing import records, same, weights
 
 FILES = (MODEL, OPTIMIZER, STATE)
@@ -163,8 +163,8 @@ def test_2_the_advice_about_torn_metrics_of_a_finished_run_works(fails, finished
     cut = {"torn": text[:-30], "no line end": text[:-1], "last line nonsense": text[:-30] + "\n"}
     path.write_text(cut[damage])
     assert "`moefacts train --resume` on this run" in fails("analyze", finished_run)
-    result = moefacts("train", "--resume", str(finished_run))
-    assert result.returncode == 0, result.stderr
+    result = call("train", "--resume", str(finished_run))
+    assert result.code == 0, result.stderr
     assert "resuming from step 8, because it cannot resume from step 12" in result.stderr
     assert "has lost records" in result.stderr
     assert records(finished_run) == whole

@@ -24,6 +24,7 @@ def modes_under(folder):
     return {path.relative_to(folder): stat.S_IMODE(path.stat().st_mode) for path in folder.rglob("*")}
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_every_file_and_folder_follows_the_umask(tmp_path, umask):
     run = tmp_path / "runs" / "run"
     for arguments in (

@@ -15,8 +15,8 @@ from moefacts.config.loader import config_yaml
 from moefacts.runs import layout
 from moefacts.runs.manifest import current_state, read_manifest
 from moefacts.runs.records import read_metrics
-from tests.cli.process import moefacts
 from tests.conftest import TINY, tiny_config
+from tests.torture.commands import call
 
 
 def wait_for(condition, seconds=120):
@@ -46,12 +46,12 @@ def test_a_stopped_run_can_go_on(tmp_path, number, exit_code):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == exit_code
     assert "Traceback" not in errors
-    listing = moefacts("list", "--root", str(tmp_path)).stdout
+    listing = call("list", "--root", str(tmp_path)).stdout
     assert ("killed" if number == signal.SIGKILL else "interrupted") in listing
     last = layout.checkpoint_steps(run)[-1]
     (run / "config.yaml").write_text((run / "config.yaml").read_text().replace("steps: 2000", f"steps: {last + 10}"))
-    resumed = moefacts("train", "--resume", str(run))
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = call("train", "--resume", str(run))
+    assert resumed.code == 0, resumed.stderr
     assert f"resuming from step {last}" in resumed.stderr
     steps = [record["step"] for record in read_metrics(run / layout.METRICS)]
     assert steps == sorted(steps)
@@ -108,10 +108,10 @@ def test_a_run_killed_while_it_started_can_be_trained(tmp_path, finished_run, ke
     (run / ".lock").touch() if ".lock" in kept else None
     if "config.yaml" in kept:
         (run / "config.yaml").write_text(config_yaml(tiny_config(f"run.dir={run}")))
-        result = moefacts("train", "--resume", str(run))
+        result = call("train", "--resume", str(run))
     else:
-        result = moefacts("train", *TINY, f"run.dir={run}")
-    assert result.returncode == 0, result.stderr
+        result = call("train", *TINY, f"run.dir={run}")
+    assert result.code == 0, result.stderr
     assert read_manifest(run)["state"] == "finished"
 
 

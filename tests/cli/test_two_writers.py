@@ -66,6 +66,7 @@ def test_1_who_writes_into_a_folder_waits_for_the_turn(tmp_path, capsys):
     assert order == ["first", "second"]
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_1_figures_and_report_of_a_run_are_written_in_one_turn(finished_run, monkeypatch, tmp_path):
     from moefacts.analysis import figures, report
 

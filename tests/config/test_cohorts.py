@@ -54,6 +54,7 @@ def test_a_cohort_that_makes_no_sense_gets_one_line(overrides, complaint):
         tiny_config(*(RARE if not overrides[0].startswith("population") else []), *overrides)
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_cohorts_are_recorded_evaluated_and_reported(tmp_path):
     overrides = [*TINY, *RARE, "sampling.cohort=rare", "evaluation.cohorts=[rare,seen,unseen,new]"]
     config = compose([*overrides, f"run.root={tmp_path}"])
@@ -73,6 +74,7 @@ def test_cohorts_are_recorded_evaluated_and_reported(tmp_path):
     assert "new_final_attribute_loss" in page
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_a_run_that_evaluates_seen_people_only_is_analyzed(tmp_path):
     run = execute(compose([*TINY, "evaluation.cohorts=[seen]", f"run.root={tmp_path}"]))
     result = CliRunner().invoke(cli.app, ["analyze", str(run), "--json"])

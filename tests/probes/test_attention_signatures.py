@@ -115,6 +115,7 @@ def test_the_probe_writes_every_checkpoint_and_ends_with_the_last(finished_run, 
     pd.testing.assert_frame_equal(final, measure(materials.model, evaluator)[list(final.columns)])
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_analyze_probes_attention_once_and_draws_it(make_config, tmp_path):
     run = execute(make_config(f"run.dir={tmp_path}/run"))
     assert read_run(run).missing_probes == ["attention"]
@@ -126,6 +127,7 @@ def test_analyze_probes_attention_once_and_draws_it(make_config, tmp_path):
     assert probe_run(read_run(run)) == []
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_a_run_without_weights_is_analyzed_without_attention(make_config, tmp_path):
     run = execute(make_config(f"run.dir={tmp_path}/run"))
     shutil.rmtree(run / layout.CHECKPOINTS)

@@ -76,6 +76,7 @@ def test_they_are_analyzed_as_they_were(copied, run):
     assert set(read.confidence["cohort"]) == {"seen", "unseen"}
 
 
+@pytest.mark.usefixtures("quick_figures")
 @pytest.mark.parametrize("run", of_kind("moe"))
 def test_a_mixture_is_probed_and_reported(copied, run):
     path = copied(run)

@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from moefacts.runs.manifest import current_state, read_manifest
 from moefacts.runs.reader import read_run
 from moefacts.runs.records import read_metrics
 from tests.conftest import TINY, tiny_config
+from tests.torture.commands import Started
 
 # One dense layer and one mixture, every balancing loss that needs no noise, and two parts per step.
 MIXED = [
@@ -41,13 +44,34 @@ def torchrun(*arguments, **options):
     )  # fmt: skip
 
 
-def trained_by_two(run, *arguments):
+def trained_by_torchrun(run, *arguments):
     process = torchrun(*arguments, f"run.dir={run}")
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
     assert output.split() == [str(run)]
     assert read_manifest(run)["processes"] == 2
     return run
+
+
+def trained_by_two(run, *arguments):
+    """What ``trained_by_torchrun`` does, in processes that need not import anything."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [
+        Started(run.parent, "train", *arguments, f"run.dir={run}", first=partial(_like_torchrun, rank, port))
+        for rank in range(2)
+    ]
+    ended = [process.wait() for process in processes]
+    assert [one.code for one in ended] == [0, 0], ended
+    assert read_manifest(run)["processes"] == 2
+    return run
+
+
+def _like_torchrun(rank, port):
+    own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_PORT": port}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "TORCHELASTIC_RUN_ID": "test"} | {k: str(v) for k, v in own.items()}
+    signal.alarm(300)  # the machine may be busy
 
 
 def complaints(errors):
@@ -84,8 +108,9 @@ def assert_same(one, other):
 def runs(tmp_path_factory) -> dict[str, Path]:
     """The same run trained by one process, and by two with the whole model each or a shard each. Read only."""
     root = tmp_path_factory.mktemp("distributed")
-    by_two = {how: trained_by_two(root / how, *MIXED, f"parallel={how}") for how in ("ddp", "fsdp")}
-    return by_two | {"one": execute(tiny_config(*MIXED, f"run.dir={root / 'one'}"))}
+    ddp = trained_by_torchrun(root / "ddp", *MIXED, "parallel=ddp")
+    fsdp = trained_by_two(root / "fsdp", *MIXED, "parallel=fsdp")
+    return {"ddp": ddp, "fsdp": fsdp, "one": execute(tiny_config(*MIXED, f"run.dir={root / 'one'}"))}
 
 
 def unfinished(run, copy):

@@ -167,6 +167,7 @@ def test_impossible_patching_is_refused_in_one_line_and_leaves_nothing_behind(ro
     assert sorted(root.rglob("*")) == before
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_a_twin_is_not_loaded_without_its_reference(root, tmp_path):
     twin = execute(patched(root, 8, 0, f"run.dir={tmp_path}/twin"))
     with pytest.raises(UserError, match="is patched"):

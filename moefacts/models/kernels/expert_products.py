@@ -26,7 +26,8 @@ def expert_products(
     """
     if _use_grouped(x_AD, up_EFD):
         return [grouped(x_AD, count_E, up_EFD, gate_EFD, down_EDF, activation)]
-    return split(x_AD, count_E, up_EFD, gate_EFD, down_EDF, activation)
+    one_by_one = split_outside_graphs if torch.compiler.is_compiling() else split
+    return one_by_one(x_AD, count_E, up_EFD, gate_EFD, down_EDF, activation)
 
 
 def expert_products_reference(
@@ -63,7 +64,6 @@ def grouped(
     return multiply(activate(multiply(x_AD, up_EFD), gate, activation), down_EDF)
 
 
-@torch.compiler.disable  # a graph cannot read the counts
 def split(
     x_AD: Tensor, count_E: Tensor, up_EFD: Tensor, gate_EFD: Tensor | None, down_EDF: Tensor, activation: str
 ) -> list[Tensor]:
@@ -73,3 +73,8 @@ def split(
     gate_E = repeat(None) if gate_EFD is None else gate_EFD.unbind()
     parts = x_AD.split(count_E.tolist())
     return [mlp(x, up, gate, down, activation) for x, up, gate, down in zip(parts, up_E, gate_E, down_E, strict=False)]
+
+
+# A graph cannot read the counts. Unlike ``torch.compiler.disable``, this does not import the compiler, which takes two
+# seconds, before something is compiled.
+split_outside_graphs = torch._disable_dynamo(split)

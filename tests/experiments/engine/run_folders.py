@@ -4,12 +4,12 @@ import json
 
 from moefacts.analysis.study_report import Table
 from moefacts.config.loader import config_yaml
+from moefacts.config.presets import compose
 from moefacts.experiments.engine.grid import TO_DO, Plan, PlannedRun
 from moefacts.experiments.engine.study import Findings, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict
 from moefacts.runs import layout
 from moefacts.runs.manifest import FINISHED
-from tests.experiments.studies.composing import fast_compose
 from tests.experiments.studies.made_up import made_up_run
 
 # What an evaluated run needs to be read and measured: ten evaluations of a model that has learnt all by step 60.
@@ -34,7 +34,7 @@ def study_of(*grid, name="made-up", probes=()):
 
 def planned(path, *overrides, state=TO_DO, labels=None, needs=(), expected_steps=None):
     """A run of a plan in the directory ``path``, whose study need not exist."""
-    config = fast_compose([*overrides, f"run.dir='{path}'"])
+    config = compose([*overrides, f"run.dir='{path}'"])
     return PlannedRun(GridRun(overrides, expected_steps, labels or {}), config, path, state, tuple(needs))
 
 

@@ -8,7 +8,6 @@ from typer.testing import CliRunner
 
 from moefacts.cli import app as cli
 from moefacts.errors import UserError
-from moefacts.experiments.engine import grid
 from moefacts.experiments.engine.estimates import Estimate
 from moefacts.experiments.engine.grid import TO_DO, UNDECIDABLE, UNDECIDED, make_plan
 from moefacts.experiments.engine.launch import launch_runs, runs_to_launch
@@ -21,7 +20,6 @@ from moefacts.runs.manifest import FAILED, FINISHED, INTERRUPTED, read_manifest
 from moefacts.training.interrupt import Interrupted
 from tests.experiments.engine.run_folders import study_of, write_run
 from tests.experiments.engine.tiny_study import TINY_RUN
-from tests.experiments.studies.composing import fast_compose
 
 RATES = ("1e-3", "2e-3", "4e-3")
 
@@ -82,7 +80,6 @@ class Trainer:
 
 @pytest.fixture
 def trainer(monkeypatch):
-    monkeypatch.setattr(grid, "compose", fast_compose)
     trainer = Trainer()
     monkeypatch.setattr("moefacts.experiments.tasks.train.execute", trainer)
     return trainer

@@ -7,20 +7,12 @@ from filelock import FileLock
 
 from moefacts.config.presets import compose
 from moefacts.errors import UserError
-from moefacts.experiments.engine import grid
 from moefacts.experiments.engine.grid import ELSEWHERE, HALF_DONE, TO_DO, default_name, make_plan, run_state
 from moefacts.experiments.engine.study import GridRun
 from moefacts.runs import layout
 from moefacts.runs.location import run_directory
 from moefacts.runs.manifest import FAILED, FINISHED, INTERRUPTED, RUNNING
 from tests.experiments.engine.run_folders import plan_of, planned, study_of, write_manifest
-from tests.experiments.studies.composing import fast_compose
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Settings composed without Hydra."""
-    monkeypatch.setattr(grid, "compose", fast_compose)
 
 
 def test_a_run_that_may_stop_early_is_expected_to_take_no_more_steps_than_it_may(tmp_path):
@@ -84,7 +76,7 @@ def test_a_run_that_another_process_holds_is_running_elsewhere(tmp_path):
     assert run_state(tmp_path / "nowhere") == TO_DO
 
 
-def test_every_run_has_the_settings_of_scale_study_and_user_and_its_place(quick, tmp_path):
+def test_every_run_has_the_settings_of_scale_study_and_user_and_its_place(tmp_path):
     """The user's overrides come after the study's, and the scale before both."""
     common = "training.learning_rate=1e-4"
     study = study_of(GridRun(("seed=1", common)), GridRun(("seed=2", common), labels={"second": True}))
@@ -92,7 +84,7 @@ def test_every_run_has_the_settings_of_scale_study_and_user_and_its_place(quick,
     assert (plan.study, plan.scale, plan.out) == (study, "paper", tmp_path / "out")
     assert plan.overrides == ("training.learning_rate=2e-4", "threads=3")
     assert [run.grid_run for run in plan.runs] == list(study.grids["paper"])
-    paper = fast_compose(["scale=paper"])
+    paper = compose(["scale=paper"])
     for run, seed in zip(plan.runs, (1, 2), strict=True):
         config = run.config
         assert (config.seed, config.training.learning_rate, config.threads) == (seed, 2e-4, 3)
@@ -101,7 +93,7 @@ def test_every_run_has_the_settings_of_scale_study_and_user_and_its_place(quick,
         assert (run.path.parent, run.state, run.needs) == (tmp_path / "out", TO_DO, ())
 
 
-def test_what_a_run_needs_is_planned_before_it_with_the_users_settings(quick, tmp_path):
+def test_what_a_run_needs_is_planned_before_it_with_the_users_settings(tmp_path):
     """The run needs one that needs another. All get what the user said, and none is at a place of the grid."""
     last = GridRun(("seed=3",), needs=(GridRun(("seed=2",), needs=(GridRun(("seed=1",)),)),))
     plan = make_plan(study_of(last), "laptop", ["training.steps=9"], tmp_path / "out", tmp_path)
@@ -113,7 +105,7 @@ def test_what_a_run_needs_is_planned_before_it_with_the_users_settings(quick, tm
     assert {one.path.parent for one in by_seed.values()} == {tmp_path / "out"}
 
 
-def test_states_are_those_on_the_disk(quick, tmp_path):
+def test_states_are_those_on_the_disk(tmp_path):
     study = study_of(GridRun(("seed=1",), needs=(GridRun(("seed=0",)),)), GridRun(("seed=2",)))
     first = make_plan(study, "laptop", [], tmp_path / "out", tmp_path)
     for run in (first.runs[0], first.prerequisites[0]):
@@ -123,7 +115,7 @@ def test_states_are_those_on_the_disk(quick, tmp_path):
     assert [run.state for run in (*plan.prerequisites, *plan.runs)] == [HALF_DONE, HALF_DONE, TO_DO]
 
 
-def test_without_a_folder_a_study_has_its_own_in_the_root(quick, tmp_path, monkeypatch):
+def test_without_a_folder_a_study_has_its_own_in_the_root(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     plan = make_plan(study_of(GridRun(())), "laptop", ["training.steps=5"], None, Path("runs"))
     assert plan.out == Path("runs/made-up-steps=5")  # relative, so that the folder around it can be moved
@@ -135,13 +127,13 @@ def test_without_a_folder_a_study_has_its_own_in_the_root(quick, tmp_path, monke
     assert Path("/", plan.out) == tmp_path / "made-up"
 
 
-def test_a_folder_that_is_not_below_the_working_directory_is_named_in_full(quick, tmp_path, monkeypatch):
+def test_a_folder_that_is_not_below_the_working_directory_is_named_in_full(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     assert make_plan(study_of(GridRun(())), "laptop", [], Path("../out"), tmp_path).out == tmp_path / "out"
 
 
-def test_a_folder_that_exists_is_used_and_a_file_is_refused(quick, tmp_path):
+def test_a_folder_that_exists_is_used_and_a_file_is_refused(tmp_path):
     assert make_plan(study_of(GridRun(())), "laptop", [], tmp_path, tmp_path).out == tmp_path
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is a file"):
@@ -215,26 +207,21 @@ VARYING = study_of(
         ("run={dir:x}", "use --out instead"),
     ],
 )
-def test_what_the_study_varies_or_an_option_sets_is_no_override(quick, tmp_path, override, answer):
+def test_what_the_study_varies_or_an_option_sets_is_no_override(tmp_path, override, answer):
     with pytest.raises(UserError, match=answer):
         make_plan(VARYING, "laptop", ["threads=1", override], tmp_path, tmp_path)
 
 
-def test_what_all_runs_have_in_common_can_be_overridden(quick, tmp_path):
+def test_what_all_runs_have_in_common_can_be_overridden(tmp_path):
     overrides = ["training.steps=7", "population.unseen=99", "model=moe_laptop", "threads=2"]
     plan = make_plan(VARYING, "laptop", overrides, tmp_path, tmp_path)
     assert {run.config.training.steps for run in plan.distinct()} == {7}
     assert {run.config.population.unseen for run in plan.distinct()} == {99}
 
 
-def test_a_preset_can_be_chosen_though_the_study_varies_a_setting_of_it_but_not_the_setting(quick, tmp_path):
+def test_a_preset_can_be_chosen_though_the_study_varies_a_setting_of_it_but_not_the_setting(tmp_path):
     study = study_of(*(GridRun((f"model.d_model={width}",)) for width in (32, 64)))
     plan = make_plan(study, "laptop", ["model=moe_laptop"], tmp_path, tmp_path)
     assert {run.config.model.preset for run in plan.runs} == {"moe_laptop"}
     with pytest.raises(UserError, match="varies model.d_model itself"):
         make_plan(study, "laptop", ["model.d_model=16"], tmp_path, tmp_path)
-
-
-def test_the_quick_composer_of_these_tests_is_the_real_one(tmp_path):
-    arguments = ["scale=paper", "seed=1", "threads=2", f"run.root='{tmp_path}'"]
-    assert fast_compose(arguments) == compose(arguments)

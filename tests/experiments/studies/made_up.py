@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from moefacts.config.presets import compose
 from moefacts.experiments.engine.results import run_measures
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.runs.reader import Run
-from tests.experiments.studies.composing import fast_compose
 
 BASELINE = 4.914
 ATTRIBUTES = ("birth_date", "birthplace", "location", "university", "major", "company")
@@ -22,7 +22,7 @@ def replicate(grid_run):
 
 @cache
 def _compose(overrides):
-    return fast_compose(["scale=laptop", *overrides])
+    return compose(["scale=laptop", *overrides])
 
 
 def made_up_run(

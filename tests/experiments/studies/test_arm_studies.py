@@ -127,6 +127,7 @@ def test_where_the_adaptive_curriculum_stops_mattering_is_named():
     assert min(findings.values["loss_saved_over_uniform"][adaptive.AT_ONCE][2048]) > 0.2
 
 
+@pytest.mark.usefixtures("quick_figures")
 @pytest.mark.parametrize("study", [warmup.STUDY, distributions.STUDY, adaptive.STUDY], ids=lambda study: study.name)
 def test_one_run_makes_tables_but_no_verdict(study, tmp_path):
     findings = study.examine(arm_study_runs(study, lambda *_: 0, seeds=(0,))[:1])

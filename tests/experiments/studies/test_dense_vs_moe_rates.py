@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from moefacts.config.presets import compose
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies.dense_vs_moe import RATES_STUDY, STUDY, rates
 from moefacts.experiments.studies.dense_vs_moe.comparison import NAMES
 from moefacts.experiments.studies.dense_vs_moe.grids import CHOSEN_RATES, RATES
-from tests.experiments.studies.composing import fast_compose
 
 TRIED = [float(rate) for rate in RATES["laptop"]]
 
@@ -48,7 +48,7 @@ def test_with_a_rate_or_a_kind_missing_nothing_is_said():
 def test_all_rates_of_a_kind_are_tried_with_one_seed_and_otherwise_equal_settings(scale):
     grid = RATES_STUDY.grids[scale]
     assert len(grid) == len(NAMES) * len(RATES[scale]) >= 3 * len(NAMES)
-    configs = [fast_compose([f"scale={scale}", *run.overrides]) for run in grid]
+    configs = [compose([f"scale={scale}", *run.overrides]) for run in grid]
     assert {config.seed for config in configs} == {configs[0].seed}
     assert all(
         config.training.learning_rate == run.labels["learning_rate"] for config, run in zip(configs, grid, strict=True)
@@ -57,7 +57,7 @@ def test_all_rates_of_a_kind_are_tried_with_one_seed_and_otherwise_equal_setting
 
 def test_the_comparison_uses_the_chosen_rates_with_and_without_balancing():
     for run in STUDY.grids["laptop"]:
-        rate = fast_compose(["scale=laptop", *run.overrides]).training.learning_rate
+        rate = compose(["scale=laptop", *run.overrides]).training.learning_rate
         assert rate == float(CHOSEN_RATES["laptop"][run.labels["kind"]])
 
 

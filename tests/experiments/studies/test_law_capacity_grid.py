@@ -5,15 +5,15 @@ from dataclasses import asdict
 import pytest
 
 from moefacts.config.identity import identity
+from moefacts.config.presets import compose
 from moefacts.experiments.studies.law_capacity.grid import ARMS, NARROW_SLOW, SCALE, WIDE
 from moefacts.experiments.studies.law_capacity.law_capacity import STUDY
 from moefacts.experiments.studies.plateau_law import MIXTURES_STUDY
 from moefacts.experiments.studies.plateau_law import STUDY as LAW
-from tests.experiments.studies.composing import fast_compose
 
 
 def config_of(run):
-    return fast_compose([f"scale={SCALE}", *run.overrides])
+    return compose([f"scale={SCALE}", *run.overrides])
 
 
 def configs(arm):

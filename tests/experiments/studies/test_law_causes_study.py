@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from moefacts.analysis.figures import draw_study_figures
+from moefacts.config.presets import compose
 from moefacts.experiments.studies.law_causes import STUDY
 from moefacts.experiments.studies.law_causes.evidence import KNOWN, Evidence
 from moefacts.experiments.studies.law_causes.grids import COSINE, FINISHED, SLOWER, USUAL, WIDER
 from tests.experiments.studies.claims.test_law_causes import runs
-from tests.experiments.studies.composing import fast_compose
 
 GRID = STUDY.grids["laptop"]
 # What may differ beside what a pair is about: how often a run is saved, and when it ends
@@ -53,7 +53,7 @@ def seeds_of(arm, size):
 
 def test_a_wider_model_of_a_pair_is_twice_as_wide_with_as_many_heads():
     for pair in WIDER:
-        wide, narrow = (fast_compose([f"{key}={value}" for key, value in settings(arm).items()]).model for arm in pair)
+        wide, narrow = (compose([f"{key}={value}" for key, value in settings(arm).items()]).model for arm in pair)
         assert (wide.d_model, wide.d_hidden, wide.d_head) == (
             2 * narrow.d_model,
             2 * narrow.d_hidden,
@@ -68,7 +68,7 @@ def test_a_twin_needs_the_usual_run_of_its_seed_which_saves_a_checkpoint_near_th
     assert len(twins) == len(usual) == 15
     assert [run.needs for run in twins] == [(run,) for run in usual]
     for run in usual:
-        config = fast_compose(list(run.overrides))
+        config = compose(list(run.overrides))
         assert config.training.stop_after_plateau is None
         assert config.checkpoints.interval_until == config.training.steps
         assert config.checkpoints.interval < 0.05 * config.training.steps

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from moefacts.cli import app as cli
+from moefacts.config.presets import compose
 from moefacts.experiments.engine.study import Findings, GridRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies import catalog
@@ -15,7 +16,6 @@ from moefacts.experiments.studies.patching.patching import AFTER, EARLY, STUDY, 
 from moefacts.training.checkpoint import checkpoint_schedule
 from moefacts.training.patching import reference_config
 from tests.experiments.engine.tiny_study import TINY_RUN
-from tests.experiments.studies.composing import fast_compose
 from tests.experiments.studies.made_up import BASELINE, made_up_run, replicate
 
 LAST = 1000
@@ -103,7 +103,7 @@ PHASES = {"laptop": [(200, 700), (230, 800), (260, 880)], "paper": [(200, 2800),
 @pytest.mark.parametrize("scale", PHASES)
 def test_wherever_the_plateau_is_likely_to_be_every_moment_is_near_a_checkpoint(scale):
     first = next(run for run in STUDY.grids[scale] if run.labels["arm"] == OWN)
-    config = fast_compose([f"scale={scale}", *first.overrides])
+    config = compose([f"scale={scale}", *first.overrides])
     checkpoints = checkpoint_schedule(config.checkpoints, config.training.steps)
     moments = {run.settings_from.moment for run in STUDY.grids[scale] if run.settings_from}
     assert moments == {MOMENTS[step] for step in MOMENTS if scale == "paper" or step < 16000}
@@ -123,11 +123,11 @@ def test_moments_of_the_studys_own_plateau_are_its_steps():
 @pytest.mark.parametrize("scale", PHASES)
 def test_a_twin_is_the_run_that_it_needs_but_for_its_attention(scale):
     for run in STUDY.grids[scale]:
-        config = fast_compose([f"scale={scale}", *run.overrides])
+        config = compose([f"scale={scale}", *run.overrides])
         assert config.patching.is_on == (run.labels["arm"] != OWN)
         if config.patching.is_on:
             (own,) = run.needs
-            assert reference_config(config) == fast_compose([f"scale={scale}", *own.overrides])
+            assert reference_config(config) == compose([f"scale={scale}", *own.overrides])
 
 
 def test_a_reference_without_a_plateau_leaves_its_twin_undecided_and_the_study_says_why(tmp_path, monkeypatch):

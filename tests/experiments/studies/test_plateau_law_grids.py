@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from moefacts.config.presets import compose
 from moefacts.experiments.engine.study import BestOf
 from moefacts.experiments.studies.plateau_law import MIXTURES_STUDY, RATES_STUDY, STUDY, grids, published
 from moefacts.experiments.studies.plateau_law.points import bits_of_facts
@@ -11,14 +12,13 @@ from moefacts.models.architecture import parameter_counts
 from moefacts.synthetic_data.population import build_population
 from moefacts.synthetic_data.tokenizer import build_tokenizer
 from moefacts.training.optimizer import learning_rate
-from tests.experiments.studies.composing import fast_compose
 
 SCALES = ("laptop", "workstation", "paper")
 SIX_SIZES = [512 * 2**k for k in range(6)]
 
 
 def config_of(run, scale="workstation", *more):
-    return fast_compose([f"scale={scale}", *run.overrides, *more])
+    return compose([f"scale={scale}", *run.overrides, *more])
 
 
 def by_size(runs, of):
@@ -51,7 +51,7 @@ def test_the_product_of_rate_and_weight_decay_is_the_studys(scale):
 
 
 def test_facts_per_parameter_span_the_upper_range_of_the_study():
-    config = fast_compose(["scale=workstation"])
+    config = compose(["scale=workstation"])
     population = build_population(config.population, 0)
     vocabulary = build_tokenizer(config.tokenizer, population.pools, population.templates).vocab_size
     total = parameter_counts(config.model, vocabulary).total
@@ -139,7 +139,7 @@ def test_mixtures_are_compared_with_the_dense_runs_of_the_law_on_the_same_people
 
 
 def test_the_sum_of_learning_rates_is_that_of_the_optimizers_schedule():
-    paper = fast_compose(["scale=paper"]).training
+    paper = compose(["scale=paper"]).training
     rates = np.cumsum([learning_rate(step, paper) for step in range(paper.steps)])
     shape = (paper.schedule, paper.learning_rate, paper.final_learning_rate, paper.steps)
     for steps in (1, 375, 6030, 10855, paper.steps):

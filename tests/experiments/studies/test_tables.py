@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from moefacts.config.presets import compose
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies import phases, power_law
 from moefacts.experiments.studies._arms import EVALUATION
 from moefacts.runs import keys
-from tests.experiments.studies.composing import fast_compose
 from tests.experiments.studies.made_up import made_up_run
 from tests.experiments.studies.reading import cells, drawn
 
@@ -131,11 +131,11 @@ def test_the_grids_of_the_power_law_have_every_exponent_and_one_length_of_run_fo
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
 def test_a_run_of_the_power_law_is_what_its_labels_say_and_lasts_for_its_longest_budget(scale):
     runs = power_law._runs(scale, 3000, (10, 40, 70), 2, False)
-    settings = [fast_compose([f"scale={scale}", *run.overrides]) for run in runs]
+    settings = [compose([f"scale={scale}", *run.overrides]) for run in runs]
     assert [(run.labels["exponent"], one.seed) for run, one in zip(runs, settings, strict=True)] == [
         (exponent, seed) for exponent in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0) for seed in seeds_for(3000, 2)
     ]
-    usual = fast_compose([f"scale={scale}", *EVALUATION[scale]]).evaluation
+    usual = compose([f"scale={scale}", *EVALUATION[scale]]).evaluation
     for run, config in zip(runs, settings, strict=True):
         exponent = run.labels["exponent"]
         assert (config.sampling.kind, config.sampling.exponent) == ("power_law", exponent)
