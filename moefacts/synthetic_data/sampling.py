@@ -94,6 +94,16 @@ def _individual_key(population: Population, step: int) -> int:
     return stream_key(population.seed, "train", step, "individual")
 
 
+def cohort_plan(population: Population, cohort: str, purpose: str, number: int, batch_size: int) -> BiographyPlan:
+    """Batch ``number`` of those that serve a ``purpose``: people of ``cohort``, drawn with replacement.
+
+    They are in their training templates, and different from the batches of training and of other purposes.
+    """
+    people, key = population.cohort(cohort), (purpose, cohort, number)
+    drawn_B = random_below(stream_key(population.seed, *key, "individual"), np.arange(batch_size), len(people))
+    return _plan(population, key, people.start + drawn_B, population.splits.trained_SJ)
+
+
 def evaluation_plan(
     population: Population, cohort: str, num_biographies: int, num_people: int | None = None
 ) -> BiographyPlan:

@@ -59,7 +59,7 @@ class Trainer:
         self.run = run
         self.device = batcher.device
         self.baseline = batcher.population.no_knowledge_baseline
-        self.step = TrainingStep(config, model, self.device, patch)
+        self.step = TrainingStep(config, model, self.device, patch, batcher)
         self.curriculum = Curriculum(config, batcher)
         self.evaluators = cohort_evaluators(config, batcher)
         self.evaluations = evaluations_of(config, batcher, self.evaluators, self.curriculum)

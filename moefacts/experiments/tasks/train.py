@@ -82,6 +82,7 @@ def _train(
         processes=world_size(),
         **provenance(_device_name(materials.device)),
         parameters=counts_as_dict(parameter_counts(config.model, materials.model.vocab_size)),
+        trained_parameters=trainer.step.partial.num_trained,
         vocab_size=materials.model.vocab_size,
         population_fingerprint=population.fingerprint,
         no_knowledge_baseline=population.no_knowledge_baseline,
