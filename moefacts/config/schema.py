@@ -78,6 +78,11 @@ class RunConfig:
         self.checkpoints.check_number(self.training.steps)
         self._check_patching()
         self.sampling.check(self.population, self.training.steps)
+        if self.sampling.replay_values is not None and not self.init.is_on:
+            raise UserError(
+                f"sampling.replay_values={self.sampling.replay_values} are those of another run's model; use moefacts "
+                "finetune RUN"
+            )
         for cohort in self.evaluation.cohorts:
             self.population.cohort_range(cohort)
         try:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moefacts.probes.next_token import next_token_logits
+from moefacts.training.next_token import next_token_logits
 from moefacts.synthetic_data.batches import Batch
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.training.distributed import own_turns, total

@@ -104,6 +104,14 @@ def cohort_plan(population: Population, cohort: str, purpose: str, number: int, 
     return _plan(population, key, people.start + drawn_B, population.splits.trained_SJ)
 
 
+def one_each_plan(
+    population: Population, individual_B: np.ndarray, purpose: str, distribution: Distribution | None = None
+) -> BiographyPlan:
+    """One biography of each of these people for a ``purpose`` besides training, with the variety of training."""
+    variety = None if distribution is None else distribution.config
+    return _plan(population, (purpose, "one each"), individual_B, population.splits.trained_SJ, variety)
+
+
 def evaluation_plan(
     population: Population, cohort: str, num_biographies: int, num_people: int | None = None
 ) -> BiographyPlan:

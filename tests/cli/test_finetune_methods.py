@@ -55,6 +55,7 @@ METHODS = {
     "self_distillation": ("training.method=self_distillation", "method.cohort=unseen", "method.distillation=1"),
     "esft": ("training.method=esft", "method.batches=1", "method.relevance=gate", "method.expert_share=0.3"),
     "new_experts": ("training.method=new_experts", "model.moe.num_added=1"),
+    "self_replay": ("sampling.kind=replay", "sampling.replay_weight=1", "sampling.replay_values=model"),
 }  # fmt: skip
 
 
@@ -88,6 +89,7 @@ def test_who_reads_a_lora_run_sees_plain_weights_and_another_run_can_start_from_
     assert {name for name, _ in after.model.named_parameters()} == {name for name, _ in before.model.named_parameters()}
     export_run(run, tmp_path / "exported")
     moefacts(monkeypatch, "ask", run, after.batcher.population.full_name(0))
+    moefacts(monkeypatch, "analyze", run)
     again = tmp_path / "again"
     moefacts(monkeypatch, "finetune", run, "training.steps=1", f"run.dir={again}")
     assert not any("lora_A" in name for name in stored(again, 0))  # it chooses its method anew
@@ -102,5 +104,20 @@ def test_new_experts_start_from_the_mixture_and_not_twice(mixture_run, tmp_path,
     _, first = load_run(run, 0)
     batch = before.batcher.training_batch(0, 4)
     assert torch.equal(logits(first.model, batch), logits(before.model, batch))
+    assert "no target has experts with gates of their own" in fails("export", run, tmp_path / "exported")
+    assert not (tmp_path / "exported").exists()
+    moefacts(monkeypatch, "ask", run, before.batcher.population.full_name(0))
+    moefacts(monkeypatch, "analyze", run)
     assert "has experts that were added before" in fails("finetune", run, "model.moe.num_added=2")
     assert "does not fit the model" in fails("finetune", mixture_run, "model.moe.num_added=1")
+
+
+def test_replay_of_what_the_model_says_is_recorded_with_how_much_of_it_is_true(finished_run, tmp_path, monkeypatch):
+    run, true = tmp_path / "run", tmp_path / "true"
+    moefacts(monkeypatch, "finetune", finished_run, *SHORT, *METHODS["self_replay"], f"run.dir={run}")
+    moefacts(monkeypatch, "finetune", finished_run, *SHORT, *METHODS["self_replay"][:2], f"run.dir={true}")
+    assert 0 < json.loads((run / layout.MANIFEST).read_text())["replay_accuracy"] < 0.9
+    assert "replay_accuracy" not in json.loads((true / layout.MANIFEST).read_text())
+    assert any(not torch.equal(tensor, stored(true, 4)[name]) for name, tensor in stored(run, 4).items())
+    first = [json.loads((one / layout.METRICS).read_text().splitlines()[0]) for one in (run, true)]
+    assert first[0] == first[1]  # evaluations are of the true values

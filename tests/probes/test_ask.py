@@ -10,7 +10,7 @@ from moefacts.cli import app as cli
 from moefacts.experiments.tasks.materials import load_run, prepare
 from moefacts.experiments.tasks.train import execute
 from moefacts.probes.ask import ask
-from moefacts.probes.next_token import next_token_logits
+from moefacts.training.next_token import next_token_logits
 from moefacts.training.evaluation import Evaluator
 from tests.conftest import tiny_config
 

@@ -20,6 +20,7 @@ from moefacts.runs.manifest import sha256_of
 from moefacts.runs.records import intact_records
 from moefacts.runs.tables import CONFIDENCE
 from moefacts.training.distributed import check_processes, from_main, is_main, world_size
+from moefacts.training.finetuning.self_replay import accuracy_of_replay
 from moefacts.training.initial import load_initial_weights
 from moefacts.training.interrupt import StopRequest
 from moefacts.training.logger import WANDB_ID, id_of_mirror, open_mirror
@@ -90,6 +91,7 @@ def _train(
         resumed_from=step,
         config_sha256=sha256_of(path / layout.CONFIG),
         **({} if seen_before is None else {"seen_before": seen_before}),
+        **_replayed(config, trainer),
     )
     state = "failed"
     try:
@@ -112,6 +114,13 @@ def _train(
         raise
     finally:
         _record_end(run, trainer, state)
+
+
+def _replayed(config: RunConfig, trainer: Trainer) -> dict[str, float]:
+    if config.sampling.replay_values is None:
+        return {}
+    truth, told = trainer.batcher.population, trainer.training_batcher.population
+    return {"replay_accuracy": accuracy_of_replay(config, truth, told)}
 
 
 def _say(line: str) -> None:

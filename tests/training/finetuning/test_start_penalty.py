@@ -25,7 +25,8 @@ def test_the_fisher_information_of_the_unembedding_is_its_closed_form():
         batch = batcher.cohort_batch("seen", "fisher", number, 4)
         with torch.no_grad():
             output = model(batch.inputs_BT, pack(batch))
-        for p_V, h_D in zip(output.logits.softmax(dim=-1), output.hidden, strict=True):
+            probability_NV = output.logits.softmax(dim=-1)
+        for p_V, h_D in zip(probability_NV, output.hidden, strict=True):
             expected = expected + torch.outer(p_V * (1 - p_V), h_D.square())
             num_tokens += 1
     expected = expected / num_tokens
@@ -70,7 +71,7 @@ def test_measuring_leaves_the_model_as_it_was():
         ((*EWC, "method.batches=0"), "method.batches=0 is too small; it must be at least 1"),
         ((*EWC, "method.cohort=old"), "cohort=old is not a valid value"),
         ((*EWC, "parallel=fsdp"), "training.method=ewc does not work with parallel=fsdp"),
-        (("method.batches=2",), "method.batches=2 has no effect without training.method=ewc; leave it out"),
+        (("method.batches=2",), "method.batches=2 has no effect without training.method=ewc or esft or sparse_memory; leave it out"),
         (("training.method=ewc", "training.start_penalty=1", "method.batches=2", "method.cohort=seen"),
          "training.method=ewc starts from the weights of another run"),
     ],
