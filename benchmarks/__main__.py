@@ -17,7 +17,19 @@ from benchmarks.setting import Result, Row, Setting
 from moefacts.errors import UserError, nearest
 from moefacts.training.run_directory import provenance
 
-NAMES = ("floor", "parts", "transformers", "data", "generate", "memory", "moe", "finetuning", "recurrence", "scaling", "gpu")
+NAMES = (
+    "floor",
+    "parts",
+    "transformers",
+    "data",
+    "generate",
+    "memory",
+    "moe",
+    "finetuning",
+    "recurrence",
+    "scaling",
+    "gpu",
+)
 
 
 def measure(name: str, setting: Setting) -> Result:

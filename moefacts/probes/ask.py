@@ -11,9 +11,9 @@ import torch
 
 from moefacts.errors import UserError
 from moefacts.models.transformer import Transformer
-from moefacts.training.next_token import continuations, next_token_logits
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.training.next_token import continuations, next_token_logits
 
 _BEAM_WIDTH = 16
 

@@ -84,7 +84,7 @@ def training_rows(
     """The rows of the training stream: row r is biography r % batch_size of step r // batch_size.
 
     Raises:
-        UserError: the distribution is adaptive, or replays what a model says, so that its biographies depend on a model.
+        UserError: the distribution is adaptive, or replays what a model says: its biographies depend on a model.
     """
     kind, values = distribution.config.kind, distribution.config.replay_values
     if distribution.num_active(0) is not None:

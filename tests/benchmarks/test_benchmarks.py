@@ -8,7 +8,21 @@ import pytest
 import torch
 
 from benchmarks import __main__ as command
-from benchmarks import data, finetuning, floor, generate, gpu, memory, moe, parts, recurrence, scaling, table, timing, transformers
+from benchmarks import (
+    data,
+    finetuning,
+    floor,
+    generate,
+    gpu,
+    memory,
+    moe,
+    parts,
+    recurrence,
+    scaling,
+    table,
+    timing,
+    transformers,
+)
 from benchmarks.setting import Setting, TrainingCase
 from benchmarks.worker import joined
 from moefacts.errors import UserError

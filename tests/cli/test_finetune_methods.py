@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 from moefacts.cli import app as cli
 from moefacts.experiments.tasks.export import export_run
 from moefacts.experiments.tasks.materials import load_run
+from moefacts.experiments.tasks.probe import probe_run
 from moefacts.experiments.tasks.train import execute
 from moefacts.runs import layout
+from moefacts.runs.reader import read_run
 from moefacts.training.checkpoint import MODEL
 from tests.conftest import tiny_config
 from tests.training.finetuning.started import logits
@@ -89,7 +91,7 @@ def test_who_reads_a_lora_run_sees_plain_weights_and_another_run_can_start_from_
     assert {name for name, _ in after.model.named_parameters()} == {name for name, _ in before.model.named_parameters()}
     export_run(run, tmp_path / "exported")
     moefacts(monkeypatch, "ask", run, after.batcher.population.full_name(0))
-    moefacts(monkeypatch, "analyze", run)
+    assert "restored_weights" in probe_run(read_run(run))
     again = tmp_path / "again"
     moefacts(monkeypatch, "finetune", run, "training.steps=1", f"run.dir={again}")
     assert not any("lora_A" in name for name in stored(again, 0))  # it chooses its method anew
@@ -107,7 +109,7 @@ def test_new_experts_start_from_the_mixture_and_not_twice(mixture_run, tmp_path,
     assert "no target has experts with gates of their own" in fails("export", run, tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
     moefacts(monkeypatch, "ask", run, before.batcher.population.full_name(0))
-    moefacts(monkeypatch, "analyze", run)
+    assert "restored_weights" in probe_run(read_run(run))
     assert "has experts that were added before" in fails("finetune", run, "model.moe.num_added=2")
     assert "does not fit the model" in fails("finetune", mixture_run, "model.moe.num_added=1")
 

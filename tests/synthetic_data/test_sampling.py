@@ -5,7 +5,7 @@ import pytest
 
 from moefacts.errors import UserError
 from moefacts.synthetic_data.pools import ATTRIBUTES
-from moefacts.synthetic_data.sampling import evaluation_plan, training_distribution, training_plan
+from moefacts.synthetic_data.sampling import cohort_plan, evaluation_plan, training_distribution, training_plan
 from tests.conftest import tiny_config
 
 

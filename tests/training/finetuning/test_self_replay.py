@@ -42,7 +42,7 @@ def test_a_model_that_is_sure_says_what_it_finds_likeliest_after_its_own_values(
     value_PA = told(materials)
     population, encode = materials.batcher.population, materials.batcher.tokenizer.encode
     for (p, a), logits in logits_at_values(materials, PEOPLE, value_PA).items():
-        values = [ids for ids in encode([f" {value}" for value in population.pools.values(ATTRIBUTES[a])])]
+        values = encode([f" {value}" for value in population.pools.values(ATTRIBUTES[a])])
         left = list(range(len(values)))
         for place, logit_V in enumerate(logits):  # the reference: strike out values token by token
             best = max({values[v][place] for v in left}, key=lambda token, of=logit_V: float(of[token]))
