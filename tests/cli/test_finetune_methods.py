@@ -21,7 +21,9 @@ from tests.training.finetuning.started import logits
 
 LORA = ("training.method=lora", "method.rank=2", "method.alpha=4", "method.targets=[attention,mlp]")
 SHORT = ("training.steps=4", "training.learning_rate=0.01", "evaluation.also_at=[2]", "checkpoints.interval=2")
-MIXTURE = ("model=moe_laptop", "model.num_layers=2", "model.moe.num_experts=4", "model.moe.d_expert=16")
+MIXTURE = (
+    "model=moe_laptop", "model.num_layers=2", "model.moe.num_experts=4", "model.moe.d_expert=16", "model.activation=swiglu",
+)  # fmt: skip
 
 
 def moefacts(monkeypatch, *arguments):
@@ -50,13 +52,14 @@ def mixture_run(tmp_path_factory):
     return execute(tiny_config(*MIXTURE, "training.steps=6", f"run.dir={tmp_path_factory.mktemp('mixture')}/run"))
 
 
+ADDING = "training.method=new_experts"
 METHODS = {
     "lora": LORA,
     "ewc": ("training.method=ewc", "training.start_penalty=1", "method.cohort=seen", "method.batches=2"),
     "sparse_memory": ("training.method=sparse_memory", "method.cohort=seen", "method.batches=2", "method.slots_per_token=4", "method.num_slots=9"),
     "self_distillation": ("training.method=self_distillation", "method.cohort=unseen", "method.distillation=1"),
     "esft": ("training.method=esft", "method.batches=1", "method.relevance=gate", "method.expert_share=0.3"),
-    "new_experts": ("training.method=new_experts", "model.moe.num_added=1"),
+    "new_experts": (ADDING, "model.moe.num_added=1"),
     "self_replay": ("sampling.kind=replay", "sampling.replay_weight=1", "sampling.replay_values=model"),
 }  # fmt: skip
 
@@ -106,11 +109,11 @@ def test_new_experts_start_from_the_mixture_and_not_twice(mixture_run, tmp_path,
     _, first = load_run(run, 0)
     batch = before.batcher.training_batch(0, 4)
     assert torch.equal(logits(first.model, batch), logits(before.model, batch))
-    assert "no target has experts with gates of their own" in fails("export", run, tmp_path / "exported")
+    assert "no target has experts with gates of their own" in fails("export", run, "--out", tmp_path / "exported")
     assert not (tmp_path / "exported").exists()
     moefacts(monkeypatch, "ask", run, before.batcher.population.full_name(0))
     assert "restored_weights" in probe_run(read_run(run))
-    assert "has experts that were added before" in fails("finetune", run, "model.moe.num_added=2")
+    assert "has experts that were added before" in fails("finetune", run, ADDING, "model.moe.num_added=2")
     assert "does not fit the model" in fails("finetune", mixture_run, "model.moe.num_added=1")
 
 

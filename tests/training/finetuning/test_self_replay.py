@@ -38,7 +38,7 @@ def logits_at_values(materials, individual_P, value_PA):
 def test_a_model_that_is_sure_says_what_it_finds_likeliest_after_its_own_values(shape):
     _, materials = started(*SELF, *shape)
     with torch.no_grad():
-        materials.model.final_norm.weight.mul_(300)  # so that drawing is choosing
+        materials.model.final_norm.weight.mul_(30_000)  # so that drawing is choosing
     value_PA = told(materials)
     population, encode = materials.batcher.population, materials.batcher.tokenizer.encode
     for (p, a), logits in logits_at_values(materials, PEOPLE, value_PA).items():
