@@ -24,7 +24,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "sparse_memory": ("method.cohort", "method.batches", "method.slots_per_token", "method.num_slots"),
     "self_distillation": ("method.cohort", "method.distillation"),
 }
-_OFF = (None, [])
+_OFF: tuple[Any, ...] = (None, [])
 TARGETS = (ATTENTION, MLP, ROUTER, EXPERTS)
 RELEVANCE = ("gate", "selection")
 _UNLIKE_FULL = ("l2_sp", "ewc", "lora", "esft", "sparse_memory", "new_experts", "self_distillation")

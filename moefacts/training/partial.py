@@ -21,10 +21,8 @@ class PartialWeights:
             for name, parameter in learning.items()
             if (mask := masks[name]) is not None
         ]
-        self.num_trained = sum(  # entries that learn
-            parameter.numel() if masks[name] is None else int(masks[name].expand_as(parameter).sum())
-            for name, parameter in learning.items()
-        )
+        kept = sum(int((~mask).expand_as(parameter).sum()) for parameter, mask, _ in self._parts)
+        self.num_trained = sum(parameter.numel() for parameter in learning.values()) - kept  # entries that learn
 
     @torch.no_grad()
     def mask_gradients(self) -> None:

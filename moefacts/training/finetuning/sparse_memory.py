@@ -116,7 +116,7 @@ def uses(model: Transformer, batch: Batch, most: int) -> dict[str, Tensor]:
     finally:
         for hook in hooks:
             hook.remove()
-    counts = {}
+    counts: dict[str, Tensor] = {}
     for banks in written.values():
         amount_PS = torch.cat([amount.flatten(1) for amount in banks.values()], dim=1)
         largest = amount_PS.topk(min(most, amount_PS.shape[1]), dim=1)
