@@ -4,6 +4,8 @@ peft replaces modules, whereas the kernels of this package read weights. So peft
 weights that stand alone, and torch's parametrizations put the changed weights into the model.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -67,10 +69,10 @@ class LowRankChange(nn.Module):
 
     scaling: Tensor  # α / r, so that a checkpoint says all about its changes
 
-    def __init__(self, wrapper: nn.Module):
+    def __init__(self, wrapper: Any):
         super().__init__()
-        self.lora_A, self.lora_B = wrapper.lora_A[_ADAPTER], wrapper.lora_B[_ADAPTER]  # type: ignore[index, operator]
-        self.register_buffer("scaling", torch.tensor(wrapper.scaling[_ADAPTER], dtype=torch.float64))  # type: ignore
+        self.lora_A, self.lora_B = wrapper.lora_A[_ADAPTER], wrapper.lora_B[_ADAPTER]
+        self.register_buffer("scaling", torch.tensor(wrapper.scaling[_ADAPTER], dtype=torch.float64))
         self._wrapper = (wrapper,)  # in a tuple, so that its copy of the weight is no part of the model
 
     def forward(self, weight: Tensor) -> Tensor:
@@ -93,11 +95,11 @@ def adapters(weights: dict[str, nn.Parameter], rank: int, alpha: float) -> dict[
     from peft.tuners.lora.layer import ParamWrapper
 
     holder = nn.ModuleDict({str(place): _Alone(weight) for place, weight in enumerate(weights.values())})
-    config = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=[], target_parameters=[f"{place}.{_WEIGHT}" for place in holder]
-    )  # type: ignore[arg-type]
+    targets = [f"{place}.{_WEIGHT}" for place in holder]
+    scale: Any = alpha  # declared an int, and any number will do
+    config = LoraConfig(r=rank, lora_alpha=scale, target_modules=[], target_parameters=targets)
     inject_adapter_in_model(config, holder, _ADAPTER)
-    found = {}
+    found: dict[str, nn.Module] = {}
     for (name, weight), wrapper in zip(weights.items(), holder.values(), strict=True):
         assert isinstance(wrapper, ParamWrapper), name
         assert wrapper.lora_A[_ADAPTER].in_features == weight.shape[-1], name
