@@ -28,6 +28,7 @@ NAMES = (
     "finetuning",
     "recurrence",
     "scaling",
+    "save",
     "gpu",
 )
 

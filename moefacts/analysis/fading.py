@@ -1,4 +1,6 @@
-"""The time scale on which knowledge of persons fades, with its uncertainty, or that it cannot be told.
+"""How much less is known of people who were shown longer ago, as a time scale τ, or that it cannot be told.
+
+It is fitted to one checkpoint, and it is not how fast people are forgotten (``NOT_FORGETTING``).
 
 Shape legend: P people, G ranges of times shown, K time scales that are tried, R resamples of people.
 """
@@ -19,15 +21,19 @@ _NUM_SCALES = 160
 _LONGEST_SCALE = 10.0  # times the largest number of steps since somebody was shown
 _ROUNDING = 1e-9
 _TINY = 1e-300
+NOT_FORGETTING = (
+    "τ says how much less is known, at one checkpoint, of people shown longer ago. It is not how fast people are "
+    "forgotten: of those who are shown no more, most of what was known is kept (moefacts reproduce leaving)."
+)
 _TAIL, _SIGNIFICANT, _NEEDED = 0.025, 0.05, 0.01
 
 
 @dataclass(frozen=True)
 class Fading:
-    """How knowledge fades with the steps since a person was last shown, among people shown about equally often.
+    """How much less is known the more steps ago a person was last shown, among people shown about equally often.
 
     The model is ``knowledge = floor_G + amplitude_G * exp(-steps / time_scale)``, with one time scale for all ranges of
-    times shown, and no negative amplitude. The floor is what fades more slowly than the data can show, and it may be 0.
+    times shown, and no negative amplitude. The floor is what falls more slowly than the data can show, and it may be 0.
     With floors, the time scale is that of what is above them, so it is not comparable with one without. A floor that is
     there and too small to be told makes the time scale without one longer.
 
@@ -50,7 +56,7 @@ class Fading:
 
     @property
     def is_known(self) -> bool:
-        """Whether knowledge fades at all (at 5%), and the data bound the time scale on both sides."""
+        """Whether less is known of people shown longer ago (at 5%), and the data bound the time scale on both sides."""
         return self.p_value < _SIGNIFICANT and None not in (self.time_scale, self.low, self.high)
 
     @property
@@ -76,7 +82,7 @@ def settling_steps(run: Run) -> int:
 
 
 def fading(people: pd.DataFrame, settling: int = 0, has_floor: bool | None = None) -> Fading:
-    """Fit the time scale of forgetting at one checkpoint, with a bootstrap over people that is always the same.
+    """Fit the time scale at one checkpoint, with a bootstrap over people that is always the same.
 
     Args:
         people: the rows of ``person_table`` of one checkpoint. People who have not been shown do not count.

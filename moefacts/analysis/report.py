@@ -6,6 +6,7 @@ from typing import Any
 import jinja2
 import yaml
 
+from moefacts.analysis.fading import NOT_FORGETTING
 from moefacts.analysis.figures import Drawing
 from moefacts.analysis.fine_tuning_tables import probe_cells
 from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
@@ -47,7 +48,7 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
             for key, text in meanings(groups).items()
         ],
         knowledge=(KNOWLEDGE, knowledge_rows(groups, threshold)),
-        retention=(RETENTION_HEADER, retention_rows(groups)),
+        retention=(RETENTION_HEADER, retention_rows(groups), NOT_FORGETTING),
         two_way=[(group.label, found) for group in groups if (found := two_way_cells(group.runs[0]))],
         runs=[_run_row(run) for run in runs],
         several_seeds=any(len(group.runs) > 1 for group in groups),

@@ -1,7 +1,7 @@
 """Retention: knowledge of persons against how long ago and how often training has shown them.
 
 The two go together, since who is shown more often was on average shown more recently. So knowledge is tabulated by
-both, and ``fading`` fits the time scale of forgetting among people who have been shown about equally often.
+both, and ``fading`` fits how much less is known of people shown longer ago, among those shown about equally often.
 
 Shape legend: P people.
 """

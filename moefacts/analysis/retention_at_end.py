@@ -1,4 +1,4 @@
-"""How fast knowledge of persons fades where the plateau of a run ends, and why this cannot be told."""
+"""How much less is known of people shown longer ago where the plateau of a run ends, and why this cannot be told."""
 
 from moefacts.analysis.fading import Fading, fading, settling_steps
 from moefacts.analysis.retention import person_table

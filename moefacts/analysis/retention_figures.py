@@ -4,14 +4,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from moefacts.analysis.fading import fading, settling_steps
+from moefacts.analysis.fading import NOT_FORGETTING, fading, settling_steps
 from moefacts.analysis.retention import person_table, two_way_table
 from moefacts.runs.reader import Run
 
 RETENTION_CAPTION = (
     "Retention: knowledge of persons in held-out templates against the steps since training last showed them, for "
     "people shown about equally often (bars: 95% over people). Lines: the fit of exp(−steps / τ), with a floor where "
-    "one is needed, drawn where its time scale τ can be told. What the newest steps showed has yet to take effect."
+    "one is needed, drawn where its time scale τ can be told. What the newest steps showed has yet to take effect. "
+    + NOT_FORGETTING
 )
 _NORMAL_95 = 1.96
 _COLUMNS = 3

@@ -108,6 +108,7 @@ def _report_undetermined_plateaus(groups, threshold: float | None) -> None:
 def _print_table(groups, threshold: float | None) -> None:
     from rich.table import Table
 
+    from moefacts.analysis.fading import NOT_FORGETTING
     from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
     from moefacts.analysis.knowledge import KNOWLEDGE
     from moefacts.analysis.retention_tables import RETENTION_HEADER, retention_rows
@@ -141,3 +142,4 @@ def _print_table(groups, threshold: float | None) -> None:
         for row in found:
             table.add_row(*row)
         console().print(table)
+        console().print(NOT_FORGETTING, highlight=False)

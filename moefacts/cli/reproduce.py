@@ -93,7 +93,7 @@ def _write_pages(plans: Iterable["Plan"], num_studies: int, out: Path | None) ->
         typer.Exit: with code 1, when a study is incomplete.
     """
     from moefacts.analysis.study_report import write_study_report
-    from moefacts.experiments.engine.results import write_results
+    from moefacts.experiments.engine.results import left_to_others, write_results
 
     pages = []
     for plan in plans:
@@ -103,6 +103,8 @@ def _write_pages(plans: Iterable["Plan"], num_studies: int, out: Path | None) ->
             typer.echo(f"moefacts: {error}", err=True)
         else:
             _print_verdicts(pages[-1], plan)
+            if line := left_to_others(plan, pages[-1].result["missing"]):
+                typer.echo(f"moefacts: {line}", err=True)
     if num_studies > 1 and pages:
         page = (out or _ROOT) / "all.html"
         write_study_report(pages, page)

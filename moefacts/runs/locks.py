@@ -16,17 +16,22 @@ _SECONDS_TO_LOOK = 0.5  # who only looks whether a run is being trained holds it
 _HAS_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
+class BeingTrained(UserError):
+    """Another process trains in the run."""
+
+
 def lock_run(run: Path) -> FileLock:
     """Take the lock of a run, which no other process gets before it is released.
 
     Raises:
-        UserError: another process trains in the run, or its file system has no locks.
+        BeingTrained: another process trains in the run.
+        UserError: its file system has no locks.
     """
     lock = FileLock(run / layout.LOCK, timeout=_SECONDS_TO_LOOK)
     try:
         lock.acquire()
     except Timeout:
-        raise UserError(f"{run} is being trained by another process; wait for it or stop it") from None
+        raise BeingTrained(f"{run} is being trained by another process; wait for it or stop it") from None
     except OSError as error:
         raise _explained(error, run / layout.LOCK) from None
     return lock

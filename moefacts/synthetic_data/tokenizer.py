@@ -130,7 +130,8 @@ class SentencePieceTokenizer:
         ]
         merges.sort(key=lambda merge: (-merge[0], merge[1], merge[2]))  # SentencePiece joins the best score first
         pairs = [(left, right) for *_, left, right in merges]
-        backend = Backend(models.BPE(rank, pairs, unk_token=pieces[0], fuse_unk=True, byte_fallback=True))
+        options = {"fuse_unk": True, "byte_fallback": True, "ignore_merges": True}  # no merges lead to a special token
+        backend = Backend(models.BPE(rank, pairs, unk_token=pieces[0], **options))
         backend.normalizer = normalizers.Replace(Regex(" "), "▁")
         backend.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
         special = [AddedToken(pieces[index], normalized=False, special=True) for index in range(3)]
@@ -139,23 +140,38 @@ class SentencePieceTokenizer:
 
 
 def _for_plain_text(backend: "Backend", begin: str) -> "Backend":
-    """Let ``backend`` take text as people type it, and put ``begin`` before it.
+    """Let ``backend`` take text as people type it, and put ``begin`` before it, once, whether it was typed or not.
 
     Our texts have one space before every word, even the first, and none at the end, so a missing space is added, and
     white space that is too much is dropped. Accents are composed, as in the pools. What is decoded keeps the space
     before its first word, because the decoder cannot tell a text from the continuation of one.
-    """
-    from tokenizers import Regex, normalizers, processors
 
+    Special tokens must not be looked for before all this (``encode_special_tokens``, which is not stored, and is
+    ``split_special_tokens`` of transformers), or a begin token that was typed stays. The others are found afterwards.
+    """
+    from tokenizers import Regex, normalizers, pre_tokenizers, processors
+
+    special = [token.content for token in backend.get_added_tokens_decoder().values()]  # no character is an operator
+    anything = "|".join(special)
+    no_space = rf"[.,]|'s(?:[ .,]|$|{anything})"  # what follows a word without a space
     as_ours = [
+        normalizers.Replace(Regex(rf"\A(?:\s*{begin})+"), ""),
         normalizers.NFC(),
         normalizers.Strip(left=False, right=True),
         normalizers.Prepend(" "),
         normalizers.Replace(Regex(r"\s+"), " "),
-        normalizers.Replace(Regex(r"^ (?=[.,]|'s(?:[ .,]|$))"), ""),  # they follow a word without a space
+        normalizers.Replace(Regex(rf"^ (?={no_space})"), ""),
     ]
+    for token in special:  # what is between two is a text, too
+        as_ours += [
+            normalizers.Replace(Regex(rf" ?{token} ?(?=$|{anything}|{no_space})"), token),
+            normalizers.Replace(Regex(rf" ?{token} ?(?! |$|{anything}|{no_space})"), f"{token} "),
+        ]
     own = [] if backend.normalizer is None else [backend.normalizer]
     backend.normalizer = normalizers.Sequence([*as_ours, *own])
+    parts = [] if backend.pre_tokenizer is None else [backend.pre_tokenizer]
+    backend.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(anything), "isolated"), *parts])
+    backend.encode_special_tokens = True
     backend.post_processor = processors.TemplateProcessing(
         single=f"{begin} $A", pair=f"{begin} $A {begin}:1 $B:1", special_tokens=[(begin, backend.token_to_id(begin))]
     )

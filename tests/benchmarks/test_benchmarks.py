@@ -18,6 +18,7 @@ from benchmarks import (
     moe,
     parts,
     recurrence,
+    save,
     scaling,
     table,
     timing,
@@ -40,6 +41,7 @@ MEASURED = {
     "parts": lambda: parts.run(SETTING),
     "recurrence": lambda: recurrence.run(SETTING, batch=2, length=5, widths=(4,)),
     "scaling": lambda: scaling.run(SETTING),
+    "save": lambda: save.run(Setting(1, ("scale=laptop", "model=dense_laptop", *TINY))),
     "gpu": lambda: gpu.run(
         Setting(2, (*TINY, "device=cpu", "tokenizer=word", "model.d_head=16")), matrix_size=64, compile_too=False
     ),
@@ -55,6 +57,7 @@ KEYS = {
     "parts": {"attention", "head and loss", "RMSNorm"},
     "recurrence": {"training step"},
     "scaling": {"ratio", "cores"},
+    "save": {"bytes", "seconds", "cpu_seconds_of_checksums"},
     "gpu": {"matrix_peak_tflops", "dense", "moe", "bf16_experts_relative_error"},
 }
 

@@ -74,6 +74,25 @@ def test_15_a_lock_that_is_a_folder_or_may_not_be_written_stops_no_list(runs, mo
         lock_run(runs / "b")
 
 
+@pytest.mark.parametrize("state", ["finished", "running"])
+def test_15_what_only_reads_a_run_never_asks_for_its_lock(runs, state):
+    """So a lock that is a folder, or is held, makes no analysis wait."""
+    run = runs / "a"
+    (run / layout.MANIFEST).write_text(json.dumps(read_manifest(run) | {"state": state}))
+    (run / layout.LOCK).unlink(missing_ok=True)
+    (run / layout.LOCK).mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moefacts.runs.locks.FileLock", lambda *_, **__: pytest.fail("a lock was asked for"))
+        result = CliRunner().invoke(cli.app, ["analyze", str(run), "--no-report", "--json"])
+    assert result.exit_code == 0, result.output
+
+
+def test_what_is_made_from_a_run_whose_lock_for_writing_is_a_folder_is_made_at_once(tmp_path):
+    (tmp_path / layout.WRITING_LOCK).mkdir()
+    with turn_to_write(tmp_path):
+        (tmp_path / "file").touch()
+
+
 def test_a_look_at_the_lock_does_not_stop_training_that_begins(tmp_path):
     """``moefacts list`` holds the lock for an instant. Training waits that long."""
     import threading

@@ -13,7 +13,7 @@ from moefacts.runs.manifest import read_manifest
 from moefacts.runs.reader import read_run
 from moefacts.runs.records import read_metrics
 from moefacts.training.checkpoint import load_state
-from moefacts.training.checksums import verify
+from moefacts.training.checksums import CHECKSUMS, verify
 
 MANIFEST = {"state": "finished", "versions": {"moefacts": "1"}}
 
@@ -79,7 +79,7 @@ def test_a_huge_file_is_not_read(tmp_path):
 @pytest.mark.parametrize("value", ["-1", "true", '"4"', "1e999", "null", "[]", "9223372036854775808"])
 def test_a_state_that_no_loop_had_is_refused(finished_run, value):
     folder = layout.checkpoint_folder(finished_run, 8)
-    (folder / "SHA256SUMS").unlink(missing_ok=True)
+    (folder / CHECKSUMS).unlink(missing_ok=True)
     state = json.loads((folder / "state.json").read_text())
     text = json.dumps(state | {"records": "VALUE"}).replace('"VALUE"', value)
     (folder / "state.json").write_text(text)
@@ -93,7 +93,9 @@ def test_a_metric_that_is_no_finite_number_is_named(finished_run, value):
     lines = path.read_text().splitlines()
     lines[2] = json.dumps(json.loads(lines[2]) | {"train/loss": "VALUE"}).replace('"VALUE"', value)
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(UserError, match=r"metrics.jsonl line 3 is damaged"):
+    with pytest.raises(
+        UserError, match=r"metrics.jsonl line 3 has a wrong value: 'train/loss': got .* a finite number;"
+    ):
         read_metrics(path)
 
 

@@ -62,6 +62,28 @@ def test_any_text_has_ids_and_spaces_around_it_make_no_difference(exported, text
     assert all(exported.backend.encode(other).ids == ids for other in (f" {text}", f"{text} ", f"\n{text}\t"))
 
 
+@pytest.mark.parametrize("typed", ["{0}", "{0} ", " {0}", "{0}{0} ", "{0} {0}\n"])
+def test_a_begin_token_that_is_typed_is_the_one_that_is_put_there(exported, typed):
+    (begin,) = exported.tokenizer.tokens([exported.tokenizer.begin_id])
+    for text, ids in [*zip(exported.texts[:50], exported.ids[:50], strict=True), ("", [exported.tokenizer.begin_id])]:
+        assert exported.backend.encode(typed.format(begin) + text).ids == ids
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_special_tokens_elsewhere_are_those_tokens_and_what_is_between_them_is_text(exported, data):
+    """The reference is how the library itself cuts a text at special tokens before it does anything else."""
+    tokenizer = exported.tokenizer
+    begin, *others = tokenizer.tokens([tokenizer.begin_id, tokenizer.end_id, tokenizer.unknown_id])
+    words = st.sampled_from([begin, *others, " ", "  ", ".", ",", "'s", "Annie", " was", "born", "<", "s>", "\n"])
+    text = data.draw(st.sampled_from(["Annie", ".", *others])) + "".join(data.draw(st.lists(words, max_size=8)))
+    ids = exported.backend.encode(text).ids
+    exported.backend.encode_special_tokens = False
+    reference = exported.backend.encode(text).ids
+    exported.backend.encode_special_tokens = True
+    assert ids == reference
+
+
 def test_a_value_by_itself_has_the_ids_that_it_has_in_a_biography(exported):
     for value, ids in zip(exported.values, exported.tokenizer.encode([f" {v}" for v in exported.values]), strict=True):
         assert exported.backend.encode(value, add_special_tokens=False).ids == ids

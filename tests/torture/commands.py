@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-_SECONDS, _BYTES = 60, 12 << 30  # beyond these a command hangs, or allocates what a damaged file asks for
+# Beyond these a command computes for ever, waits for ever, or allocates what a damaged file asks for. Where others use
+# the same cores, an ordinary analysis can take longer than a minute, but computes for less.
+_SECONDS_COMPUTING, _SECONDS, _BYTES = 60, 600, 12 << 30
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def _work(folder: str, arguments: tuple[str, ...], first: Callable[[], object] |
     os.chdir(folder)
     os.environ["WANDB_MODE"] = "offline"
     resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
+    resource.setrlimit(resource.RLIMIT_CPU, (_SECONDS_COMPUTING, _SECONDS_COMPUTING))
     signal.alarm(_SECONDS)
     if first is not None:
         first()

@@ -150,7 +150,7 @@ def _commands_for(file: str) -> list[str]:
     if file.endswith(("model.safetensors", CHECKSUMS)):
         return [RESUME, ASK, EXPORT]
     if file == layout.LOCK:
-        return [LIST, REPRODUCE, RESUME]
+        return [LIST, MEASURE, REPRODUCE, RESUME]
     return [LIST, MEASURE, MEASURE, REPORT, REPRODUCE, ASK, EXPORT, RESUME]
 
 

@@ -31,7 +31,7 @@ def _content(path: Path) -> Any:
     if path.name in (layout.MANIFEST, STATE, "results.json"):
         return _without_time(json.loads(path.read_text()))
     if path.name == CHECKSUMS:  # that of the state, which holds a time, differs
-        return [line for line in path.read_text().splitlines() if not line.endswith(STATE)]
+        return [line for line in path.read_text().splitlines() if not line.startswith(STATE)]
     if path.suffix == ".parquet":
         return pq.read_table(path).to_pydict()
     return hashlib.sha256(path.read_bytes()).hexdigest()

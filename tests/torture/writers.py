@@ -110,4 +110,5 @@ def _what_is_wrong(pair: Pair, outcomes: list[commands.Outcome], place: Path) ->
 
 def _is_incomplete(outcome: commands.Outcome) -> bool:
     """Whether a study left a run to the other process, and says so."""
-    return outcome.code == 1 and ": running elsewhere" in outcome.stdout and "Traceback" not in outcome.stderr
+    is_said = "left to another process, which is at work; the same command reports" in outcome.stderr
+    return outcome.code == 1 and is_said and "Traceback" not in outcome.stderr

@@ -15,6 +15,7 @@ from moefacts.experiments.engine.estimates import Estimate
 from moefacts.experiments.engine.grid import ELSEWHERE, HALF_DONE, TO_DO, UNDECIDED, Plan, PlannedRun, study_command
 from moefacts.experiments.engine.grid_progress import GridProgress
 from moefacts.experiments.engine.simulations import planned_simulations
+from moefacts.runs.locks import BeingTrained
 from moefacts.runs.manifest import FAILED, FINISHED, INTERRUPTED
 from moefacts.runs.reader import read_run
 
@@ -83,6 +84,8 @@ def _train_run(configs: Sequence[RunConfig], logs: Sequence[str], index: int) ->
 
         try:
             execute(config)
+        except BeingTrained as error:  # the results say so
+            print(f"moefacts: {error}", file=sys.stderr)
         except Exception as error:  # no failure may stop the other runs; the results list this one as missing
             traceback.print_exc()
             _mark_failed(config, INTERRUPTED if is_full_disk(error) else FAILED)

@@ -5,7 +5,7 @@ Everything in ``results.json`` except the keys ``timing`` is a function of the r
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -16,7 +16,7 @@ from moefacts.analysis.figures import draw_study_figures
 from moefacts.analysis.study_report import StudyPage, write_study_report
 from moefacts.analysis.summary import measure_run
 from moefacts.errors import UserError
-from moefacts.experiments.engine.grid import HALF_DONE, UNDECIDABLE, UNDECIDED, Plan, study_command
+from moefacts.experiments.engine.grid import ELSEWHERE, HALF_DONE, UNDECIDABLE, UNDECIDED, Plan, study_command
 from moefacts.experiments.engine.many_claims import judged_together
 from moefacts.experiments.engine.simulations import CURVES_TABLE, curves, read_simulations
 from moefacts.experiments.engine.study import Findings, FinishedRun, FinishedSimulation
@@ -80,13 +80,28 @@ def run_measures(run) -> dict[str, Any]:
 
 
 def write_results(plan: Plan) -> StudyPage:
-    """Examine the finished runs, decide every claim, write the study's files, and return its page.
+    """Examine the runs that are finished by now, decide every claim, write the study's files, and return its page.
+
+    Of several processes that reproduce the study, the last to end writes the results of all runs.
 
     Raises:
         UserError: no run is finished yet.
     """
     with turn_to_write(plan.out) if plan.out.exists() else nullcontext():
-        return _write_results(plan)
+        return _write_results(plan.refreshed())
+
+
+def left_to_others(plan: Plan, missing: Sequence[Mapping[str, str]]) -> str:
+    """One line about those of ``missing`` that another process trains or simulates; empty if there are none."""
+    number = sum(one["state"] == ELSEWHERE for one in missing)
+    noun = "run" if plan.runs else "simulation"
+    which = f"1 {noun} is" if number == 1 else f"{number} {noun}s are"
+    if not number:
+        return ""
+    return (
+        f"{plan.study.name} in {plan.out}: {which} left to another process, which is at work; the same command reports "
+        "the whole study when that has ended"
+    )
 
 
 def _write_results(plan: Plan) -> StudyPage:
@@ -95,6 +110,8 @@ def _write_results(plan: Plan) -> StudyPage:
     finished: list[FinishedRun | FinishedSimulation] = [*runs, *simulations]
     missing += missing_too
     if not finished:
+        if left := left_to_others(plan, missing):
+            raise UserError(left)
         first = f", the first is {missing[0]['run']}: {missing[0]['state']}" + (
             f", log {missing[0]['log']}" * bool(missing[0]["log"])
         )

@@ -75,6 +75,7 @@ def _tokenizer_files(tokenizer: Tokenizer, config: dict[str, Any]) -> dict[str, 
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],  # generate refuses the token types of earlier versions
         "model_max_length": config["max_position_embeddings"],
+        "split_special_tokens": True,  # so that a begin token that was typed is not added to the one that is put there
         "padding_side": "left",  # generation goes on at the right
     }
     return {

@@ -36,9 +36,9 @@ of places, universities and companies are real.
 
 ## How to prompt it
 
-Give the beginning of a sentence about a person, up to the value. The tokenizer puts the begin token before it, so
-do not type one: it would be a second. A space at either end makes no difference, and prompts of different lengths are
-padded on the left. Without `max_new_tokens`, the model goes on to the end of a biography.
+Give the beginning of a sentence about a person, up to the value. The tokenizer puts the begin token before it, whether
+you type it or not. A space at either end makes no difference, and prompts of different lengths are padded on the left.
+Without `max_new_tokens`, the model goes on to the end of a biography.
 
 ```python
 from transformers import pipeline

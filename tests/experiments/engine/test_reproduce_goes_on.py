@@ -1,5 +1,6 @@
 """Studies that were stopped: started again, they end in the same results. And the progress that they show."""
 
+import contextlib
 import errno
 import json
 import os
@@ -9,10 +10,13 @@ import subprocess
 import sys
 
 import pytest
+from filelock import FileLock
 
+from moefacts.config.loader import read_config
 from moefacts.experiments.engine.estimates import Estimate
 from moefacts.experiments.engine.grid import HALF_DONE, TO_DO, make_plan
 from moefacts.experiments.engine.grid_progress import GridProgress
+from moefacts.experiments.engine.launch import _train_run
 from moefacts.experiments.studies import catalog
 from moefacts.runs import layout
 from tests.cli.test_interruptions import wait_for
@@ -65,6 +69,45 @@ def test_a_half_done_run_goes_on_to_the_same_results(finished, tmp_path):
     assert reproduce("tiny", "--launcher", "basic", "--out", out).exit_code == 0
     assert "resuming from step" in (out / "logs" / f"{first.name}.log").read_text()
     assert results(out) == whole
+
+
+@pytest.mark.parametrize("which", ["*seed1*", "*-seed*"])
+def test_runs_that_another_process_trains_are_left_to_it_in_one_line(finished, tmp_path, which):
+    out, whole = tmp_path / finished.name, results(finished)
+    shutil.copytree(finished, out)
+    (out / "results.json").unlink()
+    left = sorted(out.glob(which))
+    with contextlib.ExitStack() as others:
+        for run in left:
+            others.enter_context(FileLock(run / layout.LOCK))
+            manifest = run / layout.MANIFEST
+            manifest.write_text(manifest.read_text().replace('"finished"', '"running"'))
+        stopped = reproduce("tiny", "--launcher", "basic", "--out", out)
+        for run in left:
+            manifest = run / layout.MANIFEST
+            manifest.write_text(manifest.read_text().replace('"running"', '"finished"'))
+    (line,) = (line for line in stopped.stderr.splitlines() if line.startswith("moefacts:"))
+    number = "1 run is" if len(left) == 1 else "2 runs are"
+    assert line.startswith(
+        f"moefacts: tiny in {out}: {number} left to another process, which is at work; the same command"
+    )
+    assert stopped.exit_code == 1
+    assert reproduce("tiny", "--launcher", "basic", "--out", out).exit_code == 0
+    assert results(out) == whole
+
+
+def test_a_run_that_another_process_began_meanwhile_has_no_traceback_in_its_log(finished, tmp_path):
+    out = tmp_path / finished.name
+    run = shutil.copytree(next(finished.glob("*seed0*")), out / "run")
+    config = read_config(run / layout.CONFIG)
+    config.run.dir = str(run)
+    manifest = (run / layout.MANIFEST).read_bytes()
+    with FileLock(run / layout.LOCK):
+        _train_run([config], [str(tmp_path / "log")], 0)
+    assert (
+        tmp_path / "log"
+    ).read_text() == f"moefacts: {run} is being trained by another process; wait for it or stop it\n"
+    assert (run / layout.MANIFEST).read_bytes() == manifest
 
 
 @pytest.mark.parametrize("manifest_fits", [True, False])

@@ -10,7 +10,7 @@ from moefacts import __version__
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import measure_run
 from moefacts.errors import UserError
-from moefacts.experiments.engine.grid import TO_DO
+from moefacts.experiments.engine.grid import ELSEWHERE, TO_DO
 from moefacts.experiments.engine.results import _plain, read_finished, run_measures, study_command, write_results
 from moefacts.experiments.engine.study import Findings, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict
@@ -38,6 +38,14 @@ def test_a_finished_run_is_examined_at_all_its_places_and_read_once(tmp_path):
     assert runs[0].record is runs[2].record
     assert runs[0].measures == run_measures(runs[0].record)
     assert missing == []
+
+
+def test_a_run_that_is_finished_when_the_results_are_written_is_in_them(tmp_path):
+    """Another process finished it after the plan was made. Its own results are not replaced by incomplete ones."""
+    meanwhile = planned(tmp_path / "meanwhile", state=ELSEWHERE)
+    write_run(meanwhile.path, meanwhile.config)
+    page = write_results(plan_of(finished(tmp_path / "one"), meanwhile, out=tmp_path))
+    assert page.result["complete"]
 
 
 def test_what_is_needed_is_not_examined_but_missed(tmp_path):
@@ -249,6 +257,7 @@ def test_with_all_runs_the_results_are_complete_and_are_written_over_those_of_be
 
 def test_without_a_finished_run_nothing_is_written_and_the_first_reason_told(tmp_path):
     failed = planned(tmp_path / "failed", state=FAILED)
+    write_run(failed.path, failed.config, state=FAILED)
     failed.log.parent.mkdir()
     failed.log.touch()
     with pytest.raises(

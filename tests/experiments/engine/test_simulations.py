@@ -119,6 +119,7 @@ def test_what_another_process_simulates_is_left_to_it(made, tmp_path, monkeypatc
     assert folder not in out.iterdir()
     assert made == [(SHARED_DIRECTION, 1), (KEY_VALUE, 0), (KEY_VALUE, 1)]
     assert [one["state"] for one in results(out)["missing"]] == [ELSEWHERE]
+    assert f"toy-memory in {out}: 1 simulation is left to another process, which is at work;" in left.stderr
 
 
 def test_an_interrupt_leaves_nothing_half_written(made, tmp_path, monkeypatch):

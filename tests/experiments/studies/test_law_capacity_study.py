@@ -1,48 +1,42 @@
-"""The exponents, retention times, curves, tables and figures of law-capacity, from a few made-up numbers."""
-
-from types import SimpleNamespace
+"""The exponents, curves, tables and figures of law-capacity, from a few made-up numbers."""
 
 import numpy as np
 import pytest
 
-from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies.law_capacity import claims, collapse
 from moefacts.experiments.studies.law_capacity.grid import ARMS, NARROW, NARROW_EXPERTS, WIDE
 from moefacts.experiments.studies.law_capacity.law_capacity import examine
 from moefacts.experiments.studies.law_capacity.points import ArmPoint, Evidence, Step
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import SizePoint
-from tests.experiments.studies.capacity import SCALES, TOTALS, by_bits, by_retention, revisits, runs
+from tests.experiments.studies.capacity import ACTIVE, TOTALS, by_active, by_total, runs
 from tests.experiments.studies.reading import cells
 
 
-def point(arm, size, ends, scales=(), bits=0.25, why="", num_runs=None):
+def point(arm, size, ends, active=1000, bits=0.25, why="", num_runs=None):
     seeds = tuple(range(100 * size, 100 * size + len(ends)))
     at = SizePoint(size, tuple(ends), (1.0,) * len(ends), (), 32, not why, not why, why, bits, seeds)
-    return ArmPoint(arm, at, 1000, dict(zip(seeds, scales, strict=False)), num_runs or len(ends))
+    return ArmPoint(arm, at, 1000, active, num_runs or len(ends))
 
 
-LOW = point("one", 512, (90.0, 100.0, 110.0), (8.0, 8.0, 8.0), bits=0.1)
-HIGH = point("one", 1024, (180.0, 200.0, 220.0), (16.0, 32.0, 64.0), bits=0.4)
+LOW = point("one", 512, (90.0, 100.0, 110.0), active=250, bits=0.1)
+HIGH = point("one", 1024, (180.0, 200.0, 220.0), active=250, bits=0.4)
 
 
 def test_a_step_has_the_exponent_between_its_sizes_and_lies_halfway_between_them():
     step = Step(LOW, HIGH)
     assert step.exponent == pytest.approx(1.0)
     assert np.exp(step.log_bits) == pytest.approx(0.2)
-    assert np.exp(step.log_overdue) == pytest.approx(np.sqrt(16 / 8 * 32 / 32))
+    assert np.exp(step.log_bits_active) == pytest.approx(0.8)
     evidence = Evidence([LOW, HIGH])
     deviation = np.log((90.0, 100.0, 110.0)).std(ddof=1)  # the same at both
     error = np.sqrt(2 / 3) * deviation / np.log(2)
     assert evidence.exponent_half(step) == pytest.approx(2.776 * error, rel=1e-3)  # t with 4 degrees of freedom
-    assert evidence.exponent_half(step, 10) == pytest.approx(5.598 * error, rel=1e-3)  # at 1 - 0.05 / 20
-    spread = np.sqrt((2 * 0 + 2 * np.log(2) ** 2) / 4)
-    assert evidence.overdue_half(step) == pytest.approx(2.776 * spread * np.sqrt(2 / 3) / 2, rel=1e-3)
 
 
 @pytest.mark.parametrize(
     ("high", "why"),
     [
-        (point("one", 1024, (180.0, 200.0), (1, 1)), "only 2 of 3 seeds"),
+        (point("one", 1024, (180.0, 200.0)), "only 2 of 3 seeds"),
         (point("one", 1024, (180.0, 200.0), why="not reached in 1 of 3", num_runs=3), "not reached in 1 of 3"),
     ],
 )
@@ -59,13 +53,6 @@ def test_no_step_leads_over_a_size_that_is_left_out_or_from_arm_to_arm():
     assert Evidence([LOW, middle, last, other]).steps == []
 
 
-def test_a_retention_time_that_one_seed_lacks_is_not_used():
-    high = point("one", 1024, (180.0, 200.0, 220.0), (16.0, 32.0))
-    assert not high.has_retention
-    assert not Step(LOW, high).has_retention
-    assert Evidence([LOW, high]).time_scale_scatter.freedom == 2
-
-
 def test_the_nearest_rising_curve_joins_neighbours_that_fall_and_points_of_equal_x():
     x, y = collapse.rising_curve(np.array([3.0, 1.0, 1.0, 2.0, 4.0]), np.array([2.0, 0.0, 1.0, 4.0, 5.0]))
     assert list(x) == [1, 2, 3, 4]
@@ -73,22 +60,21 @@ def test_the_nearest_rising_curve_joins_neighbours_that_fall_and_points_of_equal
 
 
 def test_a_replicate_draws_the_same_seeds_for_all_arms_and_scatters_like_a_mean_of_seeds():
-    twin = point("two", 512, (180.0, 200.0, 220.0), (3.0, 3.0, 3.0))
-    ends, scales = collapse._moves([LOW, twin, HIGH])
-    assert ends.shape == scales.shape == (2001, 3)
+    twin = point("two", 512, (180.0, 200.0, 220.0))
+    ends = collapse._moves([LOW, twin, HIGH])
+    assert ends.shape == (2001, 3)
     assert ends[0] == pytest.approx(np.zeros(3))
-    assert not scales[:, :2].any()  # no scatter of the retention time at these
     assert ends[:, 1] == pytest.approx(ends[:, 0])
     assert ends[:, 2] != pytest.approx(ends[:, 0])  # another size has seeds of its own
     assert ends[1:, 0].std() == pytest.approx(np.log((90.0, 100.0, 110.0)).std(ddof=1) / np.sqrt(3), rel=0.05)
 
 
 def test_the_scatter_is_small_about_the_curve_over_what_sets_the_exponents():
-    for exponent, sign in ((by_bits, -1), (by_retention, 1)):
+    for exponent, sign in ((by_total, -1), (by_active, 1)):
         found = collapse.compare_collapse(examine(runs(exponent, scatter=0.02)).evidence.steps)
         assert np.sign(found.mean) == sign
         assert min(np.abs(found.interval)) > 1
-        assert min(found.by_bits, found.by_retention) < 0.03 < 0.1 < max(found.by_bits, found.by_retention)
+        assert min(found.by_total, found.by_active) < 0.03 < 0.1 < max(found.by_total, found.by_active)
 
 
 def test_a_difference_of_exponents_is_the_slope_of_the_log_ratio_over_pairs():
@@ -107,74 +93,41 @@ def test_a_difference_of_exponents_is_the_slope_of_the_log_ratio_over_pairs():
     assert (low, high) == pytest.approx((0.1 - 2.228 * error, 0.1 + 2.228 * error), rel=1e-3)
 
 
-def test_the_rule_of_where_exponents_exceed_one():
-    """Every step is (lower bound of the exponent, interval of log N/B over τ); that of an unknown τ is None."""
-
-    def decide(*steps):
-        made = [
-            SimpleNamespace(
-                exponent=low + 0.1,
-                has_retention=overdue is not None,
-                log_overdue=sum(overdue or (0, 0)) / 2,
-                half=overdue and (overdue[1] - overdue[0]) / 2,
-                low=LOW,
-                high=HIGH,
-            )
-            for low, overdue in steps
-        ]
-        evidence = SimpleNamespace(
-            steps=made, exponent_half=lambda step, tests: 0.1, overdue_half=lambda step, tests: step.half
-        )
-        return claims._where_exponents_exceed_one(evidence).answer
-
-    above, below, either = (0.001, 1.0), (-1.0, -0.001), (-0.001, 1.0)
-    just, not_quite = 1.001, 0.999
-    assert decide((just, above), (not_quite, below)) == HOLDS
-    assert decide((just, above), (just, below)) == DOES_NOT_HOLD
-    assert decide((just, above), (just, either), (not_quite, below)) == CANNOT_TELL
-    assert decide((just, above), (just, None), (not_quite, below)) == CANNOT_TELL
-    assert decide((just, above), (not_quite, above)) == CANNOT_TELL  # N/B is below τ nowhere
-    assert decide((not_quite, above), (not_quite, below)) == CANNOT_TELL  # no exponent is above 1
-    assert decide() == CANNOT_TELL
-
-
 def test_every_arm_and_size_has_a_row_with_what_was_measured():
-    findings = examine(runs(by_retention))
+    findings = examine(runs(by_total))
     laws, points = map(cells, findings.tables)
     assert [row["arm"] for row in laws] == list(TOTALS)
     wide = next(row for row in laws if row["arm"] == WIDE.name)
     assert (wide["learning rate"], wide["total parameters"]) == ("0.001", "2,111,232")
     assert wide["facts (bits per total parameter)"] == "0.01 to 0.17"
-    assert wide["exponent"].startswith("0.96")  # the mean of by_retention over the four steps
-    rows = [row for row in points if row["arm"] == NARROW.name]
+    assert wide["exponent"].startswith("1.00")  # the mean of by_total over the four steps
+    rows = [row for row in points if row["arm"] == NARROW_EXPERTS.name]
     assert [row["people"] for row in rows] == ["512", "1,024", "2,048", "4,096", "8,192"]
-    assert [row["N/B (steps)"] for row in rows] == ["16", "32", "64", "128", "256"]
-    assert [float(row["N/B over τ"]) for row in rows] == pytest.approx([revisits(512) * 2**k / 90 for k in range(5)], rel=0.03)  # fmt: skip
-    assert [row["exponent from the size before"].partition(" ")[0] for row in rows] == ["–", "0.40", "0.70", "1.00", "1.30"]  # fmt: skip
+    ratio = TOTALS[NARROW_EXPERTS.name] / ACTIVE[NARROW_EXPERTS.name]
+    for row in rows:
+        assert float(row["per active parameter"]) == pytest.approx(ratio * float(row["bits per total parameter"]), rel=0.01)  # fmt: skip
+    expected = [f"{by_total(NARROW_EXPERTS.name, 2**k * np.sqrt(2)):.2f}" for k in range(9, 13)]
+    assert [row["exponent from the size before"].partition(" ")[0] for row in rows] == ["–", *expected]
     assert {row["in the claims"] for row in points} == {"used"}
     assert float(rows[0]["biographies per person"]) == pytest.approx(25.0, rel=0.02)
-    assert findings.values["laws"][WIDE.name]["b"] == pytest.approx(0.96, abs=0.01)
-    first = findings.values["points"][0]
-    assert list(first["retention_times"].values()) == pytest.approx([SCALES[NARROW.name]] * 3, rel=0.05)
+    assert findings.values["laws"][WIDE.name]["b"] == pytest.approx(1.0, abs=0.01)
     assert len(findings.values["exponents"]) == 5 * 4 + 2 * 2
 
 
 def test_incomplete_runs_still_make_tables_and_say_why_they_are_left_out():
-    findings = examine(runs(by_retention, seeds=1, arms=(NARROW.name,), has_table=False))
+    findings = examine(runs(by_total, seeds=1, arms=(NARROW.name,)))
     laws, points = map(cells, findings.tables)
     assert [(row["exponent"], row["bend"]) for row in laws] == [("–", "–")]
     assert {row["in the claims"] for row in points} == {"only 1 of 3 seeds"}
-    assert {row["N/B over τ"] for row in points} == {"–"}
-    assert [list(one["retention_untold_because"].values()) for one in findings.values["points"]] == [["not probed"]] * 5
     assert list(findings.figures) == ["encounters"]
     assert examine([]).figures == {}
-    stopped = examine(runs(by_retention, last=100, arms=(NARROW.name,)))
+    stopped = examine(runs(by_total, last=100, arms=(NARROW.name,)))
     assert all("not reached in 3 of 3 runs" in row["in the claims"] for row in cells(stopped.tables[1]))
 
 
 def test_every_figure_tells_arms_apart_by_marker_and_colour_and_shows_every_point():
-    figures = {name: draw() for name, (_, draw) in examine(runs(by_retention)).figures.items()}
-    assert list(figures) == ["exponents", "retention", "encounters"]
+    figures = {name: draw() for name, (_, draw) in examine(runs(by_active)).figures.items()}
+    assert list(figures) == ["exponents", "encounters"]
     for figure in figures.values():
         left = figure.axes[0]
         lines = [line for line in left.get_lines() if line.get_marker() not in (None, "None", ".", "_")]
@@ -186,5 +139,5 @@ def test_every_figure_tells_arms_apart_by_marker_and_colour_and_shows_every_poin
         drawn = sorted(y for line in axes.get_lines() if line.get_marker() in "os^DvPX" for y in line.get_ydata())
         assert len(drawn) == 24
     by_arm = dict(zip(TOTALS, (line for line in right.get_lines() if line.get_marker() in "os^DvPX"), strict=True))
-    x, y = by_arm[NARROW_EXPERTS.name].get_data()
-    assert y == pytest.approx(1 + 0.3 * np.log2(x), abs=0.05)  # one curve over N/B over τ
+    (x, y), (x_wide, y_wide) = (by_arm[arm.name].get_data() for arm in (NARROW_EXPERTS, WIDE))
+    assert y - y_wide == pytest.approx(0.2 * np.log2(x / x_wide), abs=0.05)  # one curve over bits per active parameter

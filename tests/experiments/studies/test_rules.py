@@ -21,7 +21,6 @@ from moefacts.experiments.studies import (
     attention,
     celebrities,
     finetune,
-    leaving,
     phases,
     power_law,
     templates,
@@ -32,6 +31,7 @@ from moefacts.experiments.studies.dense_vs_moe import rates
 from moefacts.experiments.studies.law_capacity import claims as capacity
 from moefacts.experiments.studies.law_capacity.collapse import Collapse
 from moefacts.experiments.studies.law_causes import evidence as law_causes
+from moefacts.experiments.studies.leaving import claims as leaving
 from moefacts.experiments.studies.patching import patching as patching
 from moefacts.experiments.studies.plateau_law import claims as law_claims
 from moefacts.experiments.studies.plateau_law import plateau_law as plateau_law
@@ -98,7 +98,6 @@ def answer(monkeypatch):
             power_law,
             dense_comparison,
             sequential,
-            capacity,
             law_causes,
             toy_claims,
             *TUNED,
@@ -147,7 +146,7 @@ def test_every_other_rule_has_a_test():
         law_claims._is_power_law, law_claims._is_best_law, law_claims._encounters, law_claims._near_published_ends,
         phases._three_phases, robustness._phases_in_all,
         patching._no_plateau, adaptive._matters_everywhere, power_law._shortest_when_mild, power_law._falls_with_steps,
-        power_law._grows_with_people, rates._is_inside, capacity._where_exponents_exceed_one,
+        power_law._grows_with_people, rates._is_inside,
     }  # fmt: skip
 
 

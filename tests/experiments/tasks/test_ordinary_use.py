@@ -1,12 +1,19 @@
 """An exported folder works the ordinary way: plain prompts, pipelines, batches, and what the model card shows."""
 
+import json
 import re
 
 import pytest
 import torch
 
+from moefacts.config.presets import compose
+from moefacts.experiments.tasks.export import _tokenizer_files
 from moefacts.experiments.tasks.materials import load_run
+from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.synthetic_data.population import build_population
+from moefacts.synthetic_data.sampling import training_plan
+from moefacts.synthetic_data.tokenizer import TOKENIZERS, build_tokenizer
 from moefacts.training.checkpoint import load_state
 
 transformers = pytest.importorskip("transformers")
@@ -34,7 +41,7 @@ def loaded(knowing, silent):
     return transformers.AutoTokenizer.from_pretrained(folder), model
 
 
-@pytest.mark.parametrize("typed", ["{}", " {}", "{} "])
+@pytest.mark.parametrize("typed", ["{}", " {}", "{} ", "<bos> {}", "<bos>{}"])
 def test_a_pipeline_continues_plain_text_with_the_right_value(typed, knowing, questions, silent):
     generate = transformers.pipeline("text-generation", str(knowing[1]))
     wrong = 0
@@ -88,6 +95,34 @@ def test_an_unknown_word_is_an_unknown_token(loaded, questions):
     assert model.generate(**batch, max_new_tokens=2).shape == (1, 7)
     assert tokenizer("").input_ids == [tokenizer.bos_token_id]
     assert tokenizer("works for", add_special_tokens=False).input_ids == batch.input_ids[0, 3:].tolist()
+
+
+def test_special_tokens_that_are_typed_count_once(loaded, questions):
+    tokenizer, _ = loaded
+    prompt = questions[0][0]
+    (ids, typed, bare, empty) = tokenizer([prompt, f"<bos> {prompt}", "<bos>", ""]).input_ids
+    assert typed == ids
+    assert bare == empty == [tokenizer.bos_token_id]
+    assert tokenizer(f"{prompt}<eos>").input_ids == [*ids, tokenizer.eos_token_id]
+    assert tokenizer.decode([*ids, tokenizer.eos_token_id], skip_special_tokens=True) == f" {prompt}"
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_loaded_tokenizer_gives_the_ids_of_training_however_a_biography_is_typed(name, tmp_path, silent):
+    population = build_population(compose(["population.size=64"]).population, seed=0)
+    tokenizer = build_tokenizer(name, population.pools, population.templates)
+    numbers = {"bos_token_id": tokenizer.begin_id, "eos_token_id": tokenizer.end_id, "pad_token_id": 0}
+    for file, content in _tokenizer_files(tokenizer, numbers | {"max_position_embeddings": 1000}).items():
+        (tmp_path / file).write_text(json.dumps(content), encoding="utf-8")
+    loaded = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    batcher = Batcher(population, tokenizer, torch.device("cpu"))
+    plan = training_plan(population, 0, 50)
+    batch = batcher.assemble(plan)
+    for text, row, length in zip(batcher.catalog.texts_of(plan), batch.token_BT.tolist(), batch.length_B, strict=True):
+        ids = row[: length - 1]  # the end token is the last
+        for before in ("", " ", loaded.bos_token, f"{loaded.bos_token} ", f" {loaded.bos_token}"):
+            assert loaded(before + text).input_ids == ids
+        assert loaded.decode(ids, skip_special_tokens=True) == f" {text}"
 
 
 def card_of(folder):

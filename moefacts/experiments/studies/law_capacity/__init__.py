@@ -1,4 +1,4 @@
-"""What sets the exponent of the plateau law: width, total parameters, or how long people are remembered."""
+"""What sets the exponent of the plateau law: width, total parameters, or active parameters."""
 
 from moefacts.experiments.studies.law_capacity.law_capacity import STUDY
 

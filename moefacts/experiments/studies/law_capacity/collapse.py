@@ -22,15 +22,16 @@ class Collapse:
     """How the scatter about two curves compares.
 
     Attributes:
-        mean: log of the sum of squares about the curve over bits per parameter, over that about the one over N/B/τ.
+        mean: log of the sum of squares about the curve over bits per total parameter, over that about the one over bits
+            per active parameter.
         interval: its 95% interval (bootstrap over seeds).
-        by_bits, by_retention: the scatter about either curve, as a root mean square of exponents.
+        by_total, by_active: the scatter about either curve, as a root mean square of exponents.
     """
 
     mean: float
     interval: tuple[float, float]
-    by_bits: float
-    by_retention: float
+    by_total: float
+    by_active: float
 
 
 def rising_curve(x_S: np.ndarray, y_S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -41,53 +42,44 @@ def rising_curve(x_S: np.ndarray, y_S: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def compare_collapse(steps: Sequence[Step]) -> Collapse | None:
-    """Compare the two scatters over the steps that have retention times; None if those are of too few arms.
+    """Compare the two scatters; None if the steps are of too few arms, or if no arm has the two quantities apart.
 
     A replicate draws the seeds of every population size with replacement, the same ones for all arms, since arms share
     people and order. It moves each mean by the drawn seeds' deviations, inflated as a mean of n values needs.
     """
-    steps = [step for step in steps if step.has_retention]
-    if len({step.low.arm for step in steps}) < ARMS_NEEDED:
+    is_mixed = any(step.low.active != step.low.total for step in steps)
+    if len({step.low.arm for step in steps}) < ARMS_NEEDED or not is_mixed:
         return None
     points = {id(point): point for step in steps for point in (step.low, step.high)}
-    ends, scales = _moves(list(points.values()))
+    ends = _moves(list(points.values()))
     column = {key: place for place, key in enumerate(points)}
     low_S, high_S = ([column[id(getattr(step, which))] for step in steps] for which in ("low", "high"))
     doublings_S = np.array([step.doublings for step in steps])
     exponent_RS = np.array([step.exponent for step in steps]) + (ends[:, high_S] - ends[:, low_S]) / doublings_S
-    overdue_RS = np.array([step.log_overdue for step in steps]) - (scales[:, high_S] + scales[:, low_S]) / 2
-    bits_S = np.array([step.log_bits for step in steps])
-    squares = np.array(
-        [
-            (_squares(bits_S, exponent_S), _squares(overdue_S, exponent_S))
-            for exponent_S, overdue_S in zip(exponent_RS, overdue_RS, strict=True)
-        ]
-    )
+    total_S, active_S = (np.array([getattr(step, name) for step in steps]) for name in ("log_bits", "log_bits_active"))
+    squares = np.array([(_squares(total_S, y_S), _squares(active_S, y_S)) for y_S in exponent_RS])
     ratios = np.log(squares[:, 0] / squares[:, 1])
     low, high = np.percentile(ratios[1:], _TAILS)
-    by_bits, by_retention = np.sqrt(squares[0] / len(steps))
-    return Collapse(float(ratios[0]), (float(low), float(high)), float(by_bits), float(by_retention))
+    by_total, by_active = np.sqrt(squares[0] / len(steps))
+    return Collapse(float(ratios[0]), (float(low), float(high)), float(by_total), float(by_active))
 
 
 def _squares(x_S: np.ndarray, y_S: np.ndarray) -> float:
     return float(((y_S - np.interp(x_S, *rising_curve(x_S, y_S))) ** 2).sum()) + _ROUNDING
 
 
-def _moves(points: Sequence[ArmPoint]) -> tuple[np.ndarray, np.ndarray]:
-    """How far replicates move the mean log end and retention time of every point: (R, points). The first moves none."""
+def _moves(points: Sequence[ArmPoint]) -> np.ndarray:
+    """How far replicates move the mean log end of every point: (R, points). The first moves none."""
     random = np.random.default_rng(0)
     drawn = {}
     for size in sorted({point.size for point in points}):
         seeds = sorted({seed for point in points if point.size == size for seed in point.end_of})
         counts = random.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), _NUM_REPLICATES)
         drawn[size] = seeds, np.concatenate([np.ones((1, len(seeds))), counts])
-    both = []
-    for measure in ("end_of", "time_scale_of"):
-        moves = []
-        for point in points:
-            seeds, counts = drawn[point.size]
-            logs = {seed: np.log(value) for seed, value in getattr(point, measure).items()}
-            mean, inflation = np.mean(list(logs.values())), np.sqrt(len(logs) / (len(logs) - 1))
-            moves.append(counts @ [(logs[seed] - mean) * inflation for seed in seeds] / len(seeds))
-        both.append(np.stack(moves, axis=1))
-    return both[0], both[1]
+    moves = []
+    for point in points:
+        seeds, counts = drawn[point.size]
+        logs = {seed: np.log(end) for seed, end in point.end_of.items()}
+        mean, inflation = np.mean(list(logs.values())), np.sqrt(len(logs) / (len(logs) - 1))
+        moves.append(counts @ [(logs[seed] - mean) * inflation for seed in seeds] / len(seeds))
+    return np.stack(moves, axis=1)

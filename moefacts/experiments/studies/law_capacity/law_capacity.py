@@ -1,9 +1,8 @@
-"""What sets the exponent of the plateau law: width, total parameters, or how long people are remembered?
+"""What sets the exponent of the plateau law: width, total parameters, or active parameters?
 
 The paper does not ask this. Its law has one exponent; ours seems lower in wider models and rises with the number of
-people. If what is learned of a person fades within τ steps by interference, those who return after N / B > τ steps must
-be learned anew, and the exponent exceeds 1 there. If facts per parameter decide, width and kind of model do not matter
-beyond the number of parameters.
+people. If facts per parameter decide, width and kind of model do not matter beyond the number of parameters, of which
+mixtures have more in total than one token meets.
 """
 
 from collections.abc import Sequence
@@ -18,18 +17,14 @@ from moefacts.analysis.study_report import Table
 from moefacts.experiments.engine.study import Findings, FinishedRun, Study
 from moefacts.experiments.studies.law_capacity.claims import CLAIMS
 from moefacts.experiments.studies.law_capacity.grid import ARMS, SCALE, grid
-from moefacts.experiments.studies.law_capacity.law_capacity_figures import (
-    encounters_figure,
-    exponents_figure,
-    retention_figure,
-)
+from moefacts.experiments.studies.law_capacity.law_capacity_figures import encounters_figure, exponents_figure
 from moefacts.experiments.studies.law_capacity.points import ArmPoint, Evidence, evidence_of
 
 _RATES = {arm.name: arm.rate for arm in ARMS}
 
 
 def examine(runs: Sequence[FinishedRun]) -> Findings:
-    """Find plateau ends, retention times and exponents of every arm."""
+    """Find plateau ends and exponents of every arm."""
     evidence = evidence_of(runs)
     laws = {arm: _law(evidence, arm) for arm in evidence.arms}
     values = {
@@ -58,12 +53,10 @@ def _point_values(point: ArmPoint) -> dict[str, Any]:
         "size": point.size,
         "learning_rate": _RATES[point.arm],
         "parameters_total": point.total,
+        "parameters_active": point.active,
         "bits_per_parameter": point.at.bits_per_parameter,
+        "bits_per_active_parameter": point.bits_per_active,
         "plateau_ends": point.end_of,
-        "retention_times": point.time_scale_of,
-        "retention_untold_because": point.untold,
-        "revisit_interval": point.revisit,
-        "revisit_over_retention": float(np.exp(point.log_overdue)) if point.has_retention else None,
         "left_out_because": point.left_out,
     }
 
@@ -76,7 +69,7 @@ def _exponent_values(evidence: Evidence) -> list[dict[str, Any]]:
             "exponent": step.exponent,
             "half_interval": evidence.exponent_half(step),
             "bits_per_parameter": float(np.exp(step.log_bits)),
-            "revisit_over_retention": float(np.exp(step.log_overdue)) if step.has_retention else None,
+            "bits_per_active_parameter": float(np.exp(step.log_bits_active)),
         }
         for step in evidence.steps
     ]
@@ -87,7 +80,8 @@ def _laws_table(evidence: Evidence, laws: dict[str, PowerLaw | None]) -> Table:
     for arm, law in laws.items():
         points = evidence.of(arm)
         bits = [point.at.bits_per_parameter for point in points]
-        row = [arm, f"{_RATES[arm]:g}", f"{points[0].total:,}", f"{min(bits):.2g} to {max(bits):.2g}"]
+        row = [arm, f"{_RATES[arm]:g}", f"{points[0].total:,}", f"{points[0].active:,}"]
+        row.append(f"{min(bits):.2g} to {max(bits):.2g}")
         if law is None:
             row += ["–", "–"]
         else:
@@ -96,7 +90,8 @@ def _laws_table(evidence: Evidence, laws: dict[str, PowerLaw | None]) -> Table:
                 f"{law.bend:+.3f} [{law.bend_interval[0]:+.3f}, {law.bend_interval[1]:+.3f}]",
             ]
         rows.append(row)
-    columns = ["arm", "learning rate", "total parameters", "facts (bits per total parameter)", "exponent", "bend"]
+    columns = ["arm", "learning rate", "total parameters", "active", "facts (bits per total parameter)"]
+    columns += ["exponent", "bend"]
     note = (
         "Fits of a·N^b to the sizes that claims use, with 95% intervals (bootstrap over seeds). The bend is the "
         "change of the exponent with every doubling of the people. 32 experts have as many active parameters as the "
@@ -116,41 +111,26 @@ def _points_table(evidence: Evidence) -> Table:
                 point.arm,
                 f"{point.size:,}",
                 f"{point.at.bits_per_parameter:.3g}",
+                f"{point.bits_per_active:.3g}",
                 ", ".join(f"{end:,.0f}" for end in point.at.ends) or "–",
                 f"{np.exp(point.log_end) / point.revisit:.1f}" if point.at.ends else "–",
                 exponent,
-                ", ".join(f"{scale:.3g}" for scale in point.time_scale_of.values()) or "–",
-                f"{point.revisit:g}",
-                f"{np.exp(point.log_overdue):.2f}" if point.has_retention else "–",
                 point.left_out or "used",
             ]
         )
-    columns = ["arm", "people", "bits per total parameter", "plateau end, each seed (steps)", "biographies per person"]
-    columns += ["exponent from the size before", "τ, each seed (steps)", "N/B (steps)", "N/B over τ", "in the claims"]
-    note = (
-        "τ is the time scale on which knowledge of persons fades at the plateau's end. It is fitted to people shown "
-        "up to a few N/B steps ago: if knowledge fades at first fast and then slowly, τ grows with N for that reason. "
-        "N/B over τ is given where τ can be told in every seed. Exponents have 95% intervals, one by one, from the "
-        "scatter of all arms' seeds."
-    )
-    return Table("Plateau ends and retention times", columns, rows, note)
+    columns = ["arm", "people", "bits per total parameter", "per active parameter", "plateau end, each seed (steps)"]
+    columns += ["biographies per person", "exponent from the size before", "in the claims"]
+    note = "Exponents have 95% intervals, one by one, from the scatter of all arms' seeds."
+    return Table("Plateau ends", columns, rows, note)
 
 
 def _figures(evidence: Evidence) -> dict[str, tuple[str, DrawFigure]]:
     figures: dict[str, tuple[str, DrawFigure]] = {}
     if evidence.steps:
         figures["exponents"] = (
-            "Exponents between neighbouring sizes, against facts per total parameter and against the revisit interval "
-            "over the retention time. Bars: 95% intervals. If one of the two sets the exponent, all arms lie on one "
-            "curve there.",
+            "Exponents between neighbouring sizes, against facts per total and per active parameter. Bars: 95% "
+            "intervals. If one of the two sets the exponent, all arms lie on one curve there.",
             partial(exponents_figure, evidence),
-        )
-    if any(point.time_scale_of for point in evidence.points):
-        figures["retention"] = (
-            "The retention time at the plateau's end. Dots are single seeds, marks their geometric means. Right: dense "
-            "models, with filled marks for rates that are scaled as 1/width and open ones for one rate; the numbers "
-            "are people.",
-            partial(retention_figure, evidence),
         )
     if any(point.at.ends for point in evidence.points):
         figures["encounters"] = (
@@ -162,10 +142,9 @@ def _figures(evidence: Evidence) -> dict[str, tuple[str, DrawFigure]]:
 
 STUDY = Study(
     name="law-capacity",
-    title="What sets the exponent of the plateau law: width, total parameters, or retention?",
+    title="What sets the exponent of the plateau law: width, total or active parameters?",
     figure="not in the paper",
     grids={SCALE: grid()},
     claims={SCALE: CLAIMS},
     examine=examine,
-    probes=("retention_at_end",),
 )

@@ -11,49 +11,24 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from moefacts.experiments.studies.law_capacity.collapse import rising_curve
-from moefacts.experiments.studies.law_capacity.grid import ARMS, BETWEEN, NARROW, NARROW_SLOW, WIDE
-from moefacts.experiments.studies.law_capacity.points import ArmPoint, Evidence, Step
+from moefacts.experiments.studies.law_capacity.grid import ARMS
+from moefacts.experiments.studies.law_capacity.points import Evidence, Step
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _GREY = "#999999"
 _PANEL = (3.7, 3.1)  # inches, without the legend
 _LEGEND_ROW = 0.17
-_BY_WIDTH = ((NARROW, BETWEEN, WIDE), (NARROW_SLOW, WIDE))  # rate as 1 / width, and one rate
 
 
 def exponents_figure(evidence: Evidence) -> Figure:
-    """Draw the exponents between neighbouring sizes against bits per parameter and against N/B over τ."""
+    """Draw the exponents between neighbouring sizes against bits per total and per active parameter."""
     figure, (left, right) = _panels(evidence)
-    known = [step for step in evidence.steps if step.has_retention]
-    _exponents(left, evidence, evidence.steps, lambda step: step.log_bits)
-    _exponents(right, evidence, known, lambda step: step.log_overdue, evidence.overdue_half)
+    _exponents(left, evidence, lambda step: step.log_bits)
+    _exponents(right, evidence, lambda step: step.log_bits_active)
     left.set_xlabel("facts (bits per total parameter)")
     left.set_ylabel("exponent between neighbouring sizes")
-    right.set_xlabel("revisit interval N/B over retention time τ")
-    right.axvline(1, color="black", linestyle=":", linewidth=0.9)
+    right.set_xlabel("facts (bits per active parameter)")
     right.sharey(left)
-    return _with_legend(figure, left)
-
-
-def retention_figure(evidence: Evidence) -> Figure:
-    """Draw the retention time against people, beside the revisit interval, and dense models' against width."""
-    figure, (left, right) = _panels(evidence)
-    points = [point for point in evidence.points if point.time_scale_of]
-    for arm in evidence.arms:
-        line = [point for point in points if point.arm == arm]
-        style = _style(arm)
-        for point in line:
-            scales = list(point.time_scale_of.values())
-            left.plot([point.size] * len(scales), scales, ".", color=style["color"], markersize=3, alpha=0.6)
-        sizes, means = [point.size for point in line], [np.exp(point.log_time_scale) for point in line]
-        left.plot(sizes, means, label=arm, linewidth=1, **style)
-    sizes = sorted({point.size for point in evidence.points})
-    revisits = [next(point.revisit for point in evidence.points if point.size == size) for size in sizes]
-    left.plot(sizes, revisits, color="black", linestyle="--", linewidth=1, label="revisit interval N/B", zorder=1)
-    _log_axes(left, sizes)
-    left.set_xlabel("people")
-    left.set_ylabel("retention time τ (steps)")
-    _against_width(right, points, sizes)
     return _with_legend(figure, left)
 
 
@@ -71,32 +46,23 @@ def encounters_figure(evidence: Evidence) -> Figure:
     _log_axes(left, sizes)
     left.set_xlabel("people")
     left.set_ylabel("biographies per person")
-    _exponents(right, evidence, evidence.steps, lambda step: np.log(step.low.size * step.high.size) / 2, curve=False)
+    _exponents(right, evidence, lambda step: np.log(step.low.size * step.high.size) / 2, curve=False)
     right.set_xlabel("people, halfway between the two sizes")
     right.set_ylabel("exponent between neighbouring sizes")
     return _with_legend(figure, left)
 
 
-def _exponents(
-    axes: Axes,
-    evidence: Evidence,
-    steps: Sequence[Step],
-    log_x: Callable[[Step], float],
-    half: Callable[[Step], float] | None = None,
-    curve: bool = True,
-) -> None:
+def _exponents(axes: Axes, evidence: Evidence, log_x: Callable[[Step], float], curve: bool = True) -> None:
     """Draw exponents with 95% intervals, and the nearest curve that never falls."""
     axes.axhline(1, color="black", linestyle=":", linewidth=0.9)
     for arm in evidence.arms:
-        line = [step for step in steps if step.low.arm == arm]
-        x = np.exp([log_x(step) for step in line])
-        y_error = _finite([evidence.exponent_half(step) for step in line])
-        x_half = np.array(_finite([half(step) for step in line] if half else [0.0] * len(line)))
-        x_error = [-x * np.expm1(-x_half), x * np.expm1(x_half)]
-        y = [step.exponent for step in line]
-        axes.errorbar(x, y, y_error, x_error, label=arm, linewidth=0.8, elinewidth=0.6, **_style(arm))
-    if curve and len(steps) > 1:
-        places, exponents = ([of(step) for step in steps] for of in (log_x, lambda step: step.exponent))
+        line = [step for step in evidence.steps if step.low.arm == arm]
+        halves = [evidence.exponent_half(step) for step in line]
+        y_error = [half if np.isfinite(half) else 0.0 for half in halves]
+        x, y = np.exp([log_x(step) for step in line]), [step.exponent for step in line]
+        axes.errorbar(x, y, y_error, label=arm, linewidth=0.8, elinewidth=0.6, **_style(arm))
+    if curve and len(evidence.steps) > 1:
+        places, exponents = ([of(step) for step in evidence.steps] for of in (log_x, lambda step: step.exponent))
         log_places, heights = rising_curve(np.array(places), np.array(exponents))
         axes.plot(
             np.exp(log_places), heights, color=_GREY, linewidth=3, alpha=0.5, zorder=1, label="nearest rising curve"
@@ -104,28 +70,6 @@ def _exponents(
     axes.set_xscale("log")
     _plain_numbers(axes.xaxis)
     axes.grid(axis="y")
-
-
-def _finite(values: Sequence[float]) -> list[float]:
-    """Half widths of intervals, 0 where they are not known."""
-    return [value if np.isfinite(value) else 0.0 for value in values]
-
-
-def _against_width(axes: Axes, points: Sequence[ArmPoint], sizes: Sequence[int]) -> None:
-    of = {(point.arm, point.size): point for point in points}
-    colors = plt.get_cmap("viridis")(np.linspace(0, 0.85, len(sizes)))
-    for size, color in zip(sizes, colors, strict=True):
-        for arms, line_style, marker, fill in zip(_BY_WIDTH, ("-", ":"), ("o", "s"), (color, "white"), strict=True):
-            line = [(arm.width, np.exp(of[arm.name, size].log_time_scale)) for arm in arms if (arm.name, size) in of]
-            if len(line) > 1:
-                shape = {"marker": marker, "markersize": 4, "markerfacecolor": fill}
-                axes.plot(*np.transpose(line), line_style, color=color, linewidth=1, **shape)
-                shift, unit = (6, 0), "offset points"
-                axes.annotate(f"{size:,}", line[-1], shift, textcoords=unit, color=color, va="center", fontsize=7)
-    _log_axes(axes, [arm.width for arm in _BY_WIDTH[0]])
-    axes.margins(x=0.15)
-    axes.set_xlabel("width of the dense model")
-    axes.set_ylabel("retention time τ (steps)")
 
 
 def _style(arm: str) -> dict:

@@ -1,15 +1,14 @@
-"""The evidence of law-capacity: every arm's plateau ends and retention times, and the exponents between its sizes."""
+"""The evidence of law-capacity: every arm's plateau ends, and the exponents between its sizes."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 from scipy import stats
 
-from moefacts.analysis.retention_at_end import retention_at_end, why_untold
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies.law_capacity.grid import ARMS
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import SizePoint
@@ -26,17 +25,15 @@ class ArmPoint:
         arm: the arm's name.
         at: its plateau ends, and whether these are inside the law.
         total: the model's total parameters.
-        time_scale_of: seed -> retention time at the plateau's end, in steps, where it can be told.
+        active: the parameters that one token meets: all of a dense model's, fewer of a mixture's.
         num_runs: the number of runs.
-        untold: seed -> why its retention time cannot be told.
     """
 
     arm: str
     at: SizePoint
     total: int
-    time_scale_of: Mapping[int, float]
+    active: int
     num_runs: int
-    untold: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -61,24 +58,14 @@ class ArmPoint:
         return self.at.why
 
     @property
-    def has_retention(self) -> bool:
-        """Whether the retention time can be told in every run."""
-        return not self.left_out and len(self.time_scale_of) == self.num_runs
+    def bits_per_active(self) -> float:
+        """The information in the values of all people, per active parameter."""
+        return self.at.bits_per_parameter * self.total / self.active
 
     @property
     def log_end(self) -> float:
         """The mean over seeds of the log of the plateau's end."""
         return float(np.mean(np.log(self.at.ends)))
-
-    @property
-    def log_time_scale(self) -> float:
-        """The mean over seeds of the log of the retention time."""
-        return float(np.mean(np.log(list(self.time_scale_of.values()))))
-
-    @property
-    def log_overdue(self) -> float:
-        """The log of the revisit interval over the retention time: above 0, people return after they are forgotten."""
-        return float(np.log(self.revisit)) - self.log_time_scale
 
 
 @dataclass(frozen=True)
@@ -104,14 +91,9 @@ class Step:
         return float(np.mean(np.log([self.low.at.bits_per_parameter, self.high.at.bits_per_parameter])))
 
     @property
-    def has_retention(self) -> bool:
-        """Whether the retention time can be told at both."""
-        return self.low.has_retention and self.high.has_retention
-
-    @property
-    def log_overdue(self) -> float:
-        """As at a point, halfway between the two."""
-        return (self.low.log_overdue + self.high.log_overdue) / 2
+    def log_bits_active(self) -> float:
+        """The same per active parameter."""
+        return float(np.mean(np.log([self.low.bits_per_active, self.high.bits_per_active])))
 
 
 class Evidence:
@@ -150,22 +132,10 @@ class Evidence:
         """How far seeds scatter about the log plateau ends of their point."""
         return Scatter.of([np.log(point.at.ends) for point in self.used])
 
-    @cached_property
-    def time_scale_scatter(self) -> "Scatter":
-        """How far seeds scatter about the log retention times of their point."""
-        known = [point for point in self.used if point.has_retention]
-        return Scatter.of([np.log(list(point.time_scale_of.values())) for point in known])
-
-    def exponent_half(self, step: Step, num_tests: int = 1) -> float:
-        """Half of the 95% interval of the exponent, of which ``num_tests`` are judged at once."""
+    def exponent_half(self, step: Step) -> float:
+        """Half of the 95% interval of the exponent."""
         errors = [self.end_scatter.standard_error(len(point.at.ends)) for point in (step.low, step.high)]
-        return self.end_scatter.quantile(num_tests) * math.hypot(*errors) / step.doublings
-
-    def overdue_half(self, step: Step, num_tests: int = 1) -> float:
-        """Half of the 95% interval of ``log_overdue``, likewise."""
-        scatter = self.time_scale_scatter
-        errors = [scatter.standard_error(len(point.time_scale_of)) for point in (step.low, step.high)]
-        return scatter.quantile(num_tests) * math.hypot(*errors) / 2
+        return self.end_scatter.quantile * math.hypot(*errors) / step.doublings
 
 
 @dataclass(frozen=True)
@@ -186,9 +156,10 @@ class Scatter:
         """That of a mean over ``count`` seeds."""
         return self.deviation / np.sqrt(count)
 
-    def quantile(self, num_tests: int) -> float:
-        """Half the width of a 95% interval in standard errors, by Bonferroni for ``num_tests`` intervals at once."""
-        return float(stats.t.ppf(1 - 0.025 / num_tests, max(1, self.freedom)))
+    @property
+    def quantile(self) -> float:
+        """Half the width of a 95% interval in standard errors."""
+        return float(stats.t.ppf(0.975, max(1, self.freedom)))
 
 
 def evidence_of(runs: Sequence[FinishedRun]) -> Evidence:
@@ -201,13 +172,5 @@ def evidence_of(runs: Sequence[FinishedRun]) -> Evidence:
 
 
 def _point(arm: str, size: int, runs: Sequence[FinishedRun]) -> ArmPoint:
-    time_scale_of, untold = {}, {}
-    for run in runs:
-        fit = retention_at_end(run.record)
-        if fit is None or not fit.is_known:
-            untold[run.seed] = why_untold(run.record, fit)
-        else:
-            assert fit.time_scale is not None
-            time_scale_of[run.seed] = fit.time_scale
-    total = runs[0].measures["parameters_total"]
-    return ArmPoint(arm, size_point(size, runs), total, time_scale_of, len(runs), untold)
+    total, active = (runs[0].measures[f"parameters_{which}"] for which in ("total", "active"))
+    return ArmPoint(arm, size_point(size, runs), total, active, len(runs))

@@ -1,4 +1,4 @@
-"""What sets the plateau's length at laptop scale: the learning rate's schedule, width, forgetting, or attention."""
+"""What sets the plateau's length at laptop scale: schedule, width, or attention that has yet to form."""
 
 from moefacts.experiments.studies.law_causes.law_causes import STUDY
 

@@ -5,24 +5,13 @@ from functools import partial
 
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell, within
 from moefacts.experiments.studies._arms import END
-from moefacts.experiments.studies._laptop import BATCH as USUAL_BATCH
 from moefacts.experiments.studies._paired import decide_paired
-from moefacts.experiments.studies.law_causes.evidence import KNOWN, PAIRS_NEEDED, TIME_SCALE, Evidence, Pairs
-from moefacts.experiments.studies.law_causes.grids import (
-    BATCH,
-    COSINE,
-    FINISHED,
-    LARGE_BATCH,
-    SIZES,
-    SLOWER,
-    USUAL,
-    WIDER,
-)
+from moefacts.experiments.studies.law_causes.evidence import KNOWN, PAIRS_NEEDED, Evidence, Pairs
+from moefacts.experiments.studies.law_causes.grids import COSINE, FINISHED, SIZES, USUAL, WIDER
 
 EARLIER = 0.05  # 5% knowledge that comes earlier by less, in logs, comes no earlier
 EXPONENT_MARGIN = 0.1  # exponents that differ by less count as equal
 MOST = -0.69  # log ratio of ends below which finished attention saves more than half of the steps
-BETWEEN = -0.35  # halfway from counting updates (0) to counting biographies (minus the logarithm of 2)
 
 
 def decide_ratio(measure: str, pairs: Pairs, decide: Callable[..., Verdict], evidence: Evidence) -> Verdict:
@@ -53,9 +42,6 @@ def _rule(what: str, bound: str, side: str) -> str:
 
 
 _NONE = "none published"
-_TIME = (
-    "the time scale of forgetting in steps (exp(−steps / τ), without a floor) at the evaluation that ends the plateau"
-)
 CLAIMS = (
     Claim(
         "Schedule: a learning rate that falls (cosine) ends the plateau earlier than a constant one",
@@ -77,28 +63,6 @@ CLAIMS = (
         _NONE,
         _rule("plateau ends per doubling of width, at equal learning rate", "0", "below"),
         partial(decide_ratio, END, WIDER, partial(below, bound=0.0)),
-    ),
-    Claim(
-        "Forgetting: a wider model forgets more slowly",
-        _NONE,
-        _rule(f"{_TIME}, per doubling of width, at equal learning rate", "0", "above"),
-        partial(decide_ratio, TIME_SCALE, WIDER, partial(above, bound=0.0)),
-    ),
-    Claim(
-        "Forgetting: half the learning rate forgets more slowly",
-        _NONE,
-        _rule(f"{_TIME}, half the rate to the whole, at equal width", "0", "above"),
-        partial(decide_ratio, TIME_SCALE, SLOWER, partial(above, bound=0.0)),
-    ),
-    Claim(
-        "Forgetting counts updates rather than biographies: with larger batches it takes about as many steps",
-        _NONE,
-        _rule(
-            f"{_TIME}, batches of {BATCH} to {USUAL_BATCH}",
-            f"{BETWEEN}, halfway from equal steps to equal biographies",
-            "above",
-        ),
-        partial(decide_ratio, TIME_SCALE, ((LARGE_BATCH, USUAL),), partial(above, bound=BETWEEN)),
     ),
     Claim(
         "Attention: with finished attention from the start, most of the plateau is gone: it ends in less than half the "

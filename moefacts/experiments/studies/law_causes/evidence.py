@@ -1,20 +1,18 @@
-"""What the runs of law-causes say: ratios of paired runs, time scales of forgetting, and exponents of the law."""
+"""What the runs of law-causes say: ratios of paired runs, and exponents of the law."""
 
 import math
 from collections.abc import Sequence
 from functools import cached_property
 
 from moefacts.analysis.comparison import Bounds, Paired, paired_difference
-from moefacts.analysis.fading import Fading
 from moefacts.analysis.plateau_end import CANNOT_TELL, NORMAL_95, REACHED
-from moefacts.analysis.retention_at_end import retention_at_end
 from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies._arms import END, Arms
 from moefacts.experiments.studies._paired import bounds_of, log_ratio
 from moefacts.experiments.studies.law_causes.grids import FINISHED, USUAL
 
-KNOWN, LENGTH, TIME_SCALE = "steps_to_5_knowledge", "plateau_length", "time_scale"
+KNOWN, LENGTH = "steps_to_5_knowledge", "plateau_length"
 _STATUS = {KNOWN: f"{KNOWN}_status"}  # measure -> whether it can be told; the others can where the plateau's end can
 PAIRS_NEEDED = 2  # at a size; the scatter of a single pair is not known
 Pairs = Sequence[tuple[str, str]]  # of arms; the first is compared with the second
@@ -25,15 +23,6 @@ class Evidence:
 
     def __init__(self, runs: Sequence[FinishedRun]):
         self.arms = Arms(runs)
-
-    def time_scale(self, run: FinishedRun) -> float | None:
-        """The time scale of forgetting at a run's plateau end, in steps; None where it cannot be told."""
-        fit = self._fading.get(id(run))
-        return fit.time_scale if fit is not None and fit.is_known else None
-
-    @cached_property
-    def _fading(self) -> dict[int, Fading | None]:
-        return {id(run): retention_at_end(run.record) for run in self.arms.runs}
 
     def values(self, measure: str, arm: str, size: int | None = None) -> list[float | None]:
         """A measure of the runs of an arm, at one size or at all; None where it was not reached or cannot be told."""
@@ -59,10 +48,7 @@ class Evidence:
         def bounds(run: FinishedRun) -> Bounds | None:
             if measure == KNOWN and run.measures[_STATUS[KNOWN]] == CANNOT_TELL:
                 return None
-            if measure != TIME_SCALE:
-                return bounds_of(run, measure)
-            scale = self.time_scale(run)
-            return None if scale is None else (scale, scale)
+            return bounds_of(run, measure)
 
         return {(run.labels["size"], run.seed): bounds(run) for run in self.arms.members(arm, size)}
 

@@ -12,7 +12,7 @@ from moefacts.experiments.studies.plateau_law.grids import fixed_rate
 
 SEEDS = {512: 4, 1024: 4, 2048: 4, 4096: 3}
 SIZES = tuple(SEEDS)  # of the law with its own and with finished attention
-SIZE = 2048  # where width, rate and batch vary
+SIZE = 2048  # where width and rate vary
 SCHEDULE_SIZES = (2048, 4096)
 
 # Mean plateau ends of the runs of plateau-law (results/laptop/plateau-law), in steps.
@@ -26,20 +26,18 @@ STEPS = {512: 500, 1024: 860, 2048: 1600, 4096: 3456}
 FINISHED_AT = plateau_ends(1.6)
 _RARELY = 2  # evaluations are so many times rarer where the plateau's start and end are far, and after the end
 _COSINE_SHARE = 1.4  # the length of a cosine, in ends with a constant rate
-# Arms that vary width, rate or batch stop after their plateau. Knowledge reaches 5% by then.
+# Arms that vary width or rate stop after their plateau. Knowledge reaches 5% by then.
 _MARGIN, _LIMIT = 160, 3200
 
 RATE, HALF_RATE = laptop.LEARNING_RATE, "1.5e-3"
 
 
 def of_width(width: int, rate: str = RATE) -> str:
-    """The name of the arm of this width and learning rate, which trains on batches of the usual size."""
+    """The name of the arm of this width and learning rate."""
     return f"width {width}, rate {rate}"
 
 
 USUAL, COSINE, FINISHED = of_width(64), "cosine", "finished attention"
-BATCH = 64
-LARGE_BATCH = f"batches of {BATCH}"
 # Pairs of arms of equal learning rate, of which the first is twice as wide.
 WIDER = (
     (of_width(64), of_width(32)),
@@ -64,8 +62,7 @@ def grid() -> list[GridRun]:
     runs += [run for size in SCHEDULE_SIZES for run in _seeds(COSINE, size, _cosine(size))]
     for arm, ((width, rate), likely) in _STOPPING.items():
         runs += _seeds(arm, SIZE, (*_width(width), *_stopping(rate)), likely + _MARGIN)
-    settings = (f"training.batch_size={BATCH}", *_stopping(RATE))
-    return [*runs, *_seeds(LARGE_BATCH, SIZE, settings, 500 + _MARGIN)]
+    return runs
 
 
 def _seeds(arm: str, size: int, settings: Sequence[str], expected: int | None = None) -> list[GridRun]:
@@ -86,8 +83,7 @@ def _run(arm: str, size: int, seed: int, settings: Sequence[str], expected: int 
         f"seed={seed}",
         *settings,
     )
-    by_key = {override.partition("=")[0]: override for override in overrides}  # an arm's own batch size comes last
-    return GridRun(tuple(by_key.values()), expected, {"arm": arm, "size": size})
+    return GridRun(overrides, expected, {"arm": arm, "size": size})
 
 
 def _whole(size: int) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""What sets the plateau's length? Four cheap experiments decide between the explanations, at laptop scale.
+"""What sets the plateau's length? Three cheap experiments decide between the explanations, at laptop scale.
 
 The plateau may be as long as it is because of where the threshold of 0.99 baselines lies above the plateau's floor,
-because the model is narrow, because it forgets one person while it sees the others, or because attention that finds the
-name has yet to form. Each experiment changes one thing: the schedule of the learning rate, the width, what forgetting
-depends on (width, rate and batch size), and attention, which is that of a finished model from the first step on.
+because the model is narrow, or because attention that finds the name has yet to form. Each experiment changes one
+thing: the schedule of the learning rate, the width (at two learning rates), and attention, which is that of a finished
+model from the first step on.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,12 +16,11 @@ from moefacts.analysis.figures import DrawFigure
 from moefacts.experiments.engine.study import Findings, FinishedRun, Study
 from moefacts.experiments.studies._arms import END
 from moefacts.experiments.studies.law_causes.claims import CLAIMS
-from moefacts.experiments.studies.law_causes.evidence import KNOWN, TIME_SCALE, Evidence
+from moefacts.experiments.studies.law_causes.evidence import KNOWN, Evidence
 from moefacts.experiments.studies.law_causes.grids import (
     COSINE,
     FINISHED,
     HALF_RATE,
-    LARGE_BATCH,
     RATE,
     SIZE,
     USUAL,
@@ -43,7 +42,6 @@ from moefacts.experiments.studies.law_causes.tables import (
 _LINES = {
     f"rate {RATE}": {width: of_width(width) for width in (32, 64, 128)},
     f"rate {HALF_RATE}": {width: of_width(width, HALF_RATE) for width in (64, 128)},
-    f"rate {RATE}, {LARGE_BATCH}": {64: LARGE_BATCH},
 }
 
 
@@ -62,7 +60,7 @@ def _figures(evidence: Evidence) -> dict[str, tuple[str, DrawFigure]]:
     found = {change: of for change, of in ratios.items() if any(pair is not None for pair in of.values())}
     figures: dict[str, tuple[str, DrawFigure]] = {}
     if found:
-        caption = "By what factor each change moves three measures. Dots are single seeds, bars 95% intervals."
+        caption = "By what factor each change moves two measures. Dots are single seeds, bars 95% intervals."
         figures["factors"] = (caption, partial(factors_figure, found))
     names = [arm for arm in (USUAL, FINISHED, COSINE) if arm in evidence.arms.names]
     if len(names) > 1:
@@ -97,16 +95,14 @@ def _panels(
     evidence: Evidence, lines: Callable[[Callable[[str, int], list[float | None]]], list[Series]]
 ) -> dict[str, list[Series]]:
     """The panels of both figures; ``lines`` makes those of one measure of an arm at one size."""
-    panels = {ENCOUNTERS: lines(evidence.encounters)}
-    return panels | {MEASURES[key]: lines(partial(evidence.values, key)) for key in (KNOWN, TIME_SCALE)}
+    return {ENCOUNTERS: lines(evidence.encounters), MEASURES[KNOWN]: lines(partial(evidence.values, KNOWN))}
 
 
 STUDY = Study(
     name="law-causes",
-    title="What sets the plateau's length: the schedule, the width, forgetting, or attention",
+    title="What sets the plateau's length: schedule, width, or attention that has yet to form",
     figure="not in the paper",
     grids={"laptop": grid()},
     claims={"laptop": CLAIMS},
     examine=examine,
-    probes=("retention_at_end",),
 )

@@ -8,39 +8,29 @@ from moefacts.analysis.scaling_law import PowerLaw
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, cell, estimate
 from moefacts.experiments.studies._arms import END
-from moefacts.experiments.studies.law_causes.evidence import KNOWN, LENGTH, TIME_SCALE, Evidence, Pairs
-from moefacts.experiments.studies.law_causes.grids import (
-    BATCH,
-    COSINE,
-    FINISHED,
-    LARGE_BATCH,
-    SLOWER,
-    USUAL,
-    WIDER,
-)
+from moefacts.experiments.studies.law_causes.evidence import KNOWN, LENGTH, Evidence, Pairs
+from moefacts.experiments.studies.law_causes.grids import COSINE, FINISHED, SLOWER, USUAL, WIDER
 
-MEASURES = {END: "plateau end (steps)", KNOWN: "5% knowledge (steps)", TIME_SCALE: "time scale of forgetting (steps)"}
+MEASURES = {END: "plateau end (steps)", KNOWN: "5% knowledge (steps)"}
 ENCOUNTERS = "biographies per person"  # until the plateau ends
 # What is changed -> the pairs of arms that differ in it
 CHANGES: dict[str, Pairs] = {
     "a cosine for a constant rate": ((COSINE, USUAL),),
     "twice the width": WIDER,
     "half the learning rate": SLOWER,
-    f"batches of {BATCH} for 32": ((LARGE_BATCH, USUAL),),
     "finished for own attention": ((FINISHED, USUAL),),
 }
 
 
 def changes_table(evidence: Evidence) -> Table:
-    """By what factor every change moves the plateau's end, knowledge, and the time scale of forgetting."""
+    """By what factor every change moves the plateau's end and knowledge."""
     rows = [
         [change, *(_factor(evidence.ratio(measure, pairs)) for measure in MEASURES)]
         for change, pairs in CHANGES.items()
     ]
     note = (
         "Factors: exponentials of mean log ratios over pairs of runs of equal size and seed, with 95% intervals over "
-        "seeds. Width, rate and batch vary at one size; twice the width is at equal rate, half the rate at equal "
-        "width. Patched runs are not probed for forgetting. In biographies, batches of 64 take twice the factor."
+        "seeds. Width and rate vary at one size; twice the width is at equal rate, half the rate at equal width."
     )
     return Table("What sets the plateau's length", ["change", *MEASURES.values()], rows, note)
 
@@ -66,31 +56,20 @@ def arms_table(evidence: Evidence) -> Table:
         for arm in evidence.arms.names:
             if not (members := evidence.arms.members(arm, size)):
                 continue
-            batch = members[0].record.batch_size
             ends = evidence.values(END, arm, size)
             lengths = [run.measures[LENGTH] for run in members]
             met = evidence.encounters(arm, size)
             floors = [run.measures["plateau_floor"] for run in members]
             there = [run.measures["knowledge_at_plateau_end"] for run in members]
-            known, scale = (evidence.values(measure, arm, size) for measure in (KNOWN, TIME_SCALE))
             cells = [cell("", estimate(values)) for values in (ends, lengths, met, floors, there)]
-            rows.append(
-                [
-                    f"{size:,}",
-                    arm,
-                    str(len(members)),
-                    *cells,
-                    _told_cell(known),
-                    _told_cell(scale),
-                    f"{size / batch:.0f}",
-                ]
-            )
+            known = _told_cell(evidence.values(KNOWN, arm, size))
+            rows.append([f"{size:,}", arm, str(len(members)), *cells, known])
     columns = ["people", "arm", "runs", MEASURES[END], "plateau length (steps)", ENCOUNTERS, "floor (baselines)"]
-    columns += ["knowledge at the end", MEASURES[KNOWN], MEASURES[TIME_SCALE], "steps between two looks at a person"]
+    columns += ["knowledge at the end", MEASURES[KNOWN]]
     note = (
         f"Means ± half of the 95% interval over seeds. The usual arm is “{USUAL}”, a constant rate and batches of 32. "
         "Runs with finished attention use that of the usual run of equal seed, after 1.6 times as many steps as its "
-        "plateau took to end. The time scale is that of exp(−steps / τ), without a floor, where the plateau ends."
+        "plateau took to end."
     )
     return Table("Every arm", columns, rows, note)
 
@@ -151,13 +130,4 @@ def values_of(evidence: Evidence) -> dict[str, Any]:
     numbers = {
         name: None if law is None else {part: getattr(law, part) for part in parts} for name, law in laws.items()
     }
-    scales = [
-        {
-            "arm": run.labels["arm"],
-            "size": run.labels["size"],
-            "seed": run.seed,
-            "time_scale": evidence.time_scale(run),
-        }
-        for run in evidence.arms.runs
-    ]
-    return {"log_ratios": ratios, "laws": numbers, "time_scales_at_plateau_end": scales}
+    return {"log_ratios": ratios, "laws": numbers}

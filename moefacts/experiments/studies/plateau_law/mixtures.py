@@ -11,6 +11,7 @@ from typing import Any
 
 from moefacts.analysis.comparison import Paired, paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over
+from moefacts.analysis.fading import NOT_FORGETTING
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
 from moefacts.experiments.engine.seeds import seeds_for
@@ -85,7 +86,7 @@ def _row(arm: str, size: int, members: Sequence[FinishedRun], arms: Arms, pair: 
 
 
 def _knowledge_table(arms: Arms, retention: Mapping[str, Sequence[RetentionPoint]]) -> Table:
-    """What every kind of model knows at its plateau's end, when it knows 5%, and how fast it forgets there."""
+    """What every kind of model knows at its plateau's end, when it knows 5%, and τ there (``retention``)."""
     rows = []
     for arm in arms.names:
         time_scales = {point.size: point for point in retention[arm]}
@@ -101,9 +102,10 @@ def _knowledge_table(arms: Arms, retention: Mapping[str, Sequence[RetentionPoint
             pair = None if arm == _DENSE else paired_difference(ours, dense, log_ratio)
             rows.append([arm, f"{size:,}", *texts, "–" if pair is None else pair.text(), told])
     columns = ["model", "people", "steps to 5% knowledge", "floor", "knowledge at the plateau's end"]
-    columns += ["log ratio of steps to 5% to dense", "retention τ at the plateau's end, each seed (steps)"]
-    note = "Knowledge and floor are in baselines; τ has its 95% interval over people. No claim is about these."
-    return Table("Knowledge and retention of mixtures", columns, rows, note)
+    columns += ["log ratio of steps to 5% to dense", "τ at the plateau's end, each seed (steps)"]
+    note = "Knowledge and floor are in baselines; τ has its 95% interval over people. "
+    note += f"{NOT_FORGETTING} No claim is about these."
+    return Table("Knowledge of mixtures", columns, rows, note)
 
 
 def _retention(arms: Arms, arm: str) -> list[RetentionPoint]:

@@ -1,4 +1,7 @@
-"""How fast each population is forgotten where its plateau ends, beside how often its people are shown."""
+"""How much less is known of people shown longer ago where each plateau ends, beside how often people are shown.
+
+This is not how fast they are forgotten (``analysis.fading.NOT_FORGETTING``).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from moefacts.analysis.fading import Fading
+from moefacts.analysis.fading import NOT_FORGETTING, Fading
 from moefacts.analysis.retention_at_end import retention_at_end, why_untold
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, estimate
@@ -17,8 +20,9 @@ from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import log_axis, people_axis
 
 CAPTION = (
-    "The time scale τ on which knowledge of a person fades where the plateau ends (dots: runs, with 95% intervals over "
-    "people; bars: geometric means), and the mean number of steps from one biography of a person to the next."
+    "How much less is known of people shown longer ago where the plateau ends, as a time scale τ (dots: runs, with 95% "
+    "intervals over people; bars: geometric means), and the mean number of steps from one biography of a person to the "
+    f"next. {NOT_FORGETTING}"
 )
 _COLOR, _INTERVAL = "#0072B2", "#D55E00"
 
@@ -31,7 +35,8 @@ class RetentionPoint:
         size: the number of people.
         revisit_interval: the mean number of steps between two biographies of a person.
         seeds: the seeds of the runs.
-        fits: how knowledge fades at the end of each run's plateau; None if there is nothing to fit.
+        fits: how much less is known of people shown longer ago at the end of each run's plateau; None if there is
+            nothing to fit.
         whys: why the time scale of each cannot be told; empty if it can.
     """
 
@@ -88,10 +93,11 @@ def retention_table(points: Sequence[RetentionPoint]) -> Table:
     columns = ["people", "revisit interval N/B (steps)", "time scale τ, each seed (steps) [95% over people]"]
     columns += ["mean over seeds [95%]", "τ in revisit intervals", "cannot tell"]
     note = (
-        "At the checkpoint of the plateau's end: knowledge of a person fades as exp(−steps since last shown / τ), with "
-        "one amplitude per range of times shown and no floor. Means are geometric. No claim is about τ."
+        "At the checkpoint of the plateau's end, knowledge of persons is fitted by exp(−steps since last shown / τ), "
+        f"with one amplitude per range of times shown and no floor. Means are geometric. {NOT_FORGETTING} No claim is "
+        "about τ."
     )
-    return Table("Retention at the plateau's end", columns, rows, note)
+    return Table("Knowledge by steps since last shown, at the plateau's end", columns, rows, note)
 
 
 def retention_values(points: Sequence[RetentionPoint]) -> list[dict[str, Any]]:
