@@ -17,7 +17,20 @@ from benchmarks.setting import Result, Row, Setting
 from moefacts.errors import UserError, nearest
 from moefacts.training.run_directory import provenance
 
-NAMES = ("floor", "parts", "transformers", "data", "generate", "memory", "moe", "recurrence", "scaling", "save", "gpu")
+NAMES = (
+    "floor",
+    "parts",
+    "transformers",
+    "data",
+    "generate",
+    "memory",
+    "moe",
+    "finetuning",
+    "recurrence",
+    "scaling",
+    "save",
+    "gpu",
+)
 
 
 def measure(name: str, setting: Setting) -> Result:

@@ -82,7 +82,9 @@ class TrainingCase:
 
     def __post_init__(self) -> None:
         self.materials = prepare(self.config)
-        self.step = TrainingStep(self.config, self.materials.model, self.materials.device)
+        self.step = TrainingStep(
+            self.config, self.materials.model, self.materials.device, batcher=self.materials.batcher
+        )
         batcher, size = self.materials.batcher, self.config.training.batch_size
         self.batches = [batcher.training_batch(number, size) for number in range(self.num_batches)]
 

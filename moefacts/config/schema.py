@@ -7,6 +7,7 @@ that a new run uses are in ``conf`` alone.
 
 from dataclasses import dataclass, field
 
+from moefacts.config.methods import MethodConfig, check_method
 from moefacts.config.sections import (
     CheckpointConfig,
     DatasetConfig,
@@ -19,7 +20,6 @@ from moefacts.config.sections import (
 )
 from moefacts.errors import UserError, check_at_least, check_choice
 from moefacts.models.architecture import ModelConfig
-from moefacts.models.weight_groups import weight_groups
 from moefacts.synthetic_data.distribution_kinds import SamplingConfig
 from moefacts.synthetic_data.population import PopulationConfig
 from moefacts.synthetic_data.tokenizer import TOKENIZERS
@@ -50,6 +50,7 @@ class RunConfig:
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     patching: PatchingConfig = field(default_factory=PatchingConfig)
     init: InitConfig = field(default_factory=InitConfig)
+    method: MethodConfig = field(default_factory=MethodConfig)
 
     def check(self) -> None:
         """Raise ``UserError`` when a value makes no sense."""
@@ -72,31 +73,23 @@ class RunConfig:
             if not _is_name(value):
                 raise UserError(f"{key}={value} must be the name of a preset, without folders")
         parts = (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb)
-        for part in (*parts, self.patching, self.init):
+        for part in (*parts, self.patching, self.init, self.method):
             part.check()
         self.checkpoints.check_number(self.training.steps)
         self._check_patching()
         self.sampling.check(self.population, self.training.steps)
+        if self.sampling.replay_values is not None and not self.init.is_on:
+            raise UserError(
+                f"sampling.replay_values={self.sampling.replay_values} are those of another run's model; use moefacts "
+                "finetune RUN"
+            )
         for cohort in self.evaluation.cohorts:
             self.population.cohort_range(cohort)
         try:
             self.model.check()
         except ValueError as error:
             raise UserError(str(error)) from None
-        self._check_method()
-
-    def _check_method(self) -> None:
-        groups = weight_groups(self.model)
-        for group in self.training.freeze:
-            if group not in groups:
-                raise UserError(f"training.freeze: this model has no {group}; it has {', '.join(groups)}")
-        if self.training.method == "l2_sp" and not self.init.is_on:
-            raise UserError("training.method=l2_sp stays near the weights of another run; use moefacts finetune RUN")
-        kinds = {group for group in groups if not group.startswith("layer_")}
-        if kinds <= set(self.training.freeze):
-            raise UserError("training.freeze leaves no weights to train; freeze fewer groups")
-        if self.training.method == "l2_sp" and self.parallel == "fsdp":
-            raise UserError("training.method=l2_sp does not work with parallel=fsdp; use parallel=ddp")
+        check_method(self)
 
     def _check_patching(self) -> None:
         if not self.patching.is_on:

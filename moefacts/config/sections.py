@@ -6,11 +6,9 @@ from moefacts.errors import UserError, check_at_least, check_choice
 from moefacts.synthetic_data.cohorts import SEEN, UNSEEN
 
 SCHEDULES = ("cosine", "constant")
-METHODS = ("full", "freeze", "l2_sp")  # of training.methods
-_OF_METHODS: dict[str, tuple[str, object]] = {
-    "freeze": ("freeze", []),
-    "start_penalty": ("l2_sp", None),
-}  # setting -> its method, and off
+METHODS = (  # of training.methods
+    "full", "freeze", "l2_sp", "ewc", "lora", "esft", "sparse_memory", "new_experts", "self_distillation"
+)  # fmt: skip
 PRECISIONS = ("auto", "fp32", "bf16")
 _MOST_CHECKPOINTS = 1_000_000
 WANDB_MODES = ("disabled", "offline", "online")
@@ -20,7 +18,8 @@ WANDB_MODES = ("disabled", "offline", "online")
 class TrainingConfig:
     """How a run is optimised and when it stops. The two ``stop_`` rules are off when null.
 
-    ``freeze`` (groups of weights) and ``start_penalty`` (λ of L2-SP) belong to the methods freeze and l2_sp.
+    ``freeze`` (groups of weights) and ``start_penalty`` (λ) belong to the methods freeze, and l2_sp and ewc;
+    ``config.methods`` has the settings of other methods, and checks them all.
     """
 
     steps: int
@@ -55,12 +54,6 @@ class TrainingConfig:
                 raise UserError(f"training.{key}={getattr(self, key)} is too large; it must be below 1")
         check_choice("training.schedule", self.schedule, SCHEDULES)
         check_choice("training.method", self.method, METHODS)
-        for key, (method, off) in _OF_METHODS.items():
-            value = getattr(self, key)
-            if self.method == method and value == off:
-                raise UserError(f"training.method={method} needs training.{key}")
-            if self.method != method and value != off:
-                raise UserError(f"training.{key}={value} has no effect without training.method={method}")
         check_at_least("training.start_penalty", self.start_penalty, 0)
         check_choice("training.precision", self.precision, PRECISIONS)
         check_at_least("training.stop_after_plateau", self.stop_after_plateau, 0)

@@ -31,7 +31,8 @@ class MoEConfig:
     ``kind`` ``soft`` runs all experts. ``top_k`` keeps the k largest gates, and ``switch`` is ``top_k`` with k = 1 and
     the gate as weight. ``keep_top_k`` takes the softmax after the choice, with learned noise if ``noise``. With
     ``expert_choice`` experts choose tokens, which is not causal. ``layers`` is ``all``, ``every_second`` or a list of
-    layer numbers. Defaults are neutral values, which mean the same as before the setting existed.
+    layer numbers. ``num_added`` experts have joined the others later, with gates of their own (``moe.AddedExperts``).
+    Defaults are neutral values, which mean the same as before the setting existed.
     """
 
     kind: str
@@ -42,6 +43,7 @@ class MoEConfig:
     layers: Any
     balance: BalanceConfig
     num_shared: int = 0
+    num_added: int = 0
     noise: bool = False
     capacity_factor: float | None = None
 
@@ -49,7 +51,8 @@ class MoEConfig:
         """Raise ``ValueError`` when the layer makes no sense."""
         if self.kind not in MOE_KINDS:
             raise ValueError(f"model.moe.kind={self.kind} is not one of {', '.join(MOE_KINDS)}")
-        for key, least in (("num_experts", 1), ("experts_per_token", 1), ("d_expert", 1), ("num_shared", 0)):
+        least_values = {"num_experts": 1, "experts_per_token": 1, "d_expert": 1, "num_shared": 0, "num_added": 0}
+        for key, least in least_values.items():
             if getattr(self, key) < least:
                 raise ValueError(f"model.moe.{key}={getattr(self, key)} is too small; it must be at least {least}")
         if self.experts_per_token > self.num_experts:
@@ -177,6 +180,7 @@ def parameter_counts(config: ModelConfig, vocab_size: int) -> ParameterCounts:
     expert = matrices * config.d_model * moe.d_expert
     always = (2 if moe.noise else 1) * config.d_model * moe.num_experts + moe.num_shared * expert
     num_active = moe.num_experts if moe.kind == "soft" else moe.experts_per_token
+    always += moe.num_added * (expert + config.d_model + 1)
     common += (config.num_layers - num_moe) * dense + num_moe * always
     return ParameterCounts(
         common + num_moe * moe.num_experts * expert, embedding, active=common + num_moe * num_active * expert

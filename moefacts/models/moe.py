@@ -177,6 +177,27 @@ class Experts(nn.Module):
         return mlp(x_ND, self.up[expert], gate, self.down[expert], self.activation)
 
 
+class AddedExperts(nn.Module):
+    """Experts that join a trained mixture: each adds its output for every token, times a gate of its own.
+
+    The gate is the sigmoid of a score and does not compete with other experts', so that a mixture computes what it did
+    before as long as the output of ``experts`` is zero.
+    """
+
+    def __init__(self, num_experts: int, d_model: int, d_expert: int, activation: str):
+        super().__init__()
+        self.score = nn.Linear(d_model, num_experts)
+        self.experts = Experts(num_experts, d_model, d_expert, activation)
+
+    def forward(self, x_ND: Tensor, row_R: Tensor | None = None) -> Tensor:
+        """The gated sum of the experts' outputs for these rows, all when None."""
+        x_RD = picked(x_ND, row_R)
+        with without_autocast(x_RD):
+            gate_RE = self.score(x_RD.float()).sigmoid().to(x_RD.dtype)
+        parts = [gate_R1 * self.experts.one(x_RD, e) for e, gate_R1 in enumerate(gate_RE.split(1, dim=1))]
+        return torch.stack(parts).sum(dim=0)
+
+
 class MixtureOfExperts(nn.Module):
     """A mixture of experts, which replaces the feed-forward block of a decoder layer."""
 
@@ -187,6 +208,9 @@ class MixtureOfExperts(nn.Module):
         self.experts = Experts(config.num_experts, d_model, config.d_expert, activation)
         shared_width = config.num_shared * config.d_expert
         self.shared = FeedForward(d_model, shared_width, activation) if config.num_shared else None
+        self.added: AddedExperts | None = None
+        if config.num_added:
+            self.added = AddedExperts(config.num_added, d_model, config.d_expert, activation)
 
     def forward(self, x: Tensor, row_R: Tensor | None = None) -> tuple[Tensor, Routing]:
         """The layer's output for these rows of ``x``, all when None, and its router's decisions about all N tokens."""
@@ -196,6 +220,8 @@ class MixtureOfExperts(nn.Module):
         mixed = mix(x_ND, routing, row_R)
         if self.shared is not None:
             mixed = mixed + self.shared(x_ND, row_R)[0]
+        if self.added is not None:
+            mixed = mixed + self.added(x_ND, row_R)
         return mixed.view_as(x) if row_R is None else mixed, routing
 
     def _soft(self, x_ND: Tensor, routing: Routing, row_R: Tensor | None) -> Tensor:

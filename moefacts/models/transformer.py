@@ -20,6 +20,8 @@ from moefacts.models.packing import Packing, picked
 from moefacts.models.recurrence import lambda_for
 from moefacts.models.rotary import rotary_angles
 
+_ZERO_OF_ADDED = ("added.score.weight", "added.experts.down")
+_FIRST_SCORE_OF_ADDED = -4.0  # a gate of 0.018
 ATTENTION, HIDDEN_STATES = "attention", "hidden_states"  # what a forward pass keeps when asked to
 
 
@@ -124,15 +126,18 @@ class Transformer(nn.Module):
         sqrt(2 * layers) as in GPT-2, so that the stream's variance does not grow with depth. Norm scales are 1. A
         router's noise weights are zero, so that it starts without preference (Shazeer et al. 2017, appendix A). The
         biases of a recurrence's gates are zero, and its Λ is such that a^c is uniform in [0.9, 0.999] (De et al. 2024,
-        section 2.4).
+        section 2.4). Experts that join a trained mixture write nothing at first, and their gates are nearly closed.
         """
         residual_scale = 1 / math.sqrt(2 * self.config.num_layers)
         for name, parameter in self.named_parameters():
             if name.endswith("norm.weight"):
                 parameter.fill_(1.0)
                 continue
-            if name.endswith(("router.noise.weight", "gate.bias")):
+            if name.endswith(("router.noise.weight", "gate.bias", *_ZERO_OF_ADDED)):
                 parameter.zero_()
+                continue
+            if name.endswith("added.score.bias"):
+                parameter.fill_(_FIRST_SCORE_OF_ADDED)
                 continue
             if name.endswith("lambda_R"):
                 power_R = torch.empty(parameter.shape).uniform_(0.9, 0.999, generator=generator)

@@ -18,8 +18,8 @@ def weight_groups(config: ModelConfig) -> list[str]:
 def groups_of(parameter: str, config: ModelConfig) -> set[str]:
     """The groups that a parameter belongs to, given its name in ``Transformer.named_parameters``.
 
-    Every parameter belongs to one kind; those in a layer, its norms included, also to the layer. Shared experts are
-    experts.
+    Every parameter belongs to one kind; those in a layer, its norms included, also to the layer. Shared experts
+    and those added later, with their gates, are experts.
     """
     if not parameter.startswith("layers."):
         return {{"embedding": EMBEDDINGS, "unembedding": HEAD}.get(parameter.partition(".")[0], NORMS)}
@@ -29,6 +29,6 @@ def groups_of(parameter: str, config: ModelConfig) -> set[str]:
         kind = NORMS
     elif part == "mixer":
         kind = ATTENTION if config.mixer == "attention" else RECURRENCE
-    elif rest[0] in ("router", "experts", "shared"):
+    elif rest[0] in ("router", "experts", "shared", "added"):
         kind = ROUTER if rest[0] == "router" else EXPERTS
     return {kind, f"layer_{number}"}

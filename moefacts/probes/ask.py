@@ -11,9 +11,9 @@ import torch
 
 from moefacts.errors import UserError
 from moefacts.models.transformer import Transformer
-from moefacts.probes.next_token import next_token_logits
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.training.next_token import continuations, next_token_logits
 
 _BEAM_WIDTH = 16
 
@@ -69,18 +69,15 @@ def _likeliest(
     model: Transformer, prompts: list[list[int]], candidates: list[list[int]], width: int, device: torch.device
 ) -> list[tuple[int, float]]:
     """Beam search over the trie of ``candidates``; returns (candidate, probability) pairs, likeliest first."""
-    children: dict[tuple[int, ...], set[int]] = {}
+    children = continuations(candidates)
     complete = {tuple(ids): index for index, ids in enumerate(candidates)}
-    for ids in candidates:
-        for depth, token in enumerate(ids):
-            children.setdefault(tuple(ids[:depth]), set()).add(token)
     beam: dict[tuple[int, ...], np.ndarray] = {(): np.ones(len(prompts))}
     done: list[tuple[int, float]] = []
     while beam:
         distribution_WMV = _distributions(model, prompts, list(beam), device)
         extended: dict[tuple[int, ...], np.ndarray] = {}
         for (prefix, probability_M), distribution_MV in zip(beam.items(), distribution_WMV, strict=True):
-            for token in sorted(children[prefix]):
+            for token in children[prefix]:
                 extended[(*prefix, token)] = probability_M * distribution_MV[:, token]
         done += [(complete[ids], float(p.mean())) for ids, p in extended.items() if ids in complete]
         open_prefixes = [(ids, p) for ids, p in extended.items() if ids in children]

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from moefacts.probes.next_token import next_token_logits
 from moefacts.synthetic_data.batches import Batch
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.training.distributed import own_turns, total
 from moefacts.training.evaluation import Evaluator
 from moefacts.training.moment import Logits
+from moefacts.training.next_token import next_token_logits
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ class Manifest(TypedDict, total=False):
     device: str
     platform: str
     parameters: Counts
+    trained_parameters: Count  # those that learn
+    replay_accuracy: NotNegative  # the share of true values among those that the model says of replayed people
     vocab_size: Count
     population_fingerprint: str
     no_knowledge_baseline: Positive

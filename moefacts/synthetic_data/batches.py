@@ -15,7 +15,7 @@ from moefacts.synthetic_data.biography import BiographyPlan, PieceCatalog, Role,
 from moefacts.synthetic_data.cohorts import SEEN
 from moefacts.synthetic_data.distribution import Distribution
 from moefacts.synthetic_data.population import Population
-from moefacts.synthetic_data.sampling import individuals_of, training_plan
+from moefacts.synthetic_data.sampling import cohort_plan, individuals_of, training_plan
 from moefacts.synthetic_data.tokenizer import Tokenizer
 
 
@@ -167,6 +167,11 @@ class Batcher:
     def training_batch(self, step: int, batch_size: int, num_active: int | None = None) -> Batch:
         """The batch of ``step``, shortest first: a pure function of population seed, distribution and arguments."""
         plan = training_plan(self.population, step, batch_size, self.distribution, num_active)
+        return self.assemble(plan.rows(self._shortest_first(plan)))
+
+    def cohort_batch(self, cohort: str, purpose: str, number: int, batch_size: int) -> Batch:
+        """Batch ``number`` for a ``purpose`` besides training, shortest first; see ``sampling.cohort_plan``."""
+        plan = cohort_plan(self.population, cohort, purpose, number, batch_size)
         return self.assemble(plan.rows(self._shortest_first(plan)))
 
     def batches_by_length(self, plan: BiographyPlan, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:

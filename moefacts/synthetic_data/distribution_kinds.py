@@ -45,6 +45,7 @@ class SamplingConfig:
     growth: float | None = None
     replay_cohort: str | None = None
     replay_weight: float | None = None
+    replay_values: str | None = None
     leaving_step: int | None = None
     num_leaving: int | None = None
     templates_per_individual: int | None = None

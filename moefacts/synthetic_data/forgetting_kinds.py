@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from moefacts.errors import UserError
+from moefacts.errors import UserError, check_choice
 from moefacts.synthetic_data.cohorts import SEEN
 from moefacts.synthetic_data.kind import Kind, cut
 
 if TYPE_CHECKING:
     from moefacts.synthetic_data.distribution_kinds import SamplingConfig
 
+OF_MODEL = "model"  # values of replayed people that the model says itself
+
 
 class Replay(Kind):
     """Shows the people of ``cohort``, and each of those of ``replay_cohort`` ``replay_weight`` times as often.
 
     With a weight w, the share of biographies about replayed people is w·N_old / (w·N_old + N_new), as in the study.
+    With ``replay_values`` ``model``, training says of replayed people what the model said before it started.
     """
 
     needs = ("replay_weight",)
-    takes = ("replay_cohort",)
+    takes = ("replay_cohort", "replay_values")
 
     @classmethod
     def cohorts(cls, config: "SamplingConfig") -> tuple[str, ...]:
@@ -30,8 +33,10 @@ class Replay(Kind):
         return (config.cohort, config.replay_cohort or SEEN)
 
     def check(self) -> None:
-        """The weight must be positive."""
+        """The weight must be positive, and the values known."""
         self._check_above("replay_weight", 0)
+        if self.config.replay_values is not None:
+            check_choice("sampling.replay_values", self.config.replay_values, (OF_MODEL,))
 
     def weight_P(self) -> np.ndarray:
         """1 for the people of the cohort and ``replay_weight`` for those who are replayed, who come last."""

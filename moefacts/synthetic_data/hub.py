@@ -84,11 +84,13 @@ def training_rows(
     """The rows of the training stream: row r is biography r % batch_size of step r // batch_size.
 
     Raises:
-        UserError: the distribution is adaptive, so that its biographies depend on a model in training.
+        UserError: the distribution is adaptive, or replays what a model says: its biographies depend on a model.
     """
+    kind, values = distribution.config.kind, distribution.config.replay_values
     if distribution.num_active(0) is not None:
-        kind = distribution.config.kind
         raise UserError(f"sampling.kind={kind} depends on a model in training; use another kind for a dataset")
+    if values is not None:
+        raise UserError(f"sampling.replay_values={values} depends on a model; leave it out for a dataset")
 
     def plan(start: int, stop: int) -> BiographyPlan:
         first_step, last_step = start // batch_size, (stop - 1) // batch_size

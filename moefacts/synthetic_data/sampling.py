@@ -94,6 +94,24 @@ def _individual_key(population: Population, step: int) -> int:
     return stream_key(population.seed, "train", step, "individual")
 
 
+def cohort_plan(population: Population, cohort: str, purpose: str, number: int, batch_size: int) -> BiographyPlan:
+    """Batch ``number`` of those that serve a ``purpose``: people of ``cohort``, drawn with replacement.
+
+    They are in their training templates, and different from the batches of training and of other purposes.
+    """
+    people, key = population.cohort(cohort), (purpose, cohort, number)
+    drawn_B = random_below(stream_key(population.seed, *key, "individual"), np.arange(batch_size), len(people))
+    return _plan(population, key, people.start + drawn_B, population.splits.trained_SJ)
+
+
+def one_each_plan(
+    population: Population, individual_B: np.ndarray, purpose: str, distribution: Distribution | None = None
+) -> BiographyPlan:
+    """One biography of each of these people for a ``purpose`` besides training, with the variety of training."""
+    variety = None if distribution is None else distribution.config
+    return _plan(population, (purpose, "one each"), individual_B, population.splits.trained_SJ, variety)
+
+
 def evaluation_plan(
     population: Population, cohort: str, num_biographies: int, num_people: int | None = None
 ) -> BiographyPlan:

@@ -30,6 +30,7 @@ class Balancing:
             number: layer.feed_forward.router
             for number, layer in enumerate(model.layers)
             if isinstance(layer, DecoderLayer) and isinstance(layer.feed_forward, MixtureOfExperts)
+            if layer.feed_forward.router.score.weight.requires_grad  # a frozen router chooses as before
         }
 
     def loss(self, routings: dict[int, Routing]) -> Tensor:
@@ -46,9 +47,9 @@ class Balancing:
     def move_biases(self, loads: dict[int, Tensor]) -> None:
         """Move every router's selection bias by its layer's load, if so configured; called after every step."""
         if self._bias_rate:
-            for number, load_E in loads.items():
-                bias_E = self._routers[number].selection_bias_E
-                bias_E.copy_(routing_losses.updated_selection_bias(bias_E, total(load_E), self._bias_rate))
+            for number, router in self._routers.items():
+                bias_E = router.selection_bias_E
+                bias_E.copy_(routing_losses.updated_selection_bias(bias_E, total(loads[number]), self._bias_rate))
 
 
 def summarize_loads(loads: dict[int, LoadSums]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from moefacts.errors import UserError
 from moefacts.runs import layout
 from moefacts.runs.durable import sync_folder, write_durably
 from moefacts.runs.stored import Count, NotNegative, Real, Truth, read_json
+from moefacts.training.adapters import are_adapted, merged
 from moefacts.training.checksums import verify, write_checksums
 from moefacts.training.distributed import is_main, sharded_like, whole
 from moefacts.training.optimizer import load_optimizer_tensors, optimizer_tensors
@@ -114,8 +115,14 @@ def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {_FORMER_NAME.sub(r"\1.mixer", name): tensor for name, tensor in tensors.items()}
 
 
-def load_weights(run: Path, step: int, model: nn.Module) -> None:
-    """Load the weights of ``step`` into ``model``.
+def load_weights(run: Path, step: int, model: nn.Module, fresh: str | None = None) -> None:
+    """Load the weights of ``step`` into ``model``; into a model without adapters, those with the adapters merged.
+
+    Args:
+        run: the run directory.
+        step: the step of the checkpoint.
+        model: takes the weights.
+        fresh: weights whose names contain this stay as they are where the checkpoint lacks them.
 
     Raises:
         UserError: the checkpoint is damaged or does not fit the model.
@@ -123,8 +130,12 @@ def load_weights(run: Path, step: int, model: nn.Module) -> None:
     tensors = renamed(_load_tensors(layout.checkpoint_folder(run, step) / MODEL))
     try:
         own = model.state_dict()
+        if not are_adapted(own):
+            tensors = merged(tensors)
+        if fresh is not None:
+            tensors = {name: tensor for name, tensor in own.items() if fresh in name} | tensors
         model.load_state_dict({name: sharded_like(tensor, own.get(name)) for name, tensor in tensors.items()})
-    except RuntimeError:
+    except (RuntimeError, KeyError):
         raise UserError(
             f"the checkpoint of step {step} in {run} does not fit the model; the settings of model "
             "must be those of that run"

@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from moefacts.config.methods import IN_ONE_PROCESS
 from moefacts.config.sections import TrainingConfig
 from moefacts.errors import UserError
 from moefacts.models.transformer import ModelOutput, Transformer
@@ -94,9 +95,11 @@ def is_main() -> bool:
 
 
 def check_processes(training: TrainingConfig) -> None:
-    """Raise ``UserError`` when the processes cannot share the batch, or have not joined each other."""
+    """Raise ``UserError`` when the processes cannot share the run, or have not joined each other."""
     if not dist.is_initialized() and dist.is_torchelastic_launched() and os.environ["WORLD_SIZE"] != "1":
         raise UserError("torchrun shares one run at a time: use it with `moefacts train` and without a Hydra launcher")
+    if world_size() > 1 and training.method in IN_ONE_PROCESS:
+        raise UserError(f"training.method={training.method} trains in one process; start it without torchrun")
     if training.batch_size % (world_size() * training.gradient_accumulation):
         raise UserError(
             f"training.batch_size={training.batch_size} is the batch of all processes; it must be a multiple of "

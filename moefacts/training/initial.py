@@ -18,6 +18,7 @@ from moefacts.runs.manifest import read_manifest
 from moefacts.synthetic_data.cohorts import cohort_ranges
 from moefacts.training.checkpoint import load_weights
 
+ADDED = ".added."  # in the names of weights of experts that join a mixture
 _KEPT = ("seed", "tokenizer", "population.")  # settings without which the weights mean something else
 _MAY_DIFFER = "population.cohorts"  # only the names of people, unless they have other values
 
@@ -96,6 +97,21 @@ def _check_people(source: Source, config: RunConfig) -> None:
         )
 
 
+def _joining(source: Source, config: RunConfig) -> str | None:
+    """What the names of weights contain that the other run lacks and that stay fresh; None when it lacks nothing.
+
+    The method new_experts gives the mixtures of the other run further experts. So ``model.moe.num_added`` is the one
+    setting of the model that may differ from that run's.
+    """
+    if config.training.method != "new_experts":
+        return None
+    assert config.model.moe is not None
+    if source.config.model.moe is None or source.config.model.moe.num_added:
+        what = "no mixture" if source.config.model.moe is None else "experts that were added before"
+        raise UserError(f"training.method=new_experts: {source.run} has {what}; start from a mixture without these")
+    return ADDED
+
+
 def load_initial_weights(config: RunConfig, model: Transformer) -> list[list[int]] | None:
     """Load the weights that training starts from into ``model``, unless they are the fresh ones that it has.
 
@@ -116,5 +132,5 @@ def load_initial_weights(config: RunConfig, model: Transformer) -> list[list[int
         return None
     source = source_of(config)
     assert config.init.step is not None
-    load_weights(source.run, config.init.step, model)
+    load_weights(source.run, config.init.step, model, _joining(source, config))
     return source.trained_on

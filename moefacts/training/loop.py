@@ -31,6 +31,7 @@ from moefacts.training.curriculum import Curriculum
 from moefacts.training.distributed import agreed_signal, is_main
 from moefacts.training.evaluation import Evaluator, ValueMeasures
 from moefacts.training.evaluators import cohort_evaluators, evaluations_of, plateau_key
+from moefacts.training.finetuning.self_replay import batcher_of_training
 from moefacts.training.interrupt import Interrupted, StopRequest
 from moefacts.training.logger import Sink, open_record
 from moefacts.training.moment import Moment
@@ -59,7 +60,8 @@ class Trainer:
         self.run = run
         self.device = batcher.device
         self.baseline = batcher.population.no_knowledge_baseline
-        self.step = TrainingStep(config, model, self.device, patch)
+        self.training_batcher = batcher_of_training(config, model, batcher)
+        self.step = TrainingStep(config, model, self.device, patch, batcher)
         self.curriculum = Curriculum(config, batcher)
         self.evaluators = cohort_evaluators(config, batcher)
         self.evaluations = evaluations_of(config, batcher, self.evaluators, self.curriculum)
@@ -240,7 +242,7 @@ class Trainer:
 
     def _step(self, sinks: list[Sink], clock: "_Throughput") -> None:
         training, state = self.config.training, self.state
-        batch = self.batcher.training_batch(state.step, training.batch_size, self._num_active)
+        batch = self.training_batcher.training_batch(state.step, training.batch_size, self._num_active)
         measures = self.step(state.step, batch)
         state.step += 1
         state.tokens += batch.num_targets

@@ -19,7 +19,7 @@ from moefacts.models.moe import Routing
 from moefacts.models.packing import Packing
 from moefacts.models.transformer import ModelOutput, Transformer
 from moefacts.runs import keys
-from moefacts.synthetic_data.batches import Batch
+from moefacts.synthetic_data.batches import Batch, Batcher
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.randomness import stream_key
 from moefacts.training.balancing import Balancing
@@ -27,6 +27,7 @@ from moefacts.training.distributed import own_rows, process_rank, share, total, 
 from moefacts.training.methods import build_method
 from moefacts.training.optimizer import build_optimizer, learning_rate
 from moefacts.training.pack import pack
+from moefacts.training.partial import PartialWeights
 from moefacts.training.patching import Patch
 
 
@@ -74,12 +75,20 @@ class TrainingStep:
     of the whole batch.
     """
 
-    def __init__(self, config: RunConfig, model: Transformer, device: torch.device, patch: Patch | None = None):
+    def __init__(
+        self,
+        config: RunConfig,
+        model: Transformer,
+        device: torch.device,
+        patch: Patch | None = None,
+        batcher: Batcher | None = None,
+    ):
         self.config = config
         self.model = model
         self.patch = patch
         self.device = device
-        self.method = build_method(config, model)
+        self.method = build_method(config, model, batcher)
+        self.partial = PartialWeights(model, self.method)
         self._shared = share(model, config.parallel, config.training.compile)
         self._padded_losses = torch.compile(padded_losses, dynamic=False) if config.training.compile else padded_losses
         self.optimizer = build_optimizer(model, config.training)
@@ -118,8 +127,10 @@ class TrainingStep:
         self.optimizer.zero_grad(set_to_none=True)
         loss, attribute_loss, balance_loss = self._backward(step, batch)
         limit = math.inf if training.clip_norm is None else training.clip_norm
+        self.partial.mask_gradients()
         norm = whole(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
         self.optimizer.step()
+        self.partial.restore()
         return StepMeasures(loss, attribute_loss, balance_loss, norm, rate)
 
     def _backward(self, step: int, batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -135,7 +146,8 @@ class TrainingStep:
                 balance = self.balancing.loss(routings) * (part.num_targets / batch.num_targets)
                 # Processes average their gradients, but the gradient of the batch is their sum.
                 whole_objective = objective + balance
-                penalty = self.method.penalty(self.model) if is_last else None
+                with self.autocast():
+                    penalty = self.method.penalty(self.model, step) if is_last else None
                 if penalty is not None:
                     whole_objective = whole_objective + penalty / world_size()
                 (whole_objective if world_size() == 1 else world_size() * whole_objective).backward()

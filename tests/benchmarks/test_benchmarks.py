@@ -10,6 +10,7 @@ import torch
 from benchmarks import __main__ as command
 from benchmarks import (
     data,
+    finetuning,
     floor,
     generate,
     gpu,
@@ -36,6 +37,7 @@ MEASURED = {
     "generate": lambda: generate.run(Setting(2, (*TINY, "dataset.train=500"))),
     "memory": lambda: memory.run(SETTING, {"length": {"x2": ([], 2)}}),
     "moe": lambda: moe.run(SETTING, tokens=64),
+    "finetuning": lambda: finetuning.run(SETTING, num_slots=9),
     "parts": lambda: parts.run(SETTING),
     "recurrence": lambda: recurrence.run(SETTING, batch=2, length=5, widths=(4,)),
     "scaling": lambda: scaling.run(SETTING),
@@ -51,6 +53,7 @@ KEYS = {
     "generate": {"biographies_per_second", "biographies_per_cpu_second"},
     "memory": {"length"},
     "moe": {"training step"},
+    "finetuning": {"dense_laptop", "moe_laptop"},
     "parts": {"attention", "head and loss", "RMSNorm"},
     "recurrence": {"training step"},
     "scaling": {"ratio", "cores"},

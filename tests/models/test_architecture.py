@@ -12,5 +12,5 @@ def defaults(kind):
 
 def test_settings_that_are_not_given_are_off():
     assert defaults(ModelConfig) == {"mixer": "attention", "moe": None}
-    assert defaults(MoEConfig) == {"num_shared": 0, "noise": False, "capacity_factor": None}
+    assert defaults(MoEConfig) == {"num_shared": 0, "num_added": 0, "noise": False, "capacity_factor": None}
     assert set(vars(BalanceConfig()).values()) == {0.0}

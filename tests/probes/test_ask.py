@@ -10,8 +10,8 @@ from moefacts.cli import app as cli
 from moefacts.experiments.tasks.materials import load_run, prepare
 from moefacts.experiments.tasks.train import execute
 from moefacts.probes.ask import ask
-from moefacts.probes.next_token import next_token_logits
 from moefacts.training.evaluation import Evaluator
+from moefacts.training.next_token import next_token_logits
 from tests.conftest import tiny_config
 
 MOE = ["model=moe_laptop", "model.moe.num_experts=4", "model.moe.d_expert=16"]

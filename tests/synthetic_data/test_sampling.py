@@ -5,7 +5,7 @@ import pytest
 
 from moefacts.errors import UserError
 from moefacts.synthetic_data.pools import ATTRIBUTES
-from moefacts.synthetic_data.sampling import evaluation_plan, training_distribution, training_plan
+from moefacts.synthetic_data.sampling import cohort_plan, evaluation_plan, training_distribution, training_plan
 from tests.conftest import tiny_config
 
 
@@ -148,3 +148,18 @@ def test_other_distributions_train_on_seen_people_in_training_templates(populati
     assert not any(held_out(population, plan).any() for plan in plans)
     limit = 9 if "initial_individuals=9" in kind else 48
     assert {i for plan in plans for i in plan.individual_B} <= set(range(limit))
+
+
+def test_batches_for_a_purpose_are_of_their_cohort_in_training_templates_and_differ_from_others(population):
+    plans = [
+        cohort_plan(population, "unseen", purpose, number, 64)
+        for purpose, number in (("fisher", 0), ("fisher", 0), ("fisher", 1), ("slots", 0))
+    ]
+    for plan in plans:
+        assert set(plan.individual_B.tolist()) <= set(population.cohort("unseen"))
+        split_BA = population.split_PA[plan.individual_B[:, None], plan.attribute_BA]
+        trained_BAJ = population.splits.trained_SJ[split_BA]
+        assert (trained_BAJ == plan.template_BA[..., None]).any(axis=2).all()
+    first, same, *others = plans
+    assert (first.individual_B == same.individual_B).all()
+    assert all((first.individual_B != other.individual_B).mean() > 0.5 for other in others)

@@ -21,11 +21,11 @@ class FreezeBottom(Method):
 class StayNear(Method):
     """L2-SP (Li et al. 2018) with a weight that outweighs the loss."""
 
-    def __init__(self, config, model):
-        super().__init__(config, model)
+    def __init__(self, config, model, batcher):
+        super().__init__(config, model, batcher)
         self.start = [parameter.detach().clone() for parameter in model.parameters()]
 
-    def penalty(self, model):
+    def penalty(self, model, step):
         pairs = zip(model.parameters(), self.start, strict=True)
         return 1e4 * torch.stack([(parameter - start).square().sum() for parameter, start in pairs]).sum()
 
@@ -116,11 +116,11 @@ def test_the_gradient_of_l2_sp_is_its_weight_times_the_way_from_the_start():
     model = prepare(config).model
     method = METHODS["l2_sp"](config, model)
     start = [parameter.detach().clone() for parameter in model.parameters()]
-    assert float(method.penalty(model).detach()) == 0
+    assert float(method.penalty(model, 0).detach()) == 0
     with torch.no_grad():
         for number, parameter in enumerate(model.parameters()):
             parameter.add_(torch.full_like(parameter, 0.01 * number))
-    method.penalty(model).backward()
+    method.penalty(model, 0).backward()
     for parameter, before in zip(model.parameters(), start, strict=True):
         torch.testing.assert_close(parameter.grad, 0.3 * (parameter.detach() - before))
 
@@ -132,8 +132,8 @@ def test_the_gradient_of_l2_sp_is_its_weight_times_the_way_from_the_start():
         (("training.freeze=[mlp]",), r"training.freeze=\['mlp'\] has no effect without training.method=freeze"),
         (("training.method=freeze", "training.freeze=[router]"), "this model has no router; it has embeddings, head"),
         (("training.method=freeze", "training.freeze=[embeddings,head,norms,attention,mlp]"), "leaves no weights"),
-        (("training.method=l2_sp", "training.start_penalty=1"), "stays near the weights of another run"),
-        (("training.start_penalty=1",), "has no effect without training.method=l2_sp"),
+        (("training.method=l2_sp", "training.start_penalty=1"), "training.method=l2_sp starts from the weights of another run"),
+        (("training.start_penalty=1",), "has no effect without training.method=l2_sp or ewc"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused(overrides, reason):

@@ -105,6 +105,7 @@ def choose_architecture(model: Transformer) -> str:
         ),
         "experts that choose tokens are not causal, and no target has them": moe.kind == "expert_choice",
         f"none is known to route as model.moe.kind={moe.kind} does": moe.kind not in _ROUTED_ALIKE,
+        "no target has experts with gates of their own beside the router's": bool(moe.num_added),
         "no target drops tokens over a capacity; train with model.moe.capacity_factor=null": (
             moe.capacity_factor is not None
         ),

@@ -8,6 +8,7 @@ from moefacts.config.fields import config_fields
 from moefacts.config.finetuning import RATE_OVER, finetuning_defaults
 from moefacts.config.identity import digest, is_of
 from moefacts.config.loader import load_config
+from moefacts.config.methods import MethodConfig
 from moefacts.config.overrides import value_text
 from moefacts.config.presets import preset_names
 from moefacts.config.schema import RunConfig
@@ -32,7 +33,12 @@ def finetuning_overrides(run: Path, step: int | None = None, num_new: int | None
         UserError: the run cannot be started from, or it has fewer new people.
     """
     source, step = read_source(run, step)
-    config = dataclasses.replace(source.config, sampling=_neutral_sampling(source.config.sampling))
+    config = dataclasses.replace(
+        source.config,
+        sampling=_neutral_sampling(source.config.sampling),
+        training=dataclasses.replace(source.config.training, method="full", freeze=[], start_penalty=None),
+        method=MethodConfig(),
+    )
     values = {key: value for key, value in _values(config).items() if not is_of(key, _NOT_KEPT)}
     values |= finetuning_defaults()
     values["training.learning_rate"] = config.training.learning_rate / RATE_OVER

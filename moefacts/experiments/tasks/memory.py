@@ -29,7 +29,7 @@ _LIMITS_OF_CONTAINERS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/mem
 _POPULATION = ("population.size", "population.unseen", "population.new")
 _DATASET = ("training.batch_size", *(f"dataset.{key}" for key in ("rows_per_group", "validation", "unseen")))
 _MODEL = tuple(f"model.{key}" for key in ("num_layers", "d_model", "num_heads", "d_head", "d_hidden"))
-_EXPERTS = tuple(f"model.moe.{key}" for key in ("num_experts", "d_expert", "num_shared"))
+_EXPERTS = tuple(f"model.moe.{key}" for key in ("num_experts", "d_expert", "num_shared", "num_added"))
 
 
 @dataclass(frozen=True)

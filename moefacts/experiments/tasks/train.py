@@ -20,6 +20,7 @@ from moefacts.runs.manifest import sha256_of
 from moefacts.runs.records import intact_records
 from moefacts.runs.tables import CONFIDENCE
 from moefacts.training.distributed import check_processes, from_main, is_main, world_size
+from moefacts.training.finetuning.self_replay import accuracy_of_replay
 from moefacts.training.initial import load_initial_weights
 from moefacts.training.interrupt import StopRequest
 from moefacts.training.logger import WANDB_ID, id_of_mirror, open_mirror
@@ -82,6 +83,7 @@ def _train(
         processes=world_size(),
         **provenance(_device_name(materials.device)),
         parameters=counts_as_dict(parameter_counts(config.model, materials.model.vocab_size)),
+        trained_parameters=trainer.step.partial.num_trained,
         vocab_size=materials.model.vocab_size,
         population_fingerprint=population.fingerprint,
         no_knowledge_baseline=population.no_knowledge_baseline,
@@ -89,6 +91,7 @@ def _train(
         resumed_from=step,
         config_sha256=sha256_of(path / layout.CONFIG),
         **({} if seen_before is None else {"seen_before": seen_before}),
+        **_replayed(config, trainer),
     )
     state = "failed"
     try:
@@ -111,6 +114,13 @@ def _train(
         raise
     finally:
         _record_end(run, trainer, state)
+
+
+def _replayed(config: RunConfig, trainer: Trainer) -> dict[str, float]:
+    if config.sampling.replay_values is None:
+        return {}
+    truth, told = trainer.batcher.population, trainer.training_batcher.population
+    return {"replay_accuracy": accuracy_of_replay(config, truth, told)}
 
 
 def _say(line: str) -> None:

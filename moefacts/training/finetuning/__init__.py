@@ -1,0 +1,1 @@
+"""Training methods that need more than a few lines, one a file."""
