@@ -34,6 +34,8 @@ _EVALUATION = {
     "laptop": ("evaluation.interval=40", "evaluation.interval_after_plateau=40"),
     "paper": ("evaluation.interval=100", "evaluation.interval_after_plateau=100"),
 }
+# What is planned, since methods may need to know that weights come from another run; ``StartingFrom`` replaces it.
+_UNTIL_FIRST_IS_FINISHED = ("init.run=pretraining", "init.step=0", "init.source=pretraining")
 _ALSO_AT = "evaluation.also_at=[1,2,5,10,20,30,50,60,100]"
 
 
@@ -55,6 +57,11 @@ def pretraining(
 
 
 _LIKELY = {KNOWN: 1200, HALF_KNOWN: 700}  # steps until a laptop run stops
+
+
+def fine_tuning_rate(scale: str) -> float:
+    """The learning rate of fine-tuning: that of pretraining over ``RATE_OVER``."""
+    return _RATES[scale] / RATE_OVER
 
 
 def new_people(number: int) -> tuple[str, Cohorts]:
@@ -86,7 +93,7 @@ def fine_tuning(
         old: the cohorts to evaluate besides it, and besides people never seen.
     """
     changed = {
-        "training.learning_rate": _RATES[scale] / RATE_OVER,
+        "training.learning_rate": fine_tuning_rate(scale),
         "training.steps": _STEPS[scale],
         "population.cohorts": cohorts,
         "sampling.cohort": learned,
@@ -94,6 +101,7 @@ def fine_tuning(
     }
     overrides = {key: value_text(value) for key, value in (finetuning_defaults() | changed).items()}
     texts = (*first.overrides, *(f"{key}={value}" for key, value in overrides.items()), *_EVALUATION[scale], _ALSO_AT)
+    settings = (*settings, *_UNTIL_FIRST_IS_FINISHED)
     return GridRun(last_of_each(*texts, *settings), None, labels, (first,), StartingFrom())
 
 

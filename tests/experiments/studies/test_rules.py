@@ -28,6 +28,7 @@ from moefacts.experiments.studies import (
 from moefacts.experiments.studies.catalog import STUDIES
 from moefacts.experiments.studies.dense_vs_moe import comparison as dense_comparison
 from moefacts.experiments.studies.dense_vs_moe import rates
+from moefacts.experiments.studies.finetune_methods import finetune_methods
 from moefacts.experiments.studies.law_capacity import claims as capacity
 from moefacts.experiments.studies.law_capacity.collapse import Collapse
 from moefacts.experiments.studies.law_causes import evidence as law_causes
@@ -95,6 +96,7 @@ def answer(monkeypatch):
             _arms,
             alternating,
             celebrities,
+            finetune_methods,
             power_law,
             dense_comparison,
             sequential,
