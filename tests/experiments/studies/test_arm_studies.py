@@ -238,7 +238,7 @@ def sequential_runs(learning, forgetting, rises):
 def test_the_claims_hold_for_groups_that_get_easier_and_are_forgotten_fast(tmp_path):
     findings = sequential.examine(sequential_runs(learning=50, forgetting=25, rises=0.03))
     assert verdicts(sequential.STUDY, findings) == [HOLDS, HOLDS]
-    (first, *_) = sequential.visits(findings.evidence[0])
+    ((first,), *_) = sequential.visits(findings.evidence[0].record)
     assert (first.reached, first.learning, first.forgetting) == pytest.approx((0.4, 50, 25), abs=0.01)
     assert drawn(findings, tmp_path) == ["groups"]
 
@@ -252,7 +252,7 @@ def test_groups_that_are_never_forgotten_speak_against_fast_forgetting():
     findings = sequential.examine(sequential_runs(learning=40, forgetting=10**6, rises=0.03))
     assert verdicts(sequential.STUDY, findings)[1] == DOES_NOT_HOLD
     four = next(run for run in findings.evidence if run.labels["groups"] == 4)
-    assert [visit.forgetting for visit in sequential.visits(four)] == pytest.approx([1200, 800, 400, None])
+    assert [visit.forgetting for (visit,) in sequential.visits(four.record)] == pytest.approx([1200, 800, 400, None])
 
 
 def test_groups_that_are_never_learned_say_nothing_about_forgetting():
