@@ -93,9 +93,7 @@ def test_a_metric_that_is_no_finite_number_is_named(finished_run, value):
     lines = path.read_text().splitlines()
     lines[2] = json.dumps(json.loads(lines[2]) | {"train/loss": "VALUE"}).replace('"VALUE"', value)
     path.write_text("\n".join(lines) + "\n")
-    with pytest.raises(
-        UserError, match=r"metrics.jsonl line 3 has a wrong value: 'train/loss': got .* a finite number;"
-    ):
+    with pytest.raises(UserError, match=r"metrics.jsonl line 3 is damaged: 'train/loss': got .* a finite number;"):
         read_metrics(path)
 
 
