@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from moefacts.config.presets import compose
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies.leaving import STUDY
 from moefacts.experiments.studies.leaving.grid import LARGER, LEAVING, SIZE, SLOWER, STAYING, USUAL, WIDER
 from moefacts.runs import keys
 from tests.experiments.studies.claims.cases import TOO_NOISY, TOO_SHORT, Case, check, parametrized, texts
-from tests.experiments.studies.composing import fast_compose
 from tests.experiments.studies.made_up import BASELINE, made_up_run, replicate
 from tests.experiments.studies.reading import cells
 
@@ -97,7 +97,7 @@ def test_whoever_leaves_does_so_where_the_plateau_of_the_run_of_the_same_seed_en
 
 def test_every_setting_differs_from_the_usual_one_in_one_thing_and_people_leave_for_six_revisit_intervals():
     configs = {
-        (run.labels["settings"], int(seed)): fast_compose([*run.overrides, *run.settings_from.at(300)])
+        (run.labels["settings"], int(seed)): compose([*run.overrides, *run.settings_from.at(300)])
         for run in STUDY.grids["laptop"]
         if (run.labels["arm"], run.labels["size"]) == (LEAVING, SIZE)
         for seed in [next(one for one in run.overrides if one.startswith("seed="))[5:]]
