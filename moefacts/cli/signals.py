@@ -2,15 +2,18 @@
 
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 
 import psutil
 
+from moefacts.runs import layout
 from moefacts.training.interrupt import Interrupted, stop_signals
 
-_SECONDS_TO_SAVE = 60
+_SECONDS_TO_SAVE, _SECONDS_BETWEEN_LOOKS = 60, 0.2
 
 
 class _StoppedWorkers(Interrupted):
@@ -29,10 +32,7 @@ def signals_passed_on() -> Iterator[None]:
         return
 
     def receive(number: int, _frame: FrameType | None) -> None:
-        workers = psutil.Process().children(recursive=True)
-        for worker in workers:
-            worker.terminate()  # a run saves and ends; other processes (trackers, idle workers) just end
-        psutil.wait_procs(workers, timeout=_SECONDS_TO_SAVE)
+        end_workers(psutil.Process().children(recursive=True))
         raise _StoppedWorkers(number, 0)
 
     previous = {number: signal.signal(number, receive) for number in stop_signals()}
@@ -41,3 +41,29 @@ def signals_passed_on() -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def end_workers(workers: Sequence[psutil.Process]) -> None:
+    """Ask processes to end, and wait, at most a minute, until none of them trains.
+
+    A run saves and gives its lock back. Whoever holds no lock is asked again, because a worker whose run has ended may
+    take up the next one; trackers, which ignore such requests, are not waited for.
+    """
+    saving: list[psutil.Process] = []
+    for _ in range(round(_SECONDS_TO_SAVE / _SECONDS_BETWEEN_LOOKS)):
+        for worker in workers:
+            if worker not in saving:
+                with suppress(psutil.Error):  # it has ended
+                    worker.terminate()
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        workers = psutil.wait_procs(workers, timeout=0)[1]
+        saving = [worker for worker in workers if _trains(worker)]
+        if not saving:
+            return
+
+
+def _trains(worker: psutil.Process) -> bool:
+    try:
+        return any(Path(file.path).name == layout.LOCK for file in worker.open_files())
+    except psutil.Error:  # it has ended
+        return False
