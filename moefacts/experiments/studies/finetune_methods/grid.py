@@ -18,7 +18,7 @@ ENOUGH = 0.99  # of the new values known: a run stops there
 FULL, REPLAY, SELF_REPLAY = "full", "replay, weight 1/4", "replay of what the model says"
 LORA, FREEZE, EWC, L2_SP, SPARSE = "LoRA", "bottom frozen", "EWC", "L2-SP", "sparse memory"
 ESFT, NEW_EXPERTS, DISTILLATION = "ESFT", "new experts", "self-distillation"
-_EWC, _L2_SP, _DISTILLATION = 100, 0.1, 1
+_EWC, _L2_SP, _DISTILLATION = 10, 0.01, 1
 _NEURONS = {DENSE: 512, EIGHT: 2048, MANY: 16384}
 _SHARE = 8  # one neuron in so many is a slot that learns
 _BATCHES = "method.batches=32"
