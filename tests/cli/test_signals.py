@@ -7,7 +7,9 @@ import psutil
 
 from moefacts.cli.signals import end_workers
 
-_IGNORES = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); sys.stdin.read()"
+_IGNORES = (
+    "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('ready', flush=True); sys.stdin.read()"
+)
 _SAVES = """
 import signal, sys, time
 from filelock import FileLock

@@ -78,7 +78,11 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         "fine-tuning. Means over seeds with 95% intervals."
     )
     table, values = arms.table("Fine-tuning on rare people, and on new ones", _COLUMNS, note)
-    return Findings({"arms": values}, [table], forgetting_figures(arms.groups()) if runs else {}, arms)
+    figures = forgetting_figures(arms.groups()) if runs else {}
+    about = " Old people are the celebrities here."
+    return Findings(
+        {"arms": values}, [table], {name: (text + about, draw) for name, (text, draw) in figures.items()}, arms
+    )
 
 
 def _keeps_more(arms: ByArm) -> Verdict:
