@@ -10,7 +10,8 @@ from moefacts.analysis.groups import Group
 from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
 from moefacts.experiments.engine.study import FinishedRun
-from moefacts.experiments.engine.verdict import Verdict, cannot_tell
+from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
+from moefacts.experiments.studies._finetuned import NOT_KNOWN, kept_when_new_known
 from moefacts.experiments.studies._paired import decide_paired
 from moefacts.runs.reader import Run
 
@@ -80,3 +81,22 @@ class ByArm:
     def groups(self, arms: Sequence[str] | None = None) -> list[Group]:
         """The runs of each of ``arms`` (default: all) as a group for figures."""
         return [Group(arm, list(self.runs[arm].values())) for arm in arms or self.runs if arm in self.runs]
+
+
+def kept_claim(text: str, published: str, ours: str, theirs: str, sign: int = 1) -> Claim:
+    """The claim that one arm keeps a larger (``sign`` 1) or smaller (-1) share of old accuracy than another.
+
+    They are compared when half of the new values are known.
+    """
+    side, other = ("below", "above") if sign < 0 else ("above", "below")
+    rule = (
+        f"Share of old accuracy kept when half of the new values are known, “{ours}” minus “{theirs}”, over pairs of "
+        f"equal seed. Holds if its 95% interval lies {side} 0; does not hold if it lies {other}; cannot tell "
+        "otherwise, or if some run never knows half of the new values."
+    )
+    decide = below if sign < 0 else above
+
+    def verdict(arms: ByArm) -> Verdict:
+        return arms.difference_verdict(ours, theirs, kept_when_new_known, decide, NOT_KNOWN)
+
+    return Claim(text, published, rule, verdict)

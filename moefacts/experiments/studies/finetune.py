@@ -11,7 +11,7 @@ from moefacts.analysis.forgetting_figures import forgetting_figures
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
-from moefacts.experiments.studies._by_arm import ByArm, Measure
+from moefacts.experiments.studies._by_arm import ByArm, Measure, kept_claim
 from moefacts.experiments.studies._finetuned import (
     HALF_KNOWN,
     KNOWN,
@@ -105,22 +105,6 @@ def _never(step: Value) -> bool:
     return isinstance(step, tuple) and math.isinf(step[1])
 
 
-def _kept_claim(text: str, published: str, ours: str, theirs: str, sign: int) -> Claim:
-    side, other = ("below", "above") if sign < 0 else ("above", "below")
-    rule = (
-        f"Share of old accuracy kept when half of the new values are known, “{ours}” minus “{theirs}”, over pairs of "
-        f"equal seed. Holds if its 95% interval lies {side} 0; does not hold if it lies {other}; cannot tell "
-        "otherwise, or if some run never knows half of the new values."
-    )
-    decide = below if sign < 0 else above
-    return Claim(
-        text,
-        published,
-        rule,
-        lambda arms: arms.difference_verdict(ours, theirs, kept_when_new_known, decide, NOT_KNOWN),
-    )
-
-
 _CLAIMS = (
     Claim(
         "Old knowledge is lost faster than new knowledge comes",
@@ -147,15 +131,15 @@ _CLAIMS = (
     ),
 )
 _MORE_CLAIMS = (
-    _kept_claim(
+    kept_claim(
         f"Who knew {KNOWN:.0%} before keeps a larger share than who knew {HALF_KNOWN:.0%}",
         "none published",
         MAIN,
         HALF,
         1,
     ),
-    _kept_claim("A model twice as wide keeps a larger share", "none published", MAIN, NARROW, 1),
-    _kept_claim(
+    kept_claim("A model twice as wide keeps a larger share", "none published", MAIN, NARROW, 1),
+    kept_claim(
         "Many new people cost more than few, when half of their values are known", "none published", MANY, FEW, -1
     ),
 )

@@ -13,10 +13,9 @@ from moefacts.analysis.forgetting_figures import forgetting_figures
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above
-from moefacts.experiments.studies._by_arm import ByArm, Measure
+from moefacts.experiments.studies._by_arm import ByArm, Measure, kept_claim
 from moefacts.experiments.studies._finetuned import (
     NEW_PEOPLE,
-    NOT_KNOWN,
     PEOPLE,
     fine_tuning,
     kept_when_new_known,
@@ -95,19 +94,6 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     return Findings({"arms": values}, [table], forgetting_figures(arms.groups()) if runs else {}, arms)
 
 
-def _kept_claim(text: str, ours: str, theirs: str) -> Claim:
-    rule = (
-        f"Share of old accuracy kept when half of the new values are known, “{ours}” minus “{theirs}”, over pairs of "
-        "equal seed. Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell otherwise, or "
-        "if some run never knows half of the new values."
-    )
-
-    def decide(arms: ByArm) -> Verdict:
-        return arms.difference_verdict(ours, theirs, kept_when_new_known, above, NOT_KNOWN)
-
-    return Claim(text, "none published", rule, decide)
-
-
 def _apart_claim(kind: str) -> Claim:
     rule = (
         "Total variation distance between the experts of old and of new people where a value is predicted, less that "
@@ -115,20 +101,21 @@ def _apart_claim(kind: str) -> Claim:
         "does not hold if it lies below; cannot tell otherwise, or before routing is probed."
     )
     text = f"New people go to other experts than old ones do: {kind}"
-    return Claim(text, "none published", rule, partial(_is_apart, kind))
+    return Claim(text, _NONE, rule, partial(_is_apart, kind))
 
 
 def _is_apart(kind: str, arms: ByArm) -> Verdict:
     return arms.mean_verdict(kind, apart, above, 0.0, "routing was not probed")
 
 
+_NONE = "none published"
 _CLAIMS = (
-    _kept_claim("At equal active parameters 8 experts keep more than a dense model", EIGHT, DENSE),
-    _kept_claim("At equal active parameters 32 experts keep more than a dense model", MANY, DENSE),
-    _kept_claim("At equal total parameters 8 experts keep more than a dense model", EIGHT_TOTAL, DENSE),
-    _kept_claim("At equal total parameters 32 experts keep more than a dense model", MANY_TOTAL, DENSE),
-    _kept_claim("With 8 experts, a frozen router keeps more than one that learns", frozen(EIGHT), EIGHT),
-    _kept_claim("With 32 experts, a frozen router keeps more than one that learns", frozen(MANY), MANY),
+    kept_claim("At equal active parameters 8 experts keep more than a dense model", _NONE, EIGHT, DENSE),
+    kept_claim("At equal active parameters 32 experts keep more than a dense model", _NONE, MANY, DENSE),
+    kept_claim("At equal total parameters 8 experts keep more than a dense model", _NONE, EIGHT_TOTAL, DENSE),
+    kept_claim("At equal total parameters 32 experts keep more than a dense model", _NONE, MANY_TOTAL, DENSE),
+    kept_claim("With 8 experts, a frozen router keeps more than one that learns", _NONE, frozen(EIGHT), EIGHT),
+    kept_claim("With 32 experts, a frozen router keeps more than one that learns", _NONE, frozen(MANY), MANY),
     _apart_claim(EIGHT),
     _apart_claim(MANY),
 )

@@ -21,7 +21,7 @@ def groups_in_turn(panels: Mapping[str, Run]) -> Figure:
         num_groups, num_repeats = run.settings.sampling.num_groups, run.settings.sampling.num_repeats
         assert num_groups is not None
         assert num_repeats is not None
-        colors = plt.get_cmap("viridis")(np.linspace(0, 0.95, num_groups))
+        colors = plt.get_cmap("viridis")(np.linspace(0, 0.75, num_groups))  # no yellow, which is faint on white
         steps = run.settings.training.steps
         for group, color in enumerate(colors):
             for number in range(num_repeats):
