@@ -42,6 +42,11 @@ def padded_losses(hidden_BTD: Tensor, unembedding_VD: Tensor, target_BT: Tensor)
     return token_losses(F.linear(hidden_BTD, unembedding_VD), target_BT)
 
 
+def _seed_draws(seed: int, device: torch.device) -> None:
+    """Seed what is drawn on ``device``. ``torch.manual_seed`` would go through every kind of device."""
+    (torch.default_generator.manual_seed if device.type == "cpu" else torch.manual_seed)(seed)
+
+
 @dataclass(frozen=True)
 class StepMeasures:
     """Measures of one training step. Tensors stay on the device until they are read.
@@ -121,7 +126,7 @@ class TrainingStep:
         # Router noise and who comes first where experts are full are the only randomness in a step. They are functions
         # of (seed, step), like everything random. Processes must not repeat each other's.
         purpose = ("step", step) if world_size() == 1 else ("step", step, process_rank(), world_size())
-        torch.manual_seed(stream_key(self.config.seed, *purpose))
+        _seed_draws(stream_key(self.config.seed, *purpose), self.device)
         if self.patch is not None and step == self.patch.start:
             self.optimizer.state.clear()  # its moments describe the gradients of a different network
         self.optimizer.zero_grad(set_to_none=True)
