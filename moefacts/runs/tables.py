@@ -180,6 +180,21 @@ EXPERT_CHANGE = ProbeTable(  # in fine-tuning: probes.rerouting
     key=("step", "layer", "expert"),
     is_complete=True,
 )
+MECHANISM = ProbeTable(  # of one-sentence prompts: probes.mechanism
+    "mechanism",
+    {
+        "step": COUNT,
+        "cohort": TEXT,
+        "values": TEXT,  # the person's own, or permuted ones as a control
+        "measure": TEXT,
+        "variant": TEXT,
+        "place": TEXT,
+        "layer": COUNT,
+        "attribute": TEXT,
+        "value": NUMBER,
+    },
+    key=("step", "cohort", "values", "measure", "variant", "place", "layer", "attribute"),
+)
 RECALL = ProbeTable(  # of a simulation, which has no other table; accuracy is the share of a group's facts recalled
     "recall",
     {"arm": TEXT, "group": TEXT, "step": COUNT, "accuracy": SHARE},

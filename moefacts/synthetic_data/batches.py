@@ -141,6 +141,10 @@ class Batcher:
         template_lengths = length_Q[role_Q == Role.TEMPLATE].reshape(num_attributes, -1, 3).sum(axis=2)
         return int(num_attributes * names + values + template_lengths.max(axis=1).sum())
 
+    def name_lengths(self, individual_B: np.ndarray) -> np.ndarray:
+        """The number of tokens of each part of these people's names, shape (B, 3)."""
+        return self._length_Q[self.catalog.name_pieces(individual_B)]
+
     def assemble(self, plan: BiographyPlan) -> Batch:
         """The biographies of ``plan``, padded to the longest; the width is rounded up so that compiled graphs recur."""
         pieces = self.catalog.biography_pieces(plan)

@@ -82,9 +82,13 @@ class PieceCatalog:
         self.attributes += [attribute] * len(texts)
         return start
 
+    def name_pieces(self, individual_B: np.ndarray) -> np.ndarray:
+        """The pieces of these people's names, shape (B, 3)."""
+        return self._name_start_3 + self.population.name_P3[individual_B]
+
     def sentence_pieces(self, plan: BiographyPlan) -> np.ndarray:
         """The piece at every place of every sentence, shape (B, A, 7)."""
-        names_B3 = self._name_start_3 + self.population.name_P3[plan.individual_B]
+        names_B3 = self.name_pieces(plan.individual_B)
         value_BA = self.population.value_PA[plan.individual_B[:, None], plan.attribute_BA]
         pieces_BAS = np.empty((*plan.attribute_BA.shape, PIECES_PER_SENTENCE), dtype=np.int64)
         template_BA = plan.attribute_BA * self._num_templates + plan.template_BA
