@@ -134,7 +134,7 @@ class Subject:
 
         with ExitStack() as stack:
             for layer in layers:
-                stack.enter_context(_removed(self.model.layers[layer].mixer.register_forward_pre_hook(hook)))
+                stack.enter_context(_removed(_place(self.model, layer, ATTENTION).register_forward_pre_hook(hook)))
             yield
 
     @contextmanager
@@ -143,7 +143,7 @@ class Subject:
 
         The experts see what they always see. ``router_inputs`` records what routers see.
         """
-        router = self.model.layers[layer].feed_forward.router
+        router = _router(self.model, layer)
 
         def hook(_: nn.Module, arguments: tuple[Tensor]) -> tuple[Tensor]:
             return (arguments[0].index_copy(0, row_R, router_input_RD.to(arguments[0].dtype)),)
@@ -161,8 +161,7 @@ class Subject:
 
         with ExitStack() as stack:
             for number in mixture_layers(self.model):
-                router = self.model.layers[number].feed_forward.router
-                stack.enter_context(_removed(router.register_forward_pre_hook(keep(number))))
+                stack.enter_context(_removed(_router(self.model, number).register_forward_pre_hook(keep(number))))
             self.hidden()
         return found
 
@@ -186,8 +185,12 @@ def windows(num_layers: int) -> Iterator[tuple[str, int, range]]:
 
 
 def _place(model: Transformer, layer: int, part: str) -> nn.Module:
-    module = model.layers[layer]
-    return {ATTENTION: module.mixer, MLP: module.feed_forward, STATE: module}[part]
+    name = {ATTENTION: ".mixer", MLP: ".feed_forward", STATE: ""}[part]
+    return model.get_submodule(f"layers.{layer}{name}")
+
+
+def _router(model: Transformer, layer: int) -> nn.Module:
+    return model.get_submodule(f"layers.{layer}.feed_forward.router")
 
 
 def _returning(part: str, change: Change) -> Callable[..., Any]:

@@ -24,13 +24,13 @@ def amounts(subject: Subject, row_N: Tensor) -> dict[int, Tensor]:
     """|a_i| · ‖v_i‖ of every neuron at one real token of every prompt: layer -> shape (N, S)."""
     found: dict[int, Tensor] = {}
     handles = []
-    for number, layer in enumerate(subject.model.layers):
+    for number in range(len(subject.model.layers)):
 
         def note(block, inputs, output, number: int = number) -> None:
             banks = written_by("", block, inputs[0], output[1], row_N)
             found[number] = torch.cat([amount.flatten(1) for amount in banks.values()], dim=1)
 
-        handles.append(layer.feed_forward.register_forward_hook(note))
+        handles.append(subject.model.get_submodule(f"layers.{number}.feed_forward").register_forward_hook(note))
     try:
         subject.hidden()
     finally:
