@@ -90,8 +90,8 @@ def check_uncertainty(config: RunConfig) -> None:
     for cohort in config.sampling.cohorts:
         if shared := common(people, config.population.cohort_range(cohort)):
             raise UserError(
-                f"{len(shared)} of the people who are learned, {cohort}, are strangers, of whom nothing is to be known; "
-                "learn others"
+                f"{len(shared)} of the people who are learned, {cohort}, are strangers, of whom nothing is to be "
+                "known; learn others"
             )
     if not uncertainty.num_strangers(training.batch_size):
         raise UserError(

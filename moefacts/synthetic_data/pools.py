@@ -112,8 +112,8 @@ def load_pools(sizes: PoolSizes, held_out_names: int = 0) -> Pools:
         more = held_out_names if field.name in _NAMES else 0
         if wanted + more > available:
             raise UserError(
-                f"population.held_out_names={more} is too large for {key}={wanted}; there are only {available}, so lower "
-                "one of them"
+                f"population.held_out_names={more} is too large for {key}={wanted}; there are only {available}, so "
+                "lower one of them"
             )
         chosen[field.name] = wanted if field.name == "years" else entries[: wanted + more]
     return Pools(**chosen, held_out_names=held_out_names)

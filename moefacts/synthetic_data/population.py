@@ -222,7 +222,8 @@ def build_population(config: PopulationConfig, seed: int) -> Population:
         strangers = f", {config.strangers} strangers" if config.strangers else ""
         raise UserError(
             f"population.size={config.size} with {config.unseen} unseen{strangers} and {config.new} new people needs "
-            f"{num_usual} names, but the pools make only {pools.num_names}; enlarge population.pools or take fewer people"
+            f"{num_usual} names, but the pools make only {pools.num_names}; enlarge population.pools or take fewer "
+            "people"
         )
     person_P = np.arange(num_people, dtype=np.int64)
     first, middle, last = pools.num_usual_names

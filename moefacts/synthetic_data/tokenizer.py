@@ -181,8 +181,8 @@ def _for_plain_text(backend: "Backend", begin: str) -> "Backend":
 def build_tokenizer(name: str, pools: Pools, templates: Templates, abstentions: Sequence[str] = ()) -> Tokenizer:
     """The tokenizer ``name``, one of ``TOKENIZERS``, for the text that ``pools`` and ``templates`` can produce.
 
-    ``abstentions`` are single words that can stand in the place of a value, too. In the closed vocabulary each becomes a
-    token; the other tokenizer writes them with the pieces that it has.
+    ``abstentions`` are single words that can stand in the place of a value, too. In the closed vocabulary each becomes
+    a token; the other tokenizer writes them with the pieces that it has.
     """
     check_choice("tokenizer", name, TOKENIZERS)
     return _build_sentencepiece() if name == "sentencepiece_32k" else _build_word(pools, templates, abstentions)

@@ -94,8 +94,8 @@ def _check_people(source: Source, config: RunConfig) -> None:
     if theirs != ours:
         theirs_text, ours_text = (" and ".join(words) or "neither unknown nor [IDK]" for words in (theirs, ours))
         raise UserError(
-            f"uncertainty.* adds {ours_text} to the vocabulary, but that of {source.run} has {theirs_text}; use the same "
-            "uncertainty.strangers and uncertainty.idk_factor as there"
+            f"uncertainty.* adds {ours_text} to the vocabulary, but that of {source.run} has {theirs_text}; use the "
+            "same uncertainty.strangers and uncertainty.idk_factor as there"
         )
     if not same_people(config, source.manifest):
         raise UserError(

@@ -20,7 +20,7 @@ from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.tokenizer import Tokenizer
 from moefacts.training.pack import pack
 
-_LEAST = 1e-6  # of 1 - p([IDK]), whose logarithm is taken
+_LEAST = 1e-6  # of 1 - p([IDK]); where the answer is right, it is at least 1/2, and elsewhere it is not used
 
 
 class ValueTerms:
@@ -122,8 +122,8 @@ class PriorTargets:
 class StrangerTerm:
     """Strangers beside the people who are learned: outlier exposure (arXiv 1812.04606) for facts.
 
-    With the target ``prior``, the loss of a value's token is the cross entropy to ``PriorTargets``; what comes before it
-    in the value is drawn at random. With ``unknown``, every value is the word "unknown". The other tokens have their
+    With the target ``prior``, the loss of a value's token is the cross entropy to ``PriorTargets``; what comes before
+    it in the value is drawn at random. With ``unknown``, every value is the word "unknown". The other tokens have their
     usual loss. Routers are not balanced on strangers.
     """
 
