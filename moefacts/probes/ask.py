@@ -41,8 +41,9 @@ def ask(model: Transformer, batcher: Batcher, full_name: str, top: int) -> Itera
     """Ask about every attribute, in the templates held out for the person, or in all when nobody has the name.
 
     The probability of a value is the product over its tokens, averaged over templates. Values are found by a beam
-    search over the values that the attribute can take, and over what the model was taught to say instead. What else is asked does not matter, except in mixtures that are
-    not causal (a limited capacity, experts that choose tokens), whose experts the prompts share.
+    search over the values that the attribute can take, and over what the model was taught to say instead. What else is
+    asked does not matter, except in mixtures that are not causal (a limited capacity, experts that choose tokens),
+    whose experts the prompts share.
 
     Raises:
         UserError: the name cannot be asked about.

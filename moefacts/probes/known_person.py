@@ -179,8 +179,9 @@ def known_person_table(model: Transformer, batcher: Batcher) -> pd.DataFrame:
     """One row per hidden state, as in ``runs.tables.KNOWN_PERSON``.
 
     ``auroc_logistic`` and ``auroc_means`` are those of a logistic regression and of the projection on the difference
-    of means. Controls: ``auroc_permuted`` is that of a logistic regression whose labels were permuted in training, and
-    ``auroc_names`` that of one that sees only how common the parts of the name are in training. Confidences are in the
+    of means. Controls: ``auroc_permuted`` is that of a logistic regression after the labels have been permuted over the
+    people of each half (a mean over 4 permutations), and ``auroc_names`` that of one that sees only how common the
+    parts of the name are in training. Confidences are in the
     value of the sentence: of the test people never seen, as they are, with the difference of means added at the end of
     the name, and with a random direction of its length added (a mean over 4); and of the seen, as they are, and with
     the difference subtracted. After the last layer nothing can be changed any more, because no other position reads it.
@@ -192,7 +193,7 @@ def known_person_table(model: Transformer, batcher: Batcher) -> pd.DataFrame:
     number = len(people.seen[0].name_P)
     label_P = np.repeat([1, 0], number)
     random = np.random.default_rng(population.seed)
-    permuted_P = random.permutation(label_P)
+    permuted = [[random.permutation(label_P) for _ in range(2)] for _ in range(_NUM_DRAWS)]
     trained_on = np.concatenate([np.array(population.cohort(cohort)) for cohort in batcher.cohorts])
     counts = [name_counts(population, trained_on, people.individuals(half)) for half in (0, 1)]
     auroc_names = logistic_auroc(*counts, label_P, label_P)
@@ -217,7 +218,7 @@ def known_person_table(model: Transformer, batcher: Batcher) -> pd.DataFrame:
                 "people": number,
                 "auroc_logistic": logistic_auroc(train_PD, test_PD, label_P, label_P),
                 "auroc_means": float(roc_auc_score(label_P, test_PD @ difference_D)),
-                "auroc_permuted": logistic_auroc(train_PD, test_PD, label_P, permuted_P),
+                "auroc_permuted": float(np.mean([logistic_auroc(train_PD, test_PD, *labels) for labels in permuted])),
                 "auroc_names": auroc_names,
                 "confidence_unseen": confidence(unseen, None),
                 "confidence_unseen_added": confidence(unseen, difference_D),

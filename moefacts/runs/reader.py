@@ -20,7 +20,6 @@ from moefacts.runs.records import read_metrics
 from moefacts.runs.whole import check_whole
 from moefacts.synthetic_data.cohorts import ALL, cohort_ranges
 
-
 _LEAST_COMPARED = 4  # people
 
 
