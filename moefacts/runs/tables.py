@@ -5,7 +5,8 @@ from moefacts.runs.probe_table import COUNT, NOT_NEGATIVE, NUMBER, SHARE, TEXT, 
 
 # The measures of every evaluated value, all teacher-forced (training.evaluation.ValueMeasures).
 VALUE_CONFIDENCE = "value_confidence"
-VALUE_MEASURES = (*keys.EVALUATED, VALUE_CONFIDENCE)
+ABSTAINED = "abstained"
+VALUE_MEASURES = (*keys.EVALUATED, VALUE_CONFIDENCE, ABSTAINED)
 FREE_RUNNING_CONFIDENCE = "free_running_confidence"  # probes.free_running
 
 CONFIDENCE = ProbeTable(
@@ -22,9 +23,10 @@ CONFIDENCE = ProbeTable(
         keys.ENTROPY: NOT_NEGATIVE,
         VALUE_CONFIDENCE: SHARE,
         FREE_RUNNING_CONFIDENCE: SHARE,
+        ABSTAINED: SHARE,
     },
     key=("cohort", "biography", "attribute"),
-    added=(FREE_RUNNING_CONFIDENCE,),
+    added=(FREE_RUNNING_CONFIDENCE, ABSTAINED),
 )
 ATTENTION = ProbeTable(
     "attention",
