@@ -13,6 +13,7 @@ from moefacts.experiments.studies import (
     finetune_methods,
     finetune_moe,
     hallucination,
+    hallucination_methods,
     law_capacity,
     law_causes,
     leaving,
@@ -62,6 +63,7 @@ _MORE = (
     dense_vs_moe.RATES_STUDY,
     toy_memory.STUDY,
     hallucination.STUDY,
+    hallucination_methods.STUDY,
 )
 STUDIES |= {study.name: study for study in _MORE}
 ALL = "all"  # the studies of the paper, and the curriculum that it names as future work

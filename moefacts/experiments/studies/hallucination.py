@@ -155,7 +155,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
                 partial(confidence_and_entropy, [group]),
             ),
             "regret": (
-                "Regret where so many values of seen people are known: the loss on people never seen less the baseline.",
+                "Regret (loss on people never seen less the baseline) where so many values of seen people are known.",
                 partial(compare_over, {"": {"regret (nats)": lines}}, "values of seen people known", logarithmic=False),
             ),
         }
