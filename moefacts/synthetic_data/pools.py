@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib import resources
+from typing import Any
 
 from moefacts.errors import UserError, check_at_least
 
@@ -92,7 +93,8 @@ def _read_pool(name: str) -> tuple[str, ...]:
 def full_pools() -> Pools:
     """The pools at the study's full sizes."""
     names = [field.name for field in fields(PoolSizes) if field.name != "years"]
-    return Pools(**{name: _read_pool(name) for name in names}, years=MAX_YEARS)
+    entries: dict[str, Any] = {name: _read_pool(name) for name in names}
+    return Pools(**entries, years=MAX_YEARS)
 
 
 def load_pools(sizes: PoolSizes, held_out_names: int = 0) -> Pools:

@@ -31,7 +31,7 @@ _SETTINGS = {
         *laptop.SETTINGS,
         *_PARTS,
         f"evaluation.cohorts=[{keys.SEEN},{keys.UNSEEN},{UNSEEN_PARTS}]",
-        "evaluation.biographies=1024",
+        "evaluation.biographies=512",
         "training.steps=2200",
         "evaluation.interval=40",
         "evaluation.interval_after_plateau=40",

@@ -14,7 +14,7 @@ Points = Mapping[str, Sequence[tuple[float, float]]]  # method -> (accuracy, hal
 
 
 def pareto(panels: Mapping[str, Points]) -> Figure:
-    """Draw ``panels``, kind of model -> points. The strengths of a method are joined. Lower and more right is better."""
+    """Draw ``panels``, kind of model -> points. A method's strengths are joined. Lower and more right is better."""
     methods = list(dict.fromkeys(method for points in panels.values() for method in points))
     rows = -(-len(methods) // 3)
     figure, axes_row = plt.subplots(
