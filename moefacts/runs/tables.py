@@ -5,7 +5,8 @@ from moefacts.runs.probe_table import COUNT, NOT_NEGATIVE, NUMBER, SHARE, TEXT, 
 
 # The measures of every evaluated value, all teacher-forced (training.evaluation.ValueMeasures).
 VALUE_CONFIDENCE = "value_confidence"
-VALUE_MEASURES = (*keys.EVALUATED, VALUE_CONFIDENCE)
+ABSTAINED = "abstained"
+VALUE_MEASURES = (*keys.EVALUATED, VALUE_CONFIDENCE, ABSTAINED)
 FREE_RUNNING_CONFIDENCE = "free_running_confidence"  # probes.free_running
 
 CONFIDENCE = ProbeTable(
@@ -22,9 +23,10 @@ CONFIDENCE = ProbeTable(
         keys.ENTROPY: NOT_NEGATIVE,
         VALUE_CONFIDENCE: SHARE,
         FREE_RUNNING_CONFIDENCE: SHARE,
+        ABSTAINED: SHARE,
     },
     key=("cohort", "biography", "attribute"),
-    added=(FREE_RUNNING_CONFIDENCE,),
+    added=(FREE_RUNNING_CONFIDENCE, ABSTAINED),
 )
 ATTENTION = ProbeTable(
     "attention",
@@ -201,6 +203,40 @@ RECALL = ProbeTable(  # of a simulation, which has no other table; accuracy is t
     key=("arm", "group", "step"),
     is_complete=True,
 )
+KNOWN_PERSON = ProbeTable(  # at the end of a name: probes.known_person
+    "known_person",
+    {
+        "layer": COUNT,  # 0: the embedding
+        "people": COUNT,
+        "auroc_logistic": SHARE,
+        "auroc_means": SHARE,
+        "auroc_permuted": SHARE,
+        "auroc_names": SHARE,
+        "confidence_unseen": SHARE,
+        "confidence_unseen_added": SHARE,
+        "confidence_unseen_random": SHARE,
+        "confidence_seen": SHARE,
+        "confidence_seen_subtracted": SHARE,
+    },
+    key=("layer",),
+)
+TEMPERATURE = ProbeTable(  # per attribute, after training: probes.temperature
+    "temperature",
+    {
+        "attribute": TEXT,
+        "fitted_on": TEXT,
+        "tested": TEXT,
+        "people": COUNT,
+        "temperature": NOT_NEGATIVE,
+        "loss": NOT_NEGATIVE,
+        "loss_scaled": NOT_NEGATIVE,
+        "confidence": SHARE,
+        "confidence_scaled": SHARE,
+        "accuracy": SHARE,
+    },
+    key=("attribute", "fitted_on", "tested"),
+    is_complete=True,
+)
 ROUTING = (EXPERT_USE, INFORMATION, VOCABULARY, COACTIVATION, SATURATION, ABLATION, BIOGRAPHY)
 
 # Probe -> its tables, which are written on request. (The confidence table is written when training ends.)
@@ -213,7 +249,10 @@ PROBES = {
     "restored_weights": (RESTORED, CORRECTED),
     "wrong_answers": (WRONG_ANSWERS,),
     "rerouting": (REROUTED, EXPERT_CHANGE),
+    "known_person": (KNOWN_PERSON,),
+    "temperature": (TEMPERATURE,),
 }
+ON_REQUEST = ("known_person", "temperature")  # probes that no report needs
 FINE_TUNING = ("shift", "restored_weights", "wrong_answers", "rerouting")  # those of what fine-tuning changes
 # Those that are a part of another one, which takes their place: for studies whose many runs need no more.
 PART_OF = {"retention_at_end": "retention"}

@@ -5,6 +5,7 @@ biography has a begin piece, one sentence per attribute, and an end piece. An in
 tokens, roles and text all follow from it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -55,9 +56,13 @@ class BiographyPlan:
 
 
 class PieceCatalog:
-    """Numbers all text fragments (pieces) of a population, and lists the pieces of every biography."""
+    """Numbers all text fragments (pieces) of a population, and lists the pieces of every biography.
 
-    def __init__(self, population: Population):
+    ``abstentions`` are answers that are no value of an attribute, such as "unknown". They are numbered as the values
+    that follow on all others.
+    """
+
+    def __init__(self, population: Population, abstentions: Sequence[str] = ()):
         self.population = population
         pools, templates = population.pools, population.templates
         self.texts: list[str] = ["", ""]  # begin and end of the sequence
@@ -71,7 +76,10 @@ class PieceCatalog:
             [self._add([f" {n}" for n in pool], role) for pool, role in zip(name_pools, name_roles, strict=True)]
         )
         self._value_start_A = np.array(
-            [self._add([f" {v}" for v in pools.values(a)], Role.FIRST_VALUE, i) for i, a in enumerate(ATTRIBUTES)]
+            [
+                self._add([f" {v}" for v in (*pools.values(a), *abstentions)], Role.FIRST_VALUE, i)
+                for i, a in enumerate(ATTRIBUTES)
+            ]
         )
         self._num_templates = len(templates[ATTRIBUTES[0]])
 
