@@ -22,6 +22,8 @@ from moefacts.analysis.curves import legend_below
 from moefacts.analysis.forgetting_figures import forgetting_figures
 from moefacts.analysis.groups import Group
 from moefacts.analysis.knowledge_figures import FLOOR_CAPTION, floor_and_knowledge, has_control
+from moefacts.analysis.mechanism import has_mechanism
+from moefacts.analysis.mechanism_figures import FIGURES as MECHANISM_FIGURES
 from moefacts.analysis.phase_bands import shade_phases
 from moefacts.analysis.retention_figures import RETENTION_CAPTION, retention_curves
 from moefacts.analysis.routing_figures import routing_figures
@@ -218,6 +220,10 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
             if all(run.attention is not None for run in group.runs):
                 figure = attention_signatures(group, threshold)
                 drawings.append(save_figure(figure, folder, f"attention{suffix}", ATTENTION_CAPTION + of_group + note))
+            if all(map(has_mechanism, group.runs)):
+                for name, (caption, draw_mechanism) in MECHANISM_FIGURES.items():
+                    figure = draw_mechanism(group.runs)
+                    drawings.append(save_figure(figure, folder, name + suffix, caption + of_group + note))
             of_run = f" {group.label}, seed {run.seed}." if len(groups) > 1 else ""
             if run.retention is not None:
                 drawings.append(

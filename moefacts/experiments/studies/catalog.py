@@ -9,6 +9,7 @@ from moefacts.experiments.studies import (
     celebrities,
     dense_vs_moe,
     distributions,
+    emergence,
     finetune,
     finetune_methods,
     finetune_moe,
@@ -16,6 +17,7 @@ from moefacts.experiments.studies import (
     hallucination_methods,
     law_capacity,
     law_causes,
+    layers,
     leaving,
     patching,
     phases,
@@ -64,6 +66,9 @@ _MORE = (
     toy_memory.STUDY,
     hallucination.STUDY,
     hallucination_methods.STUDY,
+    layers.STUDY,
+    layers.MIXTURES_STUDY,
+    emergence.STUDY,
 )
 STUDIES |= {study.name: study for study in _MORE}
 ALL = "all"  # the studies of the paper, and the curriculum that it names as future work
