@@ -287,7 +287,7 @@ def test_strangers_are_shown_by_one_process_only(monkeypatch):
 
 
 def test_fine_tuning_has_the_vocabulary_of_the_run_that_it_starts_from(finished_run):
-    overrides = finetuning_overrides(finished_run)
+    overrides = [*finetuning_overrides(finished_run), "evaluation.cohorts=[new,seen]"]
     with pytest.raises(
         UserError, match=r"adds \[IDK\] to the vocabulary, but .* neither unknown nor \[IDK\]; use the same"
     ):
