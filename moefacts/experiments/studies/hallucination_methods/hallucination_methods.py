@@ -69,7 +69,8 @@ def _points(arms: ByArm, kind: str) -> Points:
     for method in (NONE, *METHODS):
         for strength in (WEAK, STRONG) if method != NONE else (STRONG,):
             name = arm(kind, method, strength)
-            known, rate = (estimate(list(arms.of(name, of).values())) for of in (accuracy, hallucination_rate))
+            members = list(arms.runs.get(name, {}).values())
+            known, rate = (estimate([of(run) for run in members]) for of in (accuracy, hallucination_rate))
             if known is not None and rate is not None:
                 found.setdefault(method, []).append((known.mean, rate.mean))
     return found
