@@ -1,7 +1,6 @@
 """The one reader of run directories: a run, finished or still training, as tables."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +16,7 @@ from moefacts.runs.fingerprint import check_population
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.probe_table import ProbeTable
 from moefacts.runs.records import read_metrics
+from moefacts.runs.shown import is_within, shown_cohort, unseen_cohorts
 from moefacts.runs.whole import check_whole
 from moefacts.synthetic_data.cohorts import ALL, cohort_ranges
 
@@ -88,7 +88,7 @@ class Run:
         """The evaluated cohorts of which the weights had seen everybody before fine-tuning, but the learned one."""
         seen = sorted(map(tuple, self.manifest.get("seen_before", [])))
         others = [name for name in self.cohorts if name in self.people and name != self.learned_cohort]
-        return [name for name in others if _is_within(self.people[name], seen)]
+        return [name for name in others if is_within(self.people[name], seen)]
 
     @property
     def probed_cohorts(self) -> list[str]:
@@ -189,6 +189,16 @@ class Run:
         return tables.CONFIDENCE.read(self.path)
 
     @cached_property
+    def decisions(self) -> pd.DataFrame | None:
+        """The table of the decisions probe; None if it has not been written."""
+        return tables.DECISIONS.read(self.path)
+
+    @cached_property
+    def router_detection(self) -> pd.DataFrame | None:
+        """The table of that probe; None if it has not been written."""
+        return tables.ROUTER_DETECTION.read(self.path)
+
+    @cached_property
     def attention(self) -> pd.DataFrame | None:
         """The table of the attention probe; None if it has not been written."""
         return tables.ATTENTION.read(self.path)
@@ -236,7 +246,8 @@ class Run:
         """Whether one of ``tables.PROBES`` suits the run and has not been run, nor what it is a part of.
 
         None suits a run before training ends, nor a patched run, whose weights are not the whole model. Retention is
-        probed where knowledge was measured during training, too: where ``evaluation.interval_control`` is set. What
+        probed where knowledge was measured during training, too: where ``evaluation.interval_control`` is set. Whether
+        routers know strangers can be asked of mixtures that evaluate people who were shown, and others. What
         ``tables.FINE_TUNING`` names suits a fine-tuned run with an old cohort of at least two people.
         """
         if not self.is_finished or self.settings.patching.is_on:
@@ -247,20 +258,13 @@ class Run:
             "attention": model.mixer == "attention",
             "retention": has_control,
             "retention_at_end": has_control and self.plateau_end is not None,
+            "decisions": True,
+            "router_detection": model.moe is not None and bool(unseen_cohorts(self) and shown_cohort(self)),
         }
         suits |= dict.fromkeys(tables.FINE_TUNING, bool(self.probed_cohorts))
         suits["rerouting"] = suits["rerouting"] and suits["routing"]
         ways = [tables.PROBES[one] for one in (probe, tables.PART_OF.get(probe)) if one is not None]
         return suits[probe] and not any(all(table.path(self.path).exists() for table in way) for way in ways)
-
-
-def _is_within(people: range, parts: Sequence[tuple[int, int]]) -> bool:
-    """Whether all ``people`` are in the ``parts``, which are in order and include their first but not their last."""
-    missing = people.start
-    for start, stop in parts:
-        if start <= missing < stop:
-            missing = stop
-    return missing >= people.stop
 
 
 def _mean_at_end(values: pd.Series) -> float:
