@@ -14,7 +14,7 @@ from moefacts.analysis.groups import Group
 from moefacts.runs.shown import shown_cohort, unseen_cohorts
 
 RISK_CAPTION = (
-    "Risk–coverage: the share of wrong answers among those that are given, when only the surest are; from left to right "
+    "Risk–coverage: the share of wrong answers among those that are given, if only the surest are; from left to right "
     "more and more of them. Dashed: the best possible order of the answers in the mixture."
 )
 RELIABILITY_CAPTION = (
@@ -31,7 +31,7 @@ def is_probed(group: Group) -> bool:
 
 
 def _drawn(group: Group, is_single: bool) -> list[str]:
-    """What is drawn of a group: the shown cohort, the unseen ones and the mixture; of one among several, the mixture."""
+    """What is drawn of a group: the shown cohort, the unseen ones and the mixture; of several groups, it only."""
     run = group.runs[0]
     shown, mixture, available = shown_cohort(run), main_mixture(run), answers_by_cohort(run)
     names = [shown, *unseen_cohorts(run), mixture] if is_single else [mixture or shown]

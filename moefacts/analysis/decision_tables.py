@@ -9,7 +9,7 @@ ROUTER_HEADER = ["people not shown", "layer", "tokens", "signal", "AUROC", "perm
 ROUTER_CAPTION = (
     "Whether routers know who was not shown. Router entropy: the AUROC is the probability that it is higher for "
     "somebody who was not shown; below 0.5 it is lower for them. Choice of experts: that of a logistic regression on "
-    "which experts are used, for people whom it was not fitted to. With permuted labels only chance is left. Confidence "
+    "which experts are used, for people whom it was not fitted to. Permuted labels leave only chance. Confidence "
     "is that of the answers."
 )
 _SIGNS = {"entropy": "router entropy", "experts": "choice of experts"}
@@ -32,10 +32,10 @@ def decision_sentence(group: Group) -> str:
         if one is not None
     )
     return (
-        f"If at most 10% of its answers may be wrong, the model can answer {answered}% of questions of which half are "
-        f"about {shown_cohort(run)} and half about {unseen} people (area under the risk–coverage curve {area}, of which "
-        f"{excess} because some wrong answers are surer than right ones); about {unseen} people its loss is {regret} "
-        "nats above that of the ideal answer, by which all values are equally likely."
+        f"If at most 10% of its answers may be wrong, the model can answer {answered}% of questions, half of them "
+        f"about {shown_cohort(run)} and half about {unseen} people (area under the risk–coverage curve {area}, "
+        f"{excess} of it because some wrong answers are surer than right ones); about {unseen} people its loss is "
+        f"{regret} nats above that of the ideal answer, by which all values are equally likely."
     )
 
 

@@ -6,7 +6,7 @@ model on every continuation by itself, except in mixtures that are not causal (a
 tokens), whose experts all continuations share.
 
 Shape legend: B texts, T positions, P places, M nodes, C nodes of a chunk, L nodes on the way from a place to a node,
-D model width, H heads, K head width, R recurrence width.
+A = C L, D model width, H heads, K head width, R recurrence width.
 """
 
 from collections.abc import Callable, Iterator
@@ -120,13 +120,16 @@ def _attention(mixer: CausalSelfAttention, x_ND: Tensor, packing: Packing, angle
         q_BHCK, k_BHCK, v_BHCK = projected(x_BCD, chunk.angles)
         q_BHCK = q_BHCK * q_BHCK.shape[-1] ** -0.5
         on_way_CL = torch.arange(chunk.path_CL.shape[1], device=x_BCD.device) < chunk.depth_C[:, None]
-        k_BHCLK, v_BHCLK = k_BHCK[:, :, chunk.path_CL], v_BHCK[:, :, chunk.path_CL]
+        path_A = chunk.path_CL.flatten()
+        k_BHCLK, v_BHCLK = (
+            one_BHCK.index_select(2, path_A).unflatten(2, chunk.path_CL.shape) for one_BHCK in (k_BHCK, v_BHCK)
+        )
         is_later_BCT = position_T > chunk.last_BC[:, :, None]
         to_text = (q_BHCK @ text_k_BHTK.transpose(2, 3)).masked_fill(is_later_BCT[:, None], -torch.inf)
-        to_way = (k_BHCLK @ q_BHCK[..., None]).squeeze(-1).masked_fill(~on_way_CL, -torch.inf)
+        to_way = (k_BHCLK * q_BHCK[..., None, :]).sum(dim=-1).masked_fill(~on_way_CL, -torch.inf)
         weight = torch.cat([to_text, to_way], dim=-1).softmax(dim=-1)
         text_weight, way_weight = weight.split([packing.width, chunk.path_CL.shape[1]], dim=-1)
-        mixed_BHCK = text_weight @ text_v_BHTK + (way_weight[..., None, :] @ v_BHCLK).squeeze(-2)
+        mixed_BHCK = text_weight @ text_v_BHTK + (way_weight[..., None] * v_BHCLK).sum(dim=-2)
         return mixer.out(mixed_BHCK.transpose(1, 2).flatten(2))
 
     return mix

@@ -13,7 +13,7 @@ from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.training.evaluation import Evaluator
 
-MOST_PEOPLE = 256
+MOST_PEOPLE = 64  # so that the probe takes about a tenth of the time of an analysis at laptop scale
 MOST_BEGINNINGS = 1 << 20  # that are read for a cohort: with very many values, fewer people are asked about
 FEWEST_PEOPLE = 32
 _BATCH_SIZE = 16

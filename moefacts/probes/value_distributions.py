@@ -113,10 +113,10 @@ def _of_batch(
         """The last token's log probability of every beginning that continues one of ``parent_C``, ascending."""
         start_C, stop_C = (np.searchsorted(sorted_parent_F, parent_C, side) for side in ("left", "right"))
         child_N = order_F[np.concatenate([np.arange(a, b) for a, b in zip(start_C, stop_C, strict=True)])]
-        place_N = torch.from_numpy(np.repeat(np.arange(len(parent_C)), stop_C - start_C)).to(state_BCD.device)
-        token_N = torch.from_numpy(beginnings.token_F[child_N]).to(state_BCD.device)
+        place_N = np.repeat(np.arange(len(parent_C)), stop_C - start_C)
+        at_N = torch.from_numpy(place_N * model.vocab_size + beginnings.token_F[child_N]).to(state_BCD.device)
         log_p_BCV = model.unembed(state_BCD).float().log_softmax(dim=-1)
-        log_p_BF[:, child_N] = log_p_BCV[:, place_N, token_N].cpu().numpy()
+        log_p_BF[:, child_N] = log_p_BCV.flatten(1).index_select(1, at_N).cpu().numpy()
 
     fill(empty_A, empty_BAD)
     for node_C, state_BCD in chunks:
