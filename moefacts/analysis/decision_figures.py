@@ -11,7 +11,7 @@ from moefacts.analysis.calibration import reliability
 from moefacts.analysis.curves import draw_mean, legend_below
 from moefacts.analysis.decisions import answers_by_cohort, curve_of, main_mixture
 from moefacts.analysis.groups import Group
-from moefacts.runs.shown import shown_cohort, unseen_cohorts
+from moefacts.runs.reader import Run
 
 RISK_CAPTION = (
     "Risk–coverage: the share of wrong answers among those that are given, if only the surest are; from left to right "
@@ -33,8 +33,8 @@ def is_probed(group: Group) -> bool:
 def _drawn(group: Group, is_single: bool) -> list[str]:
     """What is drawn of a group: the shown cohort, the unseen ones and the mixture; of several groups, it only."""
     run = group.runs[0]
-    shown, mixture, available = shown_cohort(run), main_mixture(run), answers_by_cohort(run)
-    names = [shown, *unseen_cohorts(run), mixture] if is_single else [mixture or shown]
+    shown, mixture, available = run.shown_cohort, _mixture(run), answers_by_cohort(run)
+    names = [shown, *run.unseen_cohorts, mixture] if is_single else [mixture or shown]
     return [name for name in names if name in available] or list(available)[:1]
 
 
@@ -49,8 +49,9 @@ def risk_coverage(groups: list[Group]) -> Figure:
             best.append(np.interp(_GRID, curve.coverage_K, curve.perfect_risk_K))
         color = _color(place)
         draw_mean(axes, curves, color, "-", label)
-        if name == main_mixture(group.runs[0]):
-            axes.plot(_GRID, np.mean(best, axis=0), color=color, linestyle="--", linewidth=0.9)
+        if name == _mixture(group.runs[0]):
+            label = "the same in the best order" if len(groups) == 1 else None
+            axes.plot(_GRID, np.mean(best, axis=0), color=color, linestyle="--", linewidth=0.9, label=label)
     axes.set_xlabel("coverage: share of answers given")
     axes.set_ylabel("risk: share of them wrong")
     _finish(axes, groups)
@@ -85,13 +86,17 @@ def _lines(groups: list[Group]) -> list[tuple[int, Group, str, str]]:
     ]
 
 
+def _mixture(run: Run) -> str | None:
+    return main_mixture(run.shown_cohort, run.unseen_cohorts)
+
+
 def _color(place: int) -> str:
     return plt.rcParams["axes.prop_cycle"].by_key()["color"][place % _NUM_COLORS]
 
 
 def _finish(axes: Axes, groups: list[Group]) -> None:
     axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
+    axes.set_ylim(-0.02, 1.02)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid()

@@ -3,7 +3,6 @@
 from moefacts.analysis.decisions import DECISION_MEANINGS, main_mixture, main_unseen
 from moefacts.analysis.groups import Group
 from moefacts.analysis.summary import decision_summary, estimate, format_number
-from moefacts.runs.shown import shown_cohort
 
 ROUTER_HEADER = ["people not shown", "layer", "tokens", "signal", "AUROC", "permuted labels", "AUROC of confidence"]
 ROUTER_CAPTION = (
@@ -19,7 +18,7 @@ _TOKENS = {"name_end": "end of the name", "before_value": "before the value"}
 def decision_sentence(group: Group) -> str:
     """What the decisions of a group come to; empty if it has not been probed or has not asked about strangers."""
     summary, run = decision_summary(group), group.runs[0]
-    mixture, unseen = main_mixture(run), main_unseen(run)
+    mixture, unseen = main_mixture(run.shown_cohort, run.unseen_cohorts), main_unseen(run.unseen_cohorts)
     if mixture not in summary or unseen is None:
         return ""
     both, strangers = summary[mixture], summary[unseen]
@@ -33,7 +32,7 @@ def decision_sentence(group: Group) -> str:
     )
     return (
         f"If at most 10% of its answers may be wrong, the model can answer {answered}% of questions, half of them "
-        f"about {shown_cohort(run)} and half about {unseen} people (area under the risk–coverage curve {area}, "
+        f"about {run.shown_cohort} and half about {unseen} people (area under the risk–coverage curve {area}, "
         f"{excess} of it because some wrong answers are surer than right ones); about {unseen} people its loss is "
         f"{regret} nats above that of the ideal answer, by which all values are equally likely."
     )

@@ -13,7 +13,6 @@ from moefacts.analysis.calibration import expected_calibration_error
 from moefacts.analysis.selective import RiskCoverage
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
-from moefacts.runs.shown import shown_cohort, unseen_cohorts
 
 RISKS, COVERAGES = (0.01, 0.05, 0.1), (0.8, 0.9)
 _DETECTED = 0.95
@@ -40,23 +39,26 @@ DECISION_MEANINGS = {
 
 
 def answers_by_cohort(run: Run) -> dict[str, pd.DataFrame]:
-    """The answers about every probed cohort, and about mixtures of half shown and half unseen people.
-
-    A mixture has as many people of the shown cohort as of the other one: the first of each in the table, where they are
-    in random order. Empty if the run has not been probed.
-    """
+    """The answers about every probed cohort, and about the ``mixtures``; empty if the run has not been probed."""
     table = run.decisions
     if table is None:
         return {}
-    found = {str(cohort): rows for cohort, rows in table.groupby("cohort", sort=False)}
-    shown = shown_cohort(run)
-    if shown in found:
-        found |= {
-            mixture_label(shown, unseen): _mixture(found[shown], found[unseen])
-            for unseen in unseen_cohorts(run)
-            if unseen in found
-        }
-    return found
+    cohorts = {str(cohort): rows for cohort, rows in table.groupby("cohort", sort=False)}
+    return cohorts | mixtures(table, run.shown_cohort, run.unseen_cohorts)
+
+
+def mixtures(table: pd.DataFrame, shown: str | None, unseen: list[str]) -> dict[str, pd.DataFrame]:
+    """The answers about half people of the cohort ``shown`` and half of another one, for each that was not shown.
+
+    There are as many people of the one as of the other: the first of each in the table, where they are in random order.
+    """
+    one = table[table["cohort"] == shown]
+    parts = {name: table[table["cohort"] == name] for name in unseen}
+    return {
+        mixture_label(shown, name): _mixture(one, other)
+        for name, other in parts.items()
+        if shown is not None and len(one) and len(other)
+    }
 
 
 def mixture_label(shown: str, unseen: str) -> str:
@@ -64,16 +66,15 @@ def mixture_label(shown: str, unseen: str) -> str:
     return f"half {shown}, half {unseen}"
 
 
-def main_unseen(run: Run) -> str | None:
-    """``unseen`` if the run evaluates it and was not shown it, else the first such cohort; None if there is none."""
-    unseen = unseen_cohorts(run)
+def main_unseen(unseen: list[str]) -> str | None:
+    """The cohort that stands for those that were not shown: ``unseen``, or else the first; None if there is none."""
     return keys.UNSEEN if keys.UNSEEN in unseen else next(iter(unseen), None)
 
 
-def main_mixture(run: Run) -> str | None:
+def main_mixture(shown: str | None, unseen: list[str]) -> str | None:
     """The mixture by which a run is judged: that with ``main_unseen``; None if there is none."""
-    shown, unseen = shown_cohort(run), main_unseen(run)
-    return None if shown is None or unseen is None else mixture_label(shown, unseen)
+    other = main_unseen(unseen)
+    return None if shown is None or other is None else mixture_label(shown, other)
 
 
 def _mixture(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
@@ -131,7 +132,7 @@ def measures_by_cohort(run: Run) -> dict[str, dict[str, float | None]]:
     The regret is that about people who were not shown, and None for others. So are the measures that tell people who
     were shown from those of the cohort, by each person's mean confidence.
     """
-    answers, shown, unseen = answers_by_cohort(run), shown_cohort(run), unseen_cohorts(run)
+    answers, shown, unseen = answers_by_cohort(run), run.shown_cohort, run.unseen_cohorts
     by_person = {name: rows.groupby("individual")["confidence"].mean().to_numpy() for name, rows in answers.items()}
     found: dict[str, dict[str, float | None]] = {}
     for name, rows in answers.items():
@@ -145,7 +146,7 @@ def measures_by_cohort(run: Run) -> dict[str, dict[str, float | None]]:
 
 def decisions_as_json(run: Run) -> dict[str, Any] | None:
     """The measures by cohort, each also by attribute, as JSON values; None if the run has not been probed."""
-    answers, unseen = answers_by_cohort(run), unseen_cohorts(run)
+    answers, unseen = answers_by_cohort(run), run.unseen_cohorts
     if not answers:
         return None
     found: dict[str, Any] = {}

@@ -11,12 +11,11 @@ import pandas as pd
 from moefacts.config.loader import read_config
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
-from moefacts.runs import keys, layout, tables
+from moefacts.runs import keys, layout, shown, tables
 from moefacts.runs.fingerprint import check_population
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.probe_table import ProbeTable
 from moefacts.runs.records import read_metrics
-from moefacts.runs.shown import is_within, shown_cohort, unseen_cohorts
 from moefacts.runs.whole import check_whole
 from moefacts.synthetic_data.cohorts import ALL, cohort_ranges
 
@@ -88,7 +87,17 @@ class Run:
         """The evaluated cohorts of which the weights had seen everybody before fine-tuning, but the learned one."""
         seen = sorted(map(tuple, self.manifest.get("seen_before", [])))
         others = [name for name in self.cohorts if name in self.people and name != self.learned_cohort]
-        return [name for name in others if is_within(self.people[name], seen)]
+        return [name for name in others if shown.is_within(self.people[name], seen)]
+
+    @cached_property
+    def shown_cohort(self) -> str | None:
+        """The evaluated cohort that stands for people whom training has shown (``runs.shown``)."""
+        return shown.shown_cohort(self.settings, self.manifest)
+
+    @cached_property
+    def unseen_cohorts(self) -> list[str]:
+        """The evaluated cohorts of which training has shown nobody, before fine-tuning or in it."""
+        return shown.unseen_cohorts(self.settings, self.manifest)
 
     @property
     def probed_cohorts(self) -> list[str]:
@@ -259,7 +268,7 @@ class Run:
             "retention": has_control,
             "retention_at_end": has_control and self.plateau_end is not None,
             "decisions": True,
-            "router_detection": model.moe is not None and bool(unseen_cohorts(self) and shown_cohort(self)),
+            "router_detection": model.moe is not None and bool(self.unseen_cohorts and self.shown_cohort),
         }
         suits |= dict.fromkeys(tables.FINE_TUNING, bool(self.probed_cohorts))
         suits["rerouting"] = suits["rerouting"] and suits["routing"]

@@ -1,12 +1,10 @@
 """Which of the evaluated cohorts training has shown to the model, before fine-tuning or in it, and which it has not."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from moefacts.synthetic_data.cohorts import common
-
-if TYPE_CHECKING:
-    from moefacts.runs.reader import Run
+from moefacts.config.schema import RunConfig
+from moefacts.synthetic_data.cohorts import cohort_ranges, common
 
 
 def is_within(people: range, parts: Sequence[tuple[int, int]]) -> bool:
@@ -18,23 +16,29 @@ def is_within(people: range, parts: Sequence[tuple[int, int]]) -> bool:
     return missing >= people.stop
 
 
-def _shown(run: "Run") -> list[tuple[int, int]]:
+def _evaluated(settings: RunConfig) -> dict[str, range]:
+    """Evaluated cohort -> its individuals; the one whose plateau the run follows comes first."""
+    people = cohort_ranges(settings.population.cohorts or {}, settings.population.sizes)
+    return {name: people[name] for name in settings.evaluation.cohorts}
+
+
+def _shown(settings: RunConfig, manifest: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Ranges of the individuals that training has shown, in order."""
-    now = [run.people[name] for name in run.settings.sampling.cohorts]
-    return sorted([(people.start, people.stop) for people in now] + [*map(tuple, run.manifest.get("seen_before", []))])
+    now = [settings.population.cohort_range(name) for name in settings.sampling.cohorts]
+    return sorted([(people.start, people.stop) for people in now] + [*map(tuple, manifest.get("seen_before", []))])
 
 
-def unseen_cohorts(run: "Run") -> list[str]:
+def unseen_cohorts(settings: RunConfig, manifest: Mapping[str, Any]) -> list[str]:
     """The evaluated cohorts of which training has shown nobody."""
-    shown = [range(*part) for part in _shown(run)]
-    evaluated = [name for name in run.cohorts if name in run.people]
-    return [name for name in evaluated if not any(common(run.people[name], part) for part in shown)]
+    shown = [range(*part) for part in _shown(settings, manifest)]
+    return [name for name, people in _evaluated(settings).items() if not any(common(people, part) for part in shown)]
 
 
-def shown_cohort(run: "Run") -> str | None:
+def shown_cohort(settings: RunConfig, manifest: Mapping[str, Any]) -> str | None:
     """The evaluated cohort that stands for people whom training has shown: the learned one if it is evaluated.
 
     Otherwise it is the first of which training has shown everybody; None if there is none.
     """
-    whole = [name for name in run.cohorts if name in run.people and is_within(run.people[name], _shown(run))]
-    return run.learned_cohort if run.learned_cohort in whole else next(iter(whole), None)
+    shown, learned = _shown(settings, manifest), settings.sampling.cohort
+    whole = [name for name, people in _evaluated(settings).items() if is_within(people, shown)]
+    return learned if learned in whole else next(iter(whole), None)

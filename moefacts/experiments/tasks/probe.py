@@ -14,7 +14,6 @@ from moefacts.probes.wrong_answers import wrong_answers_table
 from moefacts.runs.layout import checkpoint_steps
 from moefacts.runs.locks import turn_to_write
 from moefacts.runs.reader import Run
-from moefacts.runs.shown import shown_cohort, unseen_cohorts
 from moefacts.runs.tables import (
     ATTENTION,
     DECISIONS,
@@ -62,15 +61,13 @@ def _probe_retention_at_end(run: Run, materials: Materials) -> None:
 
 
 def _probe_decisions(run: Run, materials: Materials) -> None:
-    cohorts = [cohort for cohort in run.cohorts if cohort in run.people]
-    step = checkpoint_steps(run.path)[-1]
+    cohorts, step = run.settings.evaluation.cohorts, checkpoint_steps(run.path)[-1]
     DECISIONS.write(run.path, decisions_table(materials.model, materials.batcher, cohorts, step))
 
 
 def _probe_router_detection(run: Run, materials: Materials) -> None:
-    shown = shown_cohort(run)
-    assert shown is not None
-    found = router_detection_table(materials.model, materials.batcher, shown, unseen_cohorts(run))
+    assert run.shown_cohort is not None
+    found = router_detection_table(materials.model, materials.batcher, run.shown_cohort, run.unseen_cohorts)
     ROUTER_DETECTION.write(run.path, found)
 
 
