@@ -3,6 +3,7 @@
 from moefacts.analysis.decisions import DECISION_MEANINGS, main_mixture, main_unseen
 from moefacts.analysis.groups import Group
 from moefacts.analysis.summary import decision_summary, estimate, format_number
+from moefacts.runs.tables import ROUTER_DETECTION
 
 ROUTER_HEADER = ["people not shown", "layer", "tokens", "signal", "AUROC", "permuted labels", "AUROC of confidence"]
 ROUTER_CAPTION = (
@@ -57,8 +58,8 @@ def router_rows(groups: list[Group]) -> list[list[str]]:
     rows = []
     for group in groups:
         summary = decision_summary(group)
-        probed = [run.router_detection for run in group.runs if run.router_detection is not None]
-        indexed = [one.set_index(["cohort", "layer", "tokens", "signal"])[["auroc", "control"]] for one in probed]
+        probed = [table for run in group.runs if (table := run.probed(ROUTER_DETECTION)) is not None]
+        indexed = [one.set_index(list(ROUTER_DETECTION.key))[["auroc", "control"]] for one in probed]
         for place in dict.fromkeys(place for one in indexed for place in one.index):
             auroc, control = (
                 estimate([float(one.loc[place, name]) for one in indexed if place in one.index])

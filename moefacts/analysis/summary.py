@@ -16,7 +16,7 @@ from moefacts.analysis.hallucination import PROBED, hallucination_measures
 from moefacts.analysis.knowledge import KNOWLEDGE, knowledge_by_attribute, knowledge_measures
 from moefacts.analysis.phases import phase_measures
 from moefacts.analysis.retention_tables import retention_summary
-from moefacts.runs import keys
+from moefacts.runs import keys, tables
 from moefacts.runs.reader import Run
 
 # Key -> what it means, in the order of the tables
@@ -188,7 +188,7 @@ def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, An
         | {"parameters": run.manifest["parameters"]}
         | (measures := measure_run(run, threshold))
         | {"knowledge_by_attribute": knowledge_by_attribute(run, measures), "retention": retention_summary(run)}
-        | {"decisions": decisions_as_json(run), "router_detection": _rows(run.router_detection)}
+        | {"decisions": decisions_as_json(run), "router_detection": _rows(run.probed(tables.ROUTER_DETECTION))}
         | ({"fine_tuning": fine_tuning_as_json(run)} if run.is_fine_tuned else {})
         for group in groups
         for run in group.runs

@@ -203,11 +203,6 @@ class Run:
         return tables.DECISIONS.read(self.path)
 
     @cached_property
-    def router_detection(self) -> pd.DataFrame | None:
-        """The table of that probe; None if it has not been written."""
-        return tables.ROUTER_DETECTION.read(self.path)
-
-    @cached_property
     def attention(self) -> pd.DataFrame | None:
         """The table of the attention probe; None if it has not been written."""
         return tables.ATTENTION.read(self.path)
@@ -229,7 +224,7 @@ class Run:
         return self.retention[self.retention["step"] == self.retention["step"].min()]
 
     def probed(self, table: ProbeTable) -> pd.DataFrame | None:
-        """A table that a probe of fine-tuning writes (``tables.FINE_TUNING``); None if it has not been written."""
+        """The table of any other probe, such as one of fine-tuning; None if it has not been written."""
         return table.read(self.path)
 
     @property
