@@ -101,5 +101,5 @@ def test_the_table_has_the_loss_of_an_evaluation_and_everybody_once(tmp_path):
 
 def test_with_very_many_values_fewer_people_are_asked_about():
     assert num_people(466) == decisions.MOST_PEOPLE
-    assert decisions.FEWEST_PEOPLE < num_people(13_000) < decisions.MOST_PEOPLE
+    assert decisions.FEWEST_PEOPLE < num_people(20_000) < decisions.MOST_PEOPLE
     assert num_people(10**9) == decisions.FEWEST_PEOPLE
