@@ -21,6 +21,7 @@ _DETECTED = 0.95
 DECISION_MEANINGS = {
     "answers": "number of answers",
     "accuracy": "share of answers that are right",
+    "abstained": "share of answers that a model taught to say “unknown” or [IDK] says instead",
     "confidence": "mean probability of the likeliest value",
     "value_entropy": "mean entropy over all values of the attribute (nats)",
     "loss": "mean −ln of the true value's probability (nats)",
@@ -96,6 +97,7 @@ def decision_measures(answers: pd.DataFrame) -> dict[str, float]:
     return {
         "answers": len(answers),
         "accuracy": float(right.mean()),
+        "abstained": float(answers["abstained"].mean()),
         "confidence": float(confidence.mean()),
         "value_entropy": float(answers["value_entropy"].mean()),
         "loss": loss,

@@ -24,6 +24,16 @@ def analyze(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all measures as JSON.")] = False,
     report: Annotated[bool, typer.Option(help="Draw figures and write the report.")] = True,
+    known_person: Annotated[
+        bool,
+        typer.Option(
+            "--known-person", help="Also write probes/known_person.parquet: does the model tell whom it knows?"
+        ),
+    ] = False,
+    temperature: Annotated[
+        bool,
+        typer.Option("--temperature", help="Also write probes/temperature.parquet: one temperature per attribute."),
+    ] = False,
 ) -> None:
     """Measure runs (phases, plateau, emergence, hallucination), draw figures and write an HTML report.
 
@@ -44,6 +54,9 @@ def analyze(
         typer.echo(f"moefacts: {note}", err=True)
     if report:
         _run_probes(read)
+    requested = [name for name, wanted in (("known_person", known_person), ("temperature", temperature)) if wanted]
+    if requested:
+        _run_probes(read, *requested)
     for run in read:
         run.check_tables(*(tables.PROBES if report else ["retention", "decisions", "router_detection"]))
     groups = group_by_seed(read)
@@ -73,17 +86,18 @@ def _is_analysis(path: Path) -> bool:
     return path.name == ANALYSIS_FOLDER and (path / "report.html").exists() and not (path / "config.yaml").exists()
 
 
-def _run_probes(runs) -> None:
-    """Run the missing probes for the report. Nothing else in this command uses torch."""
+def _run_probes(runs, *requested: str) -> None:
+    """Run those of the probes that are missing, by default all for the report. Nothing else here uses torch."""
     for run in runs:
-        if run.missing_probes:
+        missing = [probe for probe in requested if run.lacks(probe)] if requested else run.missing_probes
+        if missing:
             from moefacts.experiments.tasks.probe import probe_run
 
-            wanted = " and ".join(run.missing_probes)
+            what = "tables" if requested else "figures"
             try:
-                written = " and ".join(probe_run(run))
+                written = " and ".join(probe_run(run, *missing))
             except UserError as error:
-                typer.echo(f"moefacts: {run.path}: figures of {wanted} are missing: {error}", err=True)
+                typer.echo(f"moefacts: {run.path}: {what} of {' and '.join(missing)} are missing: {error}", err=True)
             else:
                 if written:  # else another process has probed meanwhile
                     typer.echo(f"{run.path}: {written} probed", err=True)

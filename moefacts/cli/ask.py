@@ -65,7 +65,7 @@ def ask(
         before = None if before_model is None else list(ask_model(before_model, materials.batcher, name, 1))
         was_seen = any(individual in people for people in seen_before)
         if as_json:
-            worth = {a.attribute: vars(a) | _worth(a, risk, bar) for a in answers}
+            worth = {a.attribute: vars(a) | _worth(a, risk, bar, materials.batcher.abstentions) for a in answers}
             reply: dict[str, Any] = {"name": name, "cohort": cohort, "answers": worth}
             if before is not None:
                 reply["seen_before_fine_tuning"] = was_seen
@@ -75,7 +75,7 @@ def ask(
             is_trained_on = any(individual in people for people in trained_on)
             answered = True
             status = _status(cohort, is_trained_on, was_seen, config.init.is_on)
-            _print_answers(f"{name} {status}", answers, before, top, risk, bar)
+            _print_answers(f"{name} {status}", answers, before, top, risk, bar, materials.batcher.abstentions)
     if as_json:
         from moefacts.cli.output import json_text
 
@@ -93,8 +93,10 @@ class Bar:
     max_risk: float
     confidence: float | None
 
-    def refusal(self, confidence: float) -> str | None:
+    def refusal(self, said: str, confidence: float, abstentions: Sequence[str]) -> str | None:
         """Why an answer of this confidence is not given; None if it is."""
+        if said in abstentions:
+            return f"does not answer: says {said}"
         if self.confidence is None:
             return f"does not answer: at no confidence were at most {100 * self.max_risk:g}% of the answers wrong"
         if confidence < self.confidence:
@@ -123,13 +125,17 @@ def _known_risk(
     return risk, ""
 
 
-def _worth(answer: "Answer", risk: "KnownRisk | None", bar: Bar | None) -> dict[str, Any]:
-    """What the confidence in the first answer is worth, for JSON."""
-    confidence = answer.answers[0][1]
-    share, count = (None, None) if risk is None else risk.right_when_this_sure(confidence)
+def _worth(answer: "Answer", risk: "KnownRisk | None", bar: Bar | None, abstentions: Sequence[str]) -> dict[str, Any]:
+    """What the confidence in the first answer is worth, for JSON; an answer that is no value is worth nothing."""
+    said, confidence = answer.answers[0]
+    is_known = risk is not None and said not in abstentions
+    share, count = risk.right_when_this_sure(confidence) if risk is not None and is_known else (None, None)
     found = {"confidence": confidence, "right_when_this_sure": share, "answers_this_sure": count}
     if bar is not None:
-        found |= {"abstains": bar.refusal(confidence) is not None, "smallest_confidence": bar.confidence}
+        found |= {
+            "abstains": bar.refusal(said, confidence, abstentions) is not None,
+            "smallest_confidence": bar.confidence,
+        }
     return found
 
 
@@ -164,6 +170,7 @@ def _print_answers(
     top: int,
     risk: "KnownRisk | None",
     bar: Bar | None,
+    abstentions: Sequence[str],
 ) -> None:
     from rich.table import Table
 
@@ -180,11 +187,11 @@ def _print_answers(
         table.add_column("truth")
     for place, answer in enumerate(answers):
         said = ", ".join(f"{value} {100 * probability:.1f}%" for value, probability in answer.answers)
-        refusal = None if bar is None else bar.refusal(answer.answers[0][1])
+        refusal = None if bar is None else bar.refusal(*answer.answers[0], abstentions)
         row = [answer.attribute.replace("_", " "), refusal or said]
         if risk is not None:
             share, count = risk.right_when_this_sure(answer.answers[0][1])
-            row.append(f"{100 * share:.0f}% of {count}")
+            row.append("–" if answer.answers[0][0] in abstentions else f"{100 * share:.0f}% of {count}")
         if before is not None:
             value, probability = before[place].answers[0]
             row.append(f"{value} {100 * probability:.1f}%")

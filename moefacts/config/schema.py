@@ -18,6 +18,7 @@ from moefacts.config.sections import (
     TrainingConfig,
     WandbConfig,
 )
+from moefacts.config.uncertainty import UncertaintyConfig, check_uncertainty
 from moefacts.errors import UserError, check_at_least, check_choice
 from moefacts.models.architecture import ModelConfig
 from moefacts.synthetic_data.distribution_kinds import SamplingConfig
@@ -51,6 +52,7 @@ class RunConfig:
     patching: PatchingConfig = field(default_factory=PatchingConfig)
     init: InitConfig = field(default_factory=InitConfig)
     method: MethodConfig = field(default_factory=MethodConfig)
+    uncertainty: UncertaintyConfig = field(default_factory=UncertaintyConfig)
 
     def check(self) -> None:
         """Raise ``UserError`` when a value makes no sense."""
@@ -73,7 +75,7 @@ class RunConfig:
             if not _is_name(value):
                 raise UserError(f"{key}={value} must be the name of a preset, without folders")
         parts = (self.population, self.training, self.evaluation, self.checkpoints, self.dataset, self.wandb)
-        for part in (*parts, self.patching, self.init, self.method):
+        for part in (*parts, self.patching, self.init, self.method, self.uncertainty):
             part.check()
         self.checkpoints.check_number(self.training.steps)
         self._check_patching()
@@ -90,6 +92,7 @@ class RunConfig:
         except ValueError as error:
             raise UserError(str(error)) from None
         check_method(self)
+        check_uncertainty(self)
 
     def _check_patching(self) -> None:
         if not self.patching.is_on:

@@ -20,7 +20,10 @@ _BEAM_WIDTH = 16
 
 @dataclass(frozen=True)
 class Answer:
-    """The answers about one attribute: (value, probability) pairs, likeliest first. Nobody's ``truth`` is None."""
+    """The answers about one attribute: (value, probability) pairs, likeliest first. Nobody's ``truth`` is None.
+
+    Of a model that was taught to say so, "unknown" or "[IDK]" can be one of the answers.
+    """
 
     attribute: str
     answers: list[tuple[str, float]]
@@ -38,8 +41,9 @@ def ask(model: Transformer, batcher: Batcher, full_name: str, top: int) -> Itera
     """Ask about every attribute, in the templates held out for the person, or in all when nobody has the name.
 
     The probability of a value is the product over its tokens, averaged over templates. Values are found by a beam
-    search over the values that the attribute can take. What else is asked does not matter, except in mixtures that are
-    not causal (a limited capacity, experts that choose tokens), whose experts the prompts share.
+    search over the values that the attribute can take, and over what the model was taught to say instead. What else is
+    asked does not matter, except in mixtures that are not causal (a limited capacity, experts that choose tokens),
+    whose experts the prompts share.
 
     Raises:
         UserError: the name cannot be asked about.
@@ -58,7 +62,7 @@ def ask(model: Transformer, batcher: Batcher, full_name: str, top: int) -> Itera
         middles = batcher.tokenizer.encode([template.middle for template in templates])
         begin = [batcher.tokenizer.begin_id]
         prompts = [begin + prefix + name_ids + middle for prefix, middle in zip(prefixes, middles, strict=True)]
-        values = population.pools.values(attribute)
+        values = (*population.pools.values(attribute), *batcher.abstentions)
         value_ids = batcher.tokenizer.encode([f" {value}" for value in values])
         found = _likeliest(model, prompts, value_ids, max(top, _BEAM_WIDTH), batcher.device)
         truth = None if individual is None else population.facts(individual)[attribute]

@@ -28,7 +28,8 @@ def decisions_table(model: Transformer, batcher: Batcher, cohorts: Sequence[str]
     """One row per person and attribute, as in ``runs.tables.DECISIONS``, from one biography of each person.
 
     The text before a value is that of the true biography, in templates held out for the person. The value itself is not
-    given: the answer is the likeliest of all values of the attribute, and the confidence its probability. The people of
+    given: the answer is the likeliest of all values of the attribute, and the confidence its probability. A model that was
+    taught to say that it does not know has ``abstained`` where that is likelier than every value. The people of
     a cohort are drawn at random, at most ``num_people``, and are in random order.
 
     Args:
@@ -44,14 +45,14 @@ def decisions_table(model: Transformer, batcher: Batcher, cohorts: Sequence[str]
         individual_B = evaluator.plan.individual_B
         truth_BA = batcher.population.value_PA[individual_B].astype(np.int64)
         shape = (len(individual_B), len(ATTRIBUTES))
-        columns = {name: np.zeros(shape) for name in ("right", "confidence", "loss", "entropy", "mass")}
+        columns = {name: np.zeros(shape) for name in ("right", "abstained", "confidence", "loss", "entropy", "mass")}
         for rows, log_p_A in value_log_probabilities(model, evaluator, beginnings):
             for attribute, log_p_BV in enumerate(log_p_A):
-                found = decide(log_p_BV, truth_BA[rows, attribute])
+                found = decide(log_p_BV, truth_BA[rows, attribute], beginnings.num_abstentions)
                 columns["right"][rows, attribute] = found.answer == truth_BA[rows, attribute]
-                for name in ("confidence", "loss", "entropy", "mass"):
+                for name in ("abstained", "confidence", "loss", "entropy", "mass"):
                     columns[name][rows, attribute] = getattr(found, name)
-        num_values_A = [len(value_V) for value_V in beginnings.value_AV]
+        num_values_A = [len(value_V) - beginnings.num_abstentions for value_V in beginnings.value_AV]
         tables.append(
             pd.DataFrame(
                 {
@@ -61,6 +62,7 @@ def decisions_table(model: Transformer, batcher: Batcher, cohorts: Sequence[str]
                     "attribute": list(ATTRIBUTES) * len(individual_B),
                     "num_values": num_values_A * len(individual_B),
                     "right": columns["right"].ravel().astype(np.int64),
+                    "abstained": columns["abstained"].ravel().astype(np.int64),
                     "confidence": columns["confidence"].ravel(),
                     keys.ATTRIBUTE_LOSS: columns["loss"].ravel(),
                     "value_entropy": columns["entropy"].ravel(),

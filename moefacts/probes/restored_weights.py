@@ -57,7 +57,7 @@ def corrected_measures(
             shift_BC = torch.from_numpy(common[a][rows[row_N[places].cpu().numpy()]])
             token_C = torch.from_numpy(one.token_C).to(places.device)
             logits_NV[places[:, None], token_C] -= shift_BC.to(places.device)
-        parts.append((rows, measure_batch(logits_NV, batch, at_N)))
+        parts.append((rows, measure_batch(logits_NV, batch, at_N, evaluator.abstention_ids)))
     columns = {}
     for field in fields(ValueMeasures):
         columns[field.name] = np.zeros((len(evaluator.plan), len(ATTRIBUTES)), np.float32)

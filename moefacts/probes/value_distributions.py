@@ -5,7 +5,8 @@ probabilities, each after the value's own tokens before it and never after the t
 beginnings, and all beginnings are read at once (``models.branches``).
 
 Shape legend: B biographies, A attributes, F beginnings of values (the empty one of every attribute and whole values
-included), M those that go on and are not empty, V values of one attribute, L tokens of a value.
+included), M those that go on and are not empty, V answers about one attribute, L tokens of
+one, Z answers that are no value.
 """
 
 from collections.abc import Iterator
@@ -33,7 +34,8 @@ class Beginnings:
         depth_F: the number of tokens.
         attribute_F: the attribute.
         goes_on_F: whether it is shorter than a value that it begins.
-        value_AV: for every attribute, which beginning each whole value is.
+        value_AV: for every attribute, which beginning each whole value is; last are the answers that are no value.
+        num_abstentions: how many these are.
     """
 
     token_F: np.ndarray
@@ -42,6 +44,7 @@ class Beginnings:
     attribute_F: np.ndarray
     goes_on_F: np.ndarray
     value_AV: list[np.ndarray]
+    num_abstentions: int
 
     @cached_property
     def read_M(self) -> np.ndarray:
@@ -62,9 +65,13 @@ class Beginnings:
 
 
 def beginnings_of(batcher: Batcher) -> Beginnings:
-    """The beginnings of all values of the batcher's population, none of which begins with another one."""
+    """The beginnings of all values of the batcher's population, and of what the model was taught to say instead.
+
+    None of these answers begins with another one.
+    """
     pools, encode = batcher.population.pools, batcher.tokenizer.encode
-    values = [encode([f" {value}" for value in pools.values(attribute)]) for attribute in ATTRIBUTES]
+    answers = [(*pools.values(attribute), *batcher.abstentions) for attribute in ATTRIBUTES]
+    values = [encode([f" {answer}" for answer in every]) for every in answers]
     found = sorted({(a, *ids[:n]) for a, every in enumerate(values) for ids in every for n in range(len(ids) + 1)})
     place = {beginning: number for number, beginning in enumerate(found)}
     parent_F = np.array([place[beginning[:-1]] if len(beginning) > 1 else -1 for beginning in found])
@@ -77,6 +84,7 @@ def beginnings_of(batcher: Batcher) -> Beginnings:
         attribute_F=np.array([beginning[0] for beginning in found]),
         goes_on_F=goes_on_F,
         value_AV=[np.array([place[(a, *ids)] for ids in every]) for a, every in enumerate(values)],
+        num_abstentions=len(batcher.abstentions),
     )
 
 
@@ -84,10 +92,11 @@ def beginnings_of(batcher: Batcher) -> Beginnings:
 def value_log_probabilities(
     model: Transformer, evaluator: Evaluator, beginnings: Beginnings
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """ln p(value | text before it) of every value, for the text of every biography up to each of its values.
+    """ln p(answer | text before it) of every value, for the text of every biography up to each of its values.
 
     Yields:
-        Rows of the evaluator's plan, (B,), and one array (B, V) for every attribute, float64.
+        Rows of the evaluator's plan, (B,), and one array (B, V) for every attribute, float64. V counts the values and,
+        after them, the answers that are no value.
     """
     model.eval()
     trees = beginnings.trees(evaluator.batches[0][1].token_BT.device)
@@ -137,6 +146,7 @@ class Decisions:
         loss: -ln of the true value's probability, in nats.
         entropy: that of the distribution given that the answer is one of the values, in nats.
         mass: the probability that the answer is one of the values.
+        abstained: whether an answer that is no value is likelier than all values.
     """
 
     answer: np.ndarray
@@ -144,10 +154,16 @@ class Decisions:
     loss: np.ndarray
     entropy: np.ndarray
     mass: np.ndarray
+    abstained: np.ndarray
 
 
-def decide(log_p_BV: np.ndarray, truth_B: np.ndarray) -> Decisions:
-    """The decisions that follow from ln p of every value, (B, V), and the true values."""
+def decide(log_p_BV: np.ndarray, truth_B: np.ndarray, num_abstentions: int = 0) -> Decisions:
+    """The decisions that follow from ln p of every answer, (B, V), and the true values.
+
+    The last ``num_abstentions`` answers are no values: only ``abstained`` depends on them, and they are not in ``mass``.
+    """
+    num_values = log_p_BV.shape[1] - num_abstentions
+    log_p_BV, log_other_BZ = log_p_BV[:, :num_values], log_p_BV[:, num_values:]
     largest_B1 = log_p_BV.max(axis=1, keepdims=True)
     log_mass_B = largest_B1[:, 0] + np.log(np.exp(log_p_BV - largest_B1).sum(axis=1))
     q_BV = np.exp(log_p_BV - log_mass_B[:, None])
@@ -158,4 +174,5 @@ def decide(log_p_BV: np.ndarray, truth_B: np.ndarray) -> Decisions:
         loss=-np.take_along_axis(log_p_BV, truth_B[:, None], axis=1)[:, 0],
         entropy=entropy_B.clip(min=0),
         mass=np.exp(log_mass_B),
+        abstained=log_other_BZ.max(axis=1, initial=-np.inf) > largest_B1[:, 0],
     )

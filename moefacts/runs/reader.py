@@ -19,6 +19,8 @@ from moefacts.runs.records import read_metrics
 from moefacts.runs.whole import check_whole
 from moefacts.synthetic_data.cohorts import ALL, cohort_ranges
 
+_LEAST_COMPARED = 4  # people
+
 
 @dataclass(frozen=True)
 class Run:
@@ -243,16 +245,20 @@ class Run:
 
     @property
     def missing_probes(self) -> list[str]:
-        """The probes that suit the run and have not been run, without those that are a part of another one."""
-        return [probe for probe in tables.PROBES if probe not in tables.PART_OF and self.lacks(probe)]
+        """The probes that suit the run and have not been run, without those that are a part of another one.
+
+        Those that are run on request only (``tables.ON_REQUEST``) are none of them.
+        """
+        usual = (probe for probe in tables.PROBES if probe not in (*tables.PART_OF, *tables.ON_REQUEST))
+        return [probe for probe in usual if self.lacks(probe)]
 
     def lacks(self, probe: str) -> bool:
         """Whether one of ``tables.PROBES`` suits the run and has not been run, nor what it is a part of.
 
         None suits a run before training ends, nor a patched run, whose weights are not the whole model. Retention is
-        probed where knowledge was measured during training, too: where ``evaluation.interval_control`` is set. Whether
-        routers know strangers can be asked of mixtures that evaluate people who were shown, and others. What
-        ``tables.FINE_TUNING`` names suits a fine-tuned run with an old cohort of at least two people.
+        probed where knowledge was measured during training, too: where ``evaluation.interval_control`` is set. What
+        ``tables.FINE_TUNING`` names suits a fine-tuned run with an old cohort of at least two people. To compare people
+        who are trained on with people never seen takes four of either, and for routers, both evaluated.
         """
         if not self.is_finished or self.settings.patching.is_on:
             return False
@@ -266,6 +272,8 @@ class Run:
             "router_detection": model.moe is not None and bool(self.unseen_cohorts and self.shown_cohort),
         }
         suits |= dict.fromkeys(tables.FINE_TUNING, bool(self.probed_cohorts))
+        compared = (self.people[self.learned_cohort], self.people[keys.UNSEEN])
+        suits |= dict.fromkeys(tables.ON_REQUEST, min(map(len, compared)) >= _LEAST_COMPARED)
         suits["rerouting"] = suits["rerouting"] and suits["routing"]
         ways = [tables.PROBES[one] for one in (probe, tables.PART_OF.get(probe)) if one is not None]
         return suits[probe] and not any(all(table.path(self.path).exists() for table in way) for way in ways)

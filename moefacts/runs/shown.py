@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moefacts.config.schema import RunConfig
-from moefacts.synthetic_data.cohorts import cohort_ranges, common
+from moefacts.synthetic_data.cohorts import STRANGERS, cohort_ranges, common
 
 
 def is_within(people: range, parts: Sequence[tuple[int, int]]) -> bool:
@@ -17,9 +17,9 @@ def is_within(people: range, parts: Sequence[tuple[int, int]]) -> bool:
 
 
 def _evaluated(settings: RunConfig) -> dict[str, range]:
-    """Evaluated cohort -> its individuals; the one whose plateau the run follows comes first."""
+    """Evaluated cohort -> its individuals; not strangers of training, who are shown, but not with their values."""
     people = cohort_ranges(settings.population.cohorts or {}, settings.population.sizes)
-    return {name: people[name] for name in settings.evaluation.cohorts}
+    return {name: people[name] for name in settings.evaluation.cohorts if name != STRANGERS}
 
 
 def _shown(settings: RunConfig, manifest: Mapping[str, Any]) -> list[tuple[int, int]]:

@@ -5,7 +5,8 @@ from moefacts.runs.probe_table import COUNT, NOT_NEGATIVE, NUMBER, SHARE, TEXT, 
 
 # The measures of every evaluated value, all teacher-forced (training.evaluation.ValueMeasures).
 VALUE_CONFIDENCE = "value_confidence"
-VALUE_MEASURES = (*keys.EVALUATED, VALUE_CONFIDENCE)
+ABSTAINED = "abstained"
+VALUE_MEASURES = (*keys.EVALUATED, VALUE_CONFIDENCE, ABSTAINED)
 
 CONFIDENCE = ProbeTable(
     "confidence",
@@ -20,8 +21,10 @@ CONFIDENCE = ProbeTable(
         keys.MAX_PROBABILITY: SHARE,
         keys.ENTROPY: NOT_NEGATIVE,
         VALUE_CONFIDENCE: SHARE,
+        ABSTAINED: SHARE,
     },
     key=("cohort", "biography", "attribute"),
+    added=(ABSTAINED,),
 )
 DECISIONS = ProbeTable(  # what follows from the distribution over all values of an attribute: probes.decisions
     "decisions",
@@ -32,6 +35,7 @@ DECISIONS = ProbeTable(  # what follows from the distribution over all values of
         "attribute": TEXT,
         "num_values": Column(is_whole=True, least=1, most=2.0**53),
         "right": Column(is_whole=True, least=0, most=1),
+        "abstained": Column(is_whole=True, least=0, most=1),
         "confidence": SHARE,
         keys.ATTRIBUTE_LOSS: NOT_NEGATIVE,
         "value_entropy": NOT_NEGATIVE,
@@ -208,10 +212,59 @@ EXPERT_CHANGE = ProbeTable(  # in fine-tuning: probes.rerouting
     key=("step", "layer", "expert"),
     is_complete=True,
 )
+MECHANISM = ProbeTable(  # of one-sentence prompts: probes.mechanism
+    "mechanism",
+    {
+        "step": COUNT,
+        "cohort": TEXT,
+        "values": TEXT,  # the person's own, or permuted ones as a control
+        "measure": TEXT,
+        "variant": TEXT,
+        "place": TEXT,
+        "layer": COUNT,
+        "attribute": TEXT,
+        "value": NUMBER,
+    },
+    key=("step", "cohort", "values", "measure", "variant", "place", "layer", "attribute"),
+)
 RECALL = ProbeTable(  # of a simulation, which has no other table; accuracy is the share of a group's facts recalled
     "recall",
     {"arm": TEXT, "group": TEXT, "step": COUNT, "accuracy": SHARE},
     key=("arm", "group", "step"),
+    is_complete=True,
+)
+KNOWN_PERSON = ProbeTable(  # at the end of a name: probes.known_person
+    "known_person",
+    {
+        "layer": COUNT,  # 0: the embedding
+        "people": COUNT,
+        "auroc_logistic": SHARE,
+        "auroc_means": SHARE,
+        "auroc_permuted": SHARE,
+        "auroc_names": SHARE,
+        "confidence_unseen": SHARE,
+        "confidence_unseen_added": SHARE,
+        "confidence_unseen_random": SHARE,
+        "confidence_seen": SHARE,
+        "confidence_seen_subtracted": SHARE,
+    },
+    key=("layer",),
+)
+TEMPERATURE = ProbeTable(  # per attribute, after training: probes.temperature
+    "temperature",
+    {
+        "attribute": TEXT,
+        "fitted_on": TEXT,
+        "tested": TEXT,
+        "people": COUNT,
+        "temperature": NOT_NEGATIVE,
+        "loss": NOT_NEGATIVE,
+        "loss_scaled": NOT_NEGATIVE,
+        "confidence": SHARE,
+        "confidence_scaled": SHARE,
+        "accuracy": SHARE,
+    },
+    key=("attribute", "fitted_on", "tested"),
     is_complete=True,
 )
 ROUTING = (EXPERT_USE, INFORMATION, VOCABULARY, COACTIVATION, SATURATION, ABLATION, BIOGRAPHY)
@@ -228,7 +281,10 @@ PROBES = {
     "restored_weights": (RESTORED, CORRECTED),
     "wrong_answers": (WRONG_ANSWERS,),
     "rerouting": (REROUTED, EXPERT_CHANGE),
+    "known_person": (KNOWN_PERSON,),
+    "temperature": (TEMPERATURE,),
 }
+ON_REQUEST = ("known_person", "temperature")  # probes that no report needs
 FINE_TUNING = ("shift", "restored_weights", "wrong_answers", "rerouting")  # those of what fine-tuning changes
 # Those that are a part of another one, which takes their place: for studies whose many runs need no more.
 PART_OF = {"retention_at_end": "retention"}

@@ -4,7 +4,7 @@ Shape legend: B biographies, T positions, S pieces per biography, F tokens in th
 K buckets of people.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -15,7 +15,7 @@ from moefacts.synthetic_data.biography import BiographyPlan, PieceCatalog, Role,
 from moefacts.synthetic_data.cohorts import SEEN
 from moefacts.synthetic_data.distribution import Distribution
 from moefacts.synthetic_data.population import Population
-from moefacts.synthetic_data.sampling import cohort_plan, individuals_of, training_plan
+from moefacts.synthetic_data.sampling import cohort_plan, individuals_of, strangers_plan, training_plan
 from moefacts.synthetic_data.tokenizer import Tokenizer
 
 
@@ -78,7 +78,8 @@ class Batcher:
     """Assembles batches of one population on one device.
 
     Training batches follow ``distribution``; None means all seen people uniformly. Batch widths are rounded up to
-    multiples of ``round_to``, plus one.
+    multiples of ``round_to``, plus one. ``abstentions`` are answers beside the values that the model is taught, none in
+    most runs: "unknown" and "[IDK]".
     """
 
     def __init__(
@@ -88,13 +89,15 @@ class Batcher:
         device: torch.device,
         distribution: Distribution | None = None,
         round_to: int = 8,
+        abstentions: Sequence[str] = (),
     ):
         self.population = population
+        self.abstentions = tuple(abstentions)
         self.distribution = distribution
         self.tokenizer = tokenizer
         self.device = device
         self.round_to = round_to
-        self.catalog = PieceCatalog(population)
+        self.catalog = PieceCatalog(population, abstentions)
         table = tokenize_pieces(self.catalog, tokenizer)
         self._length_Q = table.length_Q
         self._start_Q = torch.from_numpy(table.start_Q).to(device)
@@ -103,7 +106,7 @@ class Batcher:
 
     def with_population(self, population: Population) -> "Batcher":
         """The same batcher of another population, such as the same people with other values."""
-        return Batcher(population, self.tokenizer, self.device, self.distribution, self.round_to)
+        return Batcher(population, self.tokenizer, self.device, self.distribution, self.round_to, self.abstentions)
 
     @property
     def cohort(self) -> str:
@@ -141,6 +144,10 @@ class Batcher:
         template_lengths = length_Q[role_Q == Role.TEMPLATE].reshape(num_attributes, -1, 3).sum(axis=2)
         return int(num_attributes * names + values + template_lengths.max(axis=1).sum())
 
+    def name_lengths(self, individual_B: np.ndarray) -> np.ndarray:
+        """The number of tokens of each part of these people's names, shape (B, 3)."""
+        return self._length_Q[self.catalog.name_pieces(individual_B)]
+
     def assemble(self, plan: BiographyPlan) -> Batch:
         """The biographies of ``plan``, padded to the longest; the width is rounded up so that compiled graphs recur."""
         pieces = self.catalog.biography_pieces(plan)
@@ -172,6 +179,11 @@ class Batcher:
     def cohort_batch(self, cohort: str, purpose: str, number: int, batch_size: int) -> Batch:
         """Batch ``number`` for a ``purpose`` besides training, shortest first; see ``sampling.cohort_plan``."""
         plan = cohort_plan(self.population, cohort, purpose, number, batch_size)
+        return self.assemble(plan.rows(self._shortest_first(plan)))
+
+    def stranger_batch(self, step: int, batch_size: int) -> Batch:
+        """The strangers who are shown at ``step``, shortest first; see ``sampling.strangers_plan``."""
+        plan = strangers_plan(self.population, step, batch_size)
         return self.assemble(plan.rows(self._shortest_first(plan)))
 
     def batches_by_length(self, plan: BiographyPlan, batch_size: int) -> Iterator[tuple[np.ndarray, Batch]]:

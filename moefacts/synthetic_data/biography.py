@@ -5,6 +5,7 @@ biography has a begin piece, one sentence per attribute, and an end piece. An in
 tokens, roles and text all follow from it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -55,9 +56,13 @@ class BiographyPlan:
 
 
 class PieceCatalog:
-    """Numbers all text fragments (pieces) of a population, and lists the pieces of every biography."""
+    """Numbers all text fragments (pieces) of a population, and lists the pieces of every biography.
 
-    def __init__(self, population: Population):
+    ``abstentions`` are answers that are no value of an attribute, such as "unknown". They are numbered as the values
+    that follow on all others.
+    """
+
+    def __init__(self, population: Population, abstentions: Sequence[str] = ()):
         self.population = population
         pools, templates = population.pools, population.templates
         self.texts: list[str] = ["", ""]  # begin and end of the sequence
@@ -71,7 +76,10 @@ class PieceCatalog:
             [self._add([f" {n}" for n in pool], role) for pool, role in zip(name_pools, name_roles, strict=True)]
         )
         self._value_start_A = np.array(
-            [self._add([f" {v}" for v in pools.values(a)], Role.FIRST_VALUE, i) for i, a in enumerate(ATTRIBUTES)]
+            [
+                self._add([f" {v}" for v in (*pools.values(a), *abstentions)], Role.FIRST_VALUE, i)
+                for i, a in enumerate(ATTRIBUTES)
+            ]
         )
         self._num_templates = len(templates[ATTRIBUTES[0]])
 
@@ -82,9 +90,13 @@ class PieceCatalog:
         self.attributes += [attribute] * len(texts)
         return start
 
+    def name_pieces(self, individual_B: np.ndarray) -> np.ndarray:
+        """The pieces of these people's names, shape (B, 3)."""
+        return self._name_start_3 + self.population.name_P3[individual_B]
+
     def sentence_pieces(self, plan: BiographyPlan) -> np.ndarray:
         """The piece at every place of every sentence, shape (B, A, 7)."""
-        names_B3 = self._name_start_3 + self.population.name_P3[plan.individual_B]
+        names_B3 = self.name_pieces(plan.individual_B)
         value_BA = self.population.value_PA[plan.individual_B[:, None], plan.attribute_BA]
         pieces_BAS = np.empty((*plan.attribute_BA.shape, PIECES_PER_SENTENCE), dtype=np.int64)
         template_BA = plan.attribute_BA * self._num_templates + plan.template_BA

@@ -1,4 +1,4 @@
-"""Cohorts, which are named sets of people: three in every population, and parts of these that a configuration names.
+"""Cohorts, which are named sets of people: three in every population, two on request, and parts of these.
 
 A part is a range of individuals. Its facts are drawn like everybody's, or from one half of every attribute's values.
 """
@@ -10,6 +10,8 @@ from moefacts.errors import UserError, check_choice
 
 SEEN, UNSEEN, NEW = "seen", "unseen", "new"
 COHORTS = (SEEN, UNSEEN, NEW)  # in the order of their individuals
+STRANGERS, UNSEEN_PARTS = "strangers", "unseen_parts"
+ON_REQUEST = (STRANGERS, UNSEEN_PARTS)  # after these, in populations that have them
 ALL, FIRST, SECOND = "all", "first", "second"
 HALVES = (FIRST, SECOND)
 
@@ -32,9 +34,10 @@ def check_cohorts(cohorts: dict[str, CohortConfig], sizes: dict[str, int]) -> No
     """Raise ``UserError`` when a named cohort does not fit the built-in ones, whose ``sizes`` are given."""
     for name, cohort in cohorts.items():
         key = f"population.cohorts.{name}"
-        if name in COHORTS or not name.replace("_", "").isalnum():
-            raise UserError(f"{key}: a cohort's name must have only letters, digits and _, and be none of {COHORTS}")
-        check_choice(f"{key}.part_of", cohort.part_of, COHORTS)
+        if name in sizes or not name.replace("_", "").isalnum():
+            built_in = ", ".join(sizes)
+            raise UserError(f"{key}: a cohort's name must have only letters, digits and _, and be none of {built_in}")
+        check_choice(f"{key}.part_of", cohort.part_of, tuple(sizes))
         check_choice(f"{key}.values", cohort.values, (ALL, *HALVES))
         size = sizes[cohort.part_of]
         stop = size if cohort.stop is None else cohort.stop
@@ -59,9 +62,9 @@ def common(people: range, others: range) -> range:
 
 
 def cohort_ranges(cohorts: dict[str, CohortConfig], sizes: dict[str, int]) -> dict[str, range]:
-    """The individuals of every cohort: first the three built-in ones, which are disjoint, then the named parts."""
+    """The individuals of every cohort: first the built-in ones, which are disjoint, then the named parts."""
     ranges, start = {}, 0
-    for name in COHORTS:
-        ranges[name] = range(start, start + sizes[name])
-        start += sizes[name]
+    for name, size in sizes.items():
+        ranges[name] = range(start, start + size)
+        start += size
     return ranges | {name: ranges[part.part_of][part.start : part.stop] for name, part in cohorts.items()}

@@ -11,7 +11,9 @@ from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.population import Population
 
 
-def with_values(population: Population, individual_P: np.ndarray | range, value_PA: np.ndarray) -> Population:
+def with_values(
+    population: Population, individual_P: np.ndarray | range, value_PA: np.ndarray, num_abstentions: int = 0
+) -> Population:
     """``population`` in which the people ``individual_P`` have the values ``value_PA``.
 
     Names, templates, cohorts and everybody else's values stay as they are, so every plan of biographies means the same
@@ -28,8 +30,10 @@ def with_values(population: Population, individual_P: np.ndarray | range, value_
         population: the people.
         individual_P: who gets other values.
         value_PA: index of each new value in its pool, with attributes in the order of ``ATTRIBUTES``.
+        num_abstentions: how many answers that are no value follow on the values (``PieceCatalog``). Who has one has no
+            ``facts``.
     """
-    limit_A = [len(population.pools.values(attribute)) for attribute in ATTRIBUTES]
+    limit_A = [len(population.pools.values(attribute)) + num_abstentions for attribute in ATTRIBUTES]
     assert value_PA.shape == (len(individual_P), len(ATTRIBUTES))
     assert (value_PA >= 0).all()
     assert (value_PA < limit_A).all()

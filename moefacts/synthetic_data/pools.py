@@ -1,8 +1,10 @@
 """The pools that names and attribute values are drawn from: text files with one value per line."""
 
+import math
 from dataclasses import dataclass, fields
 from functools import cached_property
 from importlib import resources
+from typing import Any
 
 from moefacts.errors import UserError, check_at_least
 
@@ -14,6 +16,7 @@ MONTHS = (
 DAYS_PER_MONTH = 31  # day, month and year are independent, so impossible dates occur (as in the study)
 FIRST_YEAR = 1900
 MAX_YEARS = 200
+_NAMES = ("first_names", "middle_names", "last_names")
 
 
 @dataclass
@@ -32,7 +35,11 @@ class PoolSizes:
 
 @dataclass(frozen=True)
 class Pools:
-    """The names and values in use. ``cities`` serves birthplace and, independently, location."""
+    """The names and values in use. ``cities`` serves birthplace and, independently, location.
+
+    The last ``held_out_names`` entries of each pool of names are those of people of the cohort ``unseen_parts``, and of
+    nobody else.
+    """
 
     first_names: tuple[str, ...]
     middle_names: tuple[str, ...]
@@ -42,6 +49,7 @@ class Pools:
     majors: tuple[str, ...]
     companies: tuple[str, ...]
     years: int
+    held_out_names: int = 0
 
     @cached_property
     def birth_dates(self) -> tuple[str, ...]:
@@ -67,8 +75,14 @@ class Pools:
 
     @property
     def num_names(self) -> int:
-        """The number of different full names."""
-        return len(self.first_names) * len(self.middle_names) * len(self.last_names)
+        """The number of different full names, without those of held-out parts."""
+        return math.prod(self.num_usual_names)
+
+    @property
+    def num_usual_names(self) -> tuple[int, int, int]:
+        """The number of first, middle and last names that are not held out."""
+        first, middle, last = (len(pool) for pool in (self.first_names, self.middle_names, self.last_names))
+        return first - self.held_out_names, middle - self.held_out_names, last - self.held_out_names
 
 
 def _read_pool(name: str) -> tuple[str, ...]:
@@ -78,12 +92,13 @@ def _read_pool(name: str) -> tuple[str, ...]:
 
 def full_pools() -> Pools:
     """The pools at the study's full sizes."""
-    names = [field.name for field in fields(Pools) if field.name != "years"]
-    return Pools(**{name: _read_pool(name) for name in names}, years=MAX_YEARS)
+    names = [field.name for field in fields(PoolSizes) if field.name != "years"]
+    entries: dict[str, Any] = {name: _read_pool(name) for name in names}
+    return Pools(**entries, years=MAX_YEARS)
 
 
-def load_pools(sizes: PoolSizes) -> Pools:
-    """The first ``sizes`` entries of every pool.
+def load_pools(sizes: PoolSizes, held_out_names: int = 0) -> Pools:
+    """The first ``sizes`` entries of every pool, and ``held_out_names`` more of those of names.
 
     Raises:
         UserError: a size is below 1 or above what the file holds.
@@ -96,5 +111,11 @@ def load_pools(sizes: PoolSizes) -> Pools:
         check_at_least(key, wanted, 1)
         if wanted > available:
             raise UserError(f"{key}={wanted} is too large; there are only {available}")
-        chosen[field.name] = wanted if field.name == "years" else entries[:wanted]
-    return Pools(**chosen)
+        more = held_out_names if field.name in _NAMES else 0
+        if wanted + more > available:
+            raise UserError(
+                f"population.held_out_names={more} is too large for {key}={wanted}; there are only {available}, so "
+                "lower one of them"
+            )
+        chosen[field.name] = wanted if field.name == "years" else entries[: wanted + more]
+    return Pools(**chosen, held_out_names=held_out_names)

@@ -13,8 +13,11 @@ from moefacts.synthetic_data.cohorts import (
     ALL,
     COHORTS,
     NEW,
+    ON_REQUEST,
     SEEN,
+    STRANGERS,
     UNSEEN,
+    UNSEEN_PARTS,
     CohortConfig,
     check_cohorts,
     cohort_ranges,
@@ -32,7 +35,13 @@ class PopulationConfig:
     """Sizes of a population: ``size`` people to train on, ``unseen`` never shown, ``new`` kept for fine-tuning.
 
     ``cohorts`` names parts of these three that can be trained on or evaluated separately, and whose facts can be drawn
-    from one half of the values.
+    from one half of the values. Everybody else is the same with and without the people below, who come last.
+
+    Attributes:
+        strangers: people on whom ``uncertainty.strangers`` teaches that nothing is known of them.
+        unseen_parts: people none of whose three names anybody else has, never shown.
+        held_out_names: how many first names, middle names and last names only they have: those that follow in the
+            files on the ones that ``pools`` counts.
     """
 
     size: int
@@ -41,11 +50,15 @@ class PopulationConfig:
     held_out_templates: int
     pools: PoolSizes
     cohorts: dict[str, CohortConfig] | None = None
+    strangers: int = 0
+    unseen_parts: int = 0
+    held_out_names: int = 0
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Built-in cohort -> number of people in it."""
-        return {SEEN: self.size, UNSEEN: self.unseen, NEW: self.new}
+        """Built-in cohort -> number of people in it, in the order of their individuals."""
+        on_request = {STRANGERS: self.strangers, UNSEEN_PARTS: self.unseen_parts}
+        return {SEEN: self.size, UNSEEN: self.unseen, NEW: self.new} | {k: n for k, n in on_request.items() if n}
 
     def cohort_range(self, name: str) -> range:
         """The individuals of the cohort ``name``.
@@ -54,8 +67,9 @@ class PopulationConfig:
             UserError: there is no such cohort, or it is empty.
         """
         ranges = cohort_ranges(self.cohorts or {}, self.sizes)
-        check_choice("cohort", name, ranges)
-        if not len(ranges[name]):
+        if name not in ON_REQUEST:
+            check_choice("cohort", name, ranges)
+        if not len(ranges.get(name, ())):
             raise UserError(f"the cohort {name} is empty; raise population.{name}")
         return ranges[name]
 
@@ -65,6 +79,18 @@ class PopulationConfig:
         check_at_least("population.unseen", self.unseen, 1)
         check_at_least("population.new", self.new, 0)
         check_at_least("population.held_out_templates", self.held_out_templates, 1)
+        for key in ("strangers", "unseen_parts", "held_out_names"):
+            check_at_least(f"population.{key}", getattr(self, key), 0)
+        if self.unseen_parts > self.held_out_names**3:
+            raise UserError(
+                f"population.unseen_parts={self.unseen_parts} people need as many names of parts that nobody else has, "
+                f"but population.held_out_names={self.held_out_names} make {self.held_out_names**3}; hold out more"
+            )
+        if self.held_out_names and not self.unseen_parts:
+            raise UserError(
+                f"population.held_out_names={self.held_out_names} has no effect without population.unseen_parts; leave "
+                "it out"
+            )
         check_cohorts(self.cohorts or {}, self.sizes)
         check_halves(self.cohorts or {}, self.pools)
 
@@ -115,12 +141,16 @@ class Population:
         return len(self.name_P3)
 
     def cohort(self, name: str) -> range:
-        """The individuals of a cohort: ``seen``, ``unseen``, ``new``, which are disjoint, or a named part of them."""
+        """The individuals of a cohort: a built-in one, which are disjoint, or a named part of them."""
         return self.cohorts[name]
 
     def cohort_of(self, individual: int) -> str:
-        """The built-in cohort of ``individual``: ``seen``, ``unseen`` or ``new``."""
-        return next(name for name in COHORTS if individual in self.cohorts[name])
+        """The built-in cohort of ``individual``, such as ``seen``."""
+        return next(name for name in self._built_in if individual in self.cohorts[name])
+
+    @property
+    def _built_in(self) -> list[str]:
+        return [*COHORTS, *(name for name in ON_REQUEST if name in self.cohorts)]
 
     def full_name(self, individual: int) -> str:
         """First, middle and last name, separated by spaces."""
@@ -170,7 +200,7 @@ class Population:
         texts += [tuple(t.fill("[name]", "[value]") for t in self.templates[attribute]) for attribute in ATTRIBUTES]
         for entries in texts:
             digest.update("\n".join(entries).encode() + b"\0")
-        digest.update(repr([len(self.cohorts[cohort]) for cohort in COHORTS]).encode())
+        digest.update(repr([len(self.cohorts[cohort]) for cohort in self._built_in]).encode())
         for table, dtype in ((self.name_P3, "<i2"), (self.value_PA, "<i4"), (self.split_PA, "<u2")):
             digest.update(np.ascontiguousarray(table, dtype=dtype).data)
         return digest.hexdigest()
@@ -183,20 +213,25 @@ def build_population(config: PopulationConfig, seed: int) -> Population:
         UserError: a size is impossible, or there are more people than full names.
     """
     config.check()
-    pools = load_pools(config.pools)
+    pools = load_pools(config.pools, config.held_out_names)
     templates = load_templates(pools)
     splits = TemplateSplits(len(templates[ATTRIBUTES[0]]), config.held_out_templates)
     num_people = sum(config.sizes.values())
-    if num_people > pools.num_names:
+    num_usual = num_people - config.unseen_parts
+    if num_usual > pools.num_names:
+        strangers = f", {config.strangers} strangers" if config.strangers else ""
         raise UserError(
-            f"population.size={config.size} with {config.unseen} unseen and {config.new} new people needs {num_people} "
-            f"names, but the pools make only {pools.num_names}; enlarge population.pools or take fewer people"
+            f"population.size={config.size} with {config.unseen} unseen{strangers} and {config.new} new people needs "
+            f"{num_usual} names, but the pools make only {pools.num_names}; enlarge population.pools or take fewer "
+            "people"
         )
     person_P = np.arange(num_people, dtype=np.int64)
-    name_P = random_permutation(stream_key(seed, "name"), person_P, pools.num_names)
-    name_P3 = np.empty((num_people, 3), dtype=np.int16)
-    rest_P, name_P3[:, 2] = np.divmod(name_P, len(pools.last_names))
-    name_P3[:, 0], name_P3[:, 1] = np.divmod(rest_P, len(pools.middle_names))
+    first, middle, last = pools.num_usual_names
+    held_out = config.held_out_names
+    name_P = random_permutation(stream_key(seed, "name"), person_P[:num_usual], pools.num_names)
+    part_P = random_permutation(stream_key(seed, "unseen parts"), person_P[: config.unseen_parts], held_out**3)
+    of_parts_P3 = _split_names(part_P, held_out, held_out) + np.array([first, middle, last])
+    name_P3 = np.concatenate([_split_names(name_P, middle, last), of_parts_P3]).astype(np.int16)
     value_PA = np.empty((num_people, len(ATTRIBUTES)), dtype=np.int32)
     split_PA = np.empty((num_people, len(ATTRIBUTES)), dtype=np.uint16)
     for a, attribute in enumerate(ATTRIBUTES):
@@ -208,3 +243,9 @@ def build_population(config: PopulationConfig, seed: int) -> Population:
             people = slice(cohorts[name].start, cohorts[name].stop)
             value_PA[people] = draw_from_half(seed, pools, cohort.values, person_P[people])
     return Population(seed, pools, templates, splits, cohorts, name_P3, value_PA, split_PA)
+
+
+def _split_names(name_P: np.ndarray, num_middle: int, num_last: int) -> np.ndarray:
+    """The places of first, middle and last name in their pools, (P, 3); the last varies fastest with ``name_P``."""
+    rest_P, last_P = np.divmod(name_P, max(1, num_last))
+    return np.stack([*np.divmod(rest_P, max(1, num_middle)), last_P], axis=1)

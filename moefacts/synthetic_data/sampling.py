@@ -11,7 +11,7 @@ import numpy as np
 
 from moefacts.errors import UserError
 from moefacts.synthetic_data.biography import BiographyPlan
-from moefacts.synthetic_data.cohorts import SEEN
+from moefacts.synthetic_data.cohorts import SEEN, STRANGERS
 from moefacts.synthetic_data.distribution import Distribution
 from moefacts.synthetic_data.distribution_kinds import SamplingConfig
 from moefacts.synthetic_data.pools import ATTRIBUTES
@@ -102,6 +102,14 @@ def cohort_plan(population: Population, cohort: str, purpose: str, number: int, 
     people, key = population.cohort(cohort), (purpose, cohort, number)
     drawn_B = random_below(stream_key(population.seed, *key, "individual"), np.arange(batch_size), len(people))
     return _plan(population, key, people.start + drawn_B, population.splits.trained_SJ)
+
+
+def strangers_plan(population: Population, step: int, batch_size: int) -> BiographyPlan:
+    """The next ``batch_size`` strangers, in their training templates: nobody comes twice before all have come once."""
+    people = population.cohort(STRANGERS)
+    turn_B = step * batch_size + np.arange(batch_size, dtype=np.int64)
+    individual_B = people.start + turn_B % len(people)
+    return _plan(population, (STRANGERS, step), individual_B, population.splits.trained_SJ)
 
 
 def one_each_plan(

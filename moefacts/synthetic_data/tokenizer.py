@@ -178,10 +178,14 @@ def _for_plain_text(backend: "Backend", begin: str) -> "Backend":
     return backend
 
 
-def build_tokenizer(name: str, pools: Pools, templates: Templates) -> Tokenizer:
-    """The tokenizer ``name``, one of ``TOKENIZERS``, for the text that ``pools`` and ``templates`` can produce."""
+def build_tokenizer(name: str, pools: Pools, templates: Templates, abstentions: Sequence[str] = ()) -> Tokenizer:
+    """The tokenizer ``name``, one of ``TOKENIZERS``, for the text that ``pools`` and ``templates`` can produce.
+
+    ``abstentions`` are single words that can stand in the place of a value, too. In the closed vocabulary each becomes
+    a token; the other tokenizer writes them with the pieces that it has.
+    """
     check_choice("tokenizer", name, TOKENIZERS)
-    return _build_sentencepiece() if name == "sentencepiece_32k" else _build_word(pools, templates)
+    return _build_sentencepiece() if name == "sentencepiece_32k" else _build_word(pools, templates, abstentions)
 
 
 @lru_cache(maxsize=1)
@@ -189,8 +193,8 @@ def _build_sentencepiece() -> SentencePieceTokenizer:
     return SentencePieceTokenizer()
 
 
-def _build_word(pools: Pools, templates: Templates) -> WordTokenizer:
-    entries = [*pools.first_names, *pools.middle_names, *pools.last_names]
+def _build_word(pools: Pools, templates: Templates, abstentions: Sequence[str]) -> WordTokenizer:
+    entries = [*pools.first_names, *pools.middle_names, *pools.last_names, *abstentions]
     entries += [value for attribute in ATTRIBUTES for value in pools.values(attribute)]
     fixed = [part for group in templates.values() for t in group for part in (t.prefix, t.middle, t.suffix)]
     return WordTokenizer.from_texts([*(f" {entry}" for entry in entries), *fixed])

@@ -94,12 +94,14 @@ def is_main() -> bool:
     return process_rank() == 0
 
 
-def check_processes(training: TrainingConfig) -> None:
+def check_processes(training: TrainingConfig, has_strangers: bool = False) -> None:
     """Raise ``UserError`` when the processes cannot share the run, or have not joined each other."""
     if not dist.is_initialized() and dist.is_torchelastic_launched() and os.environ["WORLD_SIZE"] != "1":
         raise UserError("torchrun shares one run at a time: use it with `moefacts train` and without a Hydra launcher")
     if world_size() > 1 and training.method in IN_ONE_PROCESS:
         raise UserError(f"training.method={training.method} trains in one process; start it without torchrun")
+    if world_size() > 1 and has_strangers:
+        raise UserError("uncertainty.strangers trains in one process; start it without torchrun")
     if training.batch_size % (world_size() * training.gradient_accumulation):
         raise UserError(
             f"training.batch_size={training.batch_size} is the batch of all processes; it must be a multiple of "

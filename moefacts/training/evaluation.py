@@ -4,7 +4,7 @@ Shape legend: B biographies, T positions, A attributes, N value tokens of a batc
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
 
@@ -36,6 +36,7 @@ class ValueMeasures:
         max_probability: largest next-token probability, averaged over the tokens of the value.
         entropy: entropy in nats of the next-token distribution, averaged over the tokens of the value.
         value_confidence: product of the largest probabilities, the teacher-forced confidence in the whole value.
+        abstained: 1 where the likeliest first token is an answer that is no value (``Batcher.abstentions``), else 0.
     """
 
     attribute_loss: np.ndarray
@@ -43,6 +44,7 @@ class ValueMeasures:
     max_probability: np.ndarray
     entropy: np.ndarray
     value_confidence: np.ndarray
+    abstained: np.ndarray
 
 
 def sum_by_value(amount_N: Tensor, batch: Batch, at_N: Tensor) -> Tensor:
@@ -52,8 +54,11 @@ def sum_by_value(amount_N: Tensor, batch: Batch, at_N: Tensor) -> Tensor:
     return sums.index_add_(0, cell_N, amount_N).view(-1, len(ATTRIBUTES))
 
 
-def measure_batch(logits_NV: Tensor, batch: Batch, at_N: Tensor) -> ValueMeasures:
-    """All measures of one batch from the logits that predict its value tokens."""
+def measure_batch(logits_NV: Tensor, batch: Batch, at_N: Tensor, abstention_ids: Sequence[int] = ()) -> ValueMeasures:
+    """All measures of one batch from the logits that predict its value tokens.
+
+    ``abstention_ids`` are the first tokens of the answers that are no value.
+    """
     log_probability_NV = logits_NV.float().log_softmax(dim=-1)
     target_N = batch.targets_BT.flatten()[at_N]
     loss_N = -log_probability_NV.gather(1, target_N[:, None]).squeeze(1)
@@ -63,12 +68,18 @@ def measure_batch(logits_NV: Tensor, batch: Batch, at_N: Tensor) -> ValueMeasure
     loss, num_wrong, log_confidence, probability, entropy, count = (
         sum_by_value(amount, batch, at_N).cpu().numpy() for amount in amounts
     )
+    abstained = np.zeros_like(loss)
+    if abstention_ids:
+        is_first_N = batch.value_position_BT[:, 1:].flatten()[at_N] == 0
+        says_N = torch.isin(answer_N, torch.tensor(abstention_ids, device=answer_N.device))
+        abstained = sum_by_value((is_first_N & says_N).float(), batch, at_N).cpu().numpy()
     return ValueMeasures(
         attribute_loss=loss,
         attribute_accuracy=(num_wrong == 0).astype(np.float32),
         max_probability=probability / count,
         entropy=entropy / count,
         value_confidence=np.exp(log_confidence),
+        abstained=abstained,
     )
 
 
@@ -80,6 +91,7 @@ class Evaluator:
     ):
         self.cohort = cohort
         self.batch_size = batch_size
+        self.abstention_ids = [ids[0] for ids in batcher.tokenizer.encode([f" {one}" for one in batcher.abstentions])]
         self.plan: BiographyPlan = evaluation_plan(batcher.population, cohort, num_biographies, num_people)
         self.batches = []
         for rows, batch in batcher.batches_by_length(self.plan, batch_size):
@@ -109,7 +121,7 @@ class Evaluator:
             with autocast or nullcontext():
                 output = model(batch.inputs_BT, packing, at_N)
                 logits_NV = output.logits
-            part = measure_batch(logits_NV, batch, at_N)
+            part = measure_batch(logits_NV, batch, at_N, self.abstention_ids)
             for name, column in columns.items() if is_own else ():
                 column[rows] = getattr(part, name)
             for layer, routing in output.routings.items():

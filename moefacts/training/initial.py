@@ -90,6 +90,13 @@ def _check_people(source: Source, config: RunConfig) -> None:
         theirs, ours = attrgetter(key)(source.config), attrgetter(key)(config)
         if theirs != ours:
             raise UserError(f"{key}={ours}, but {source.run} was trained with {key}={theirs}; leave {key} out")
+    theirs, ours = source.config.uncertainty.abstentions, config.uncertainty.abstentions
+    if theirs != ours:
+        theirs_text, ours_text = (" and ".join(words) or "neither unknown nor [IDK]" for words in (theirs, ours))
+        raise UserError(
+            f"uncertainty.* adds {ours_text} to the vocabulary, but that of {source.run} has {theirs_text}; use the "
+            "same uncertainty.strangers and uncertainty.idk_factor as there"
+        )
     if not same_people(config, source.manifest):
         raise UserError(
             f"population.cohorts give people other values than those with which {source.run} was trained; train it "

@@ -35,7 +35,7 @@ def answers(cohort, first, people, confidence, right, num_values=8):
         [
             {"step": 12, "cohort": cohort, "individual": first + n, "attribute": attribute, "num_values": num_values}
             | {"right": right, "confidence": confidence - n / 1000, "attribute_loss": 3.0, "value_entropy": 0.5}
-            | {"mass": 1.0}
+            | {"mass": 1.0, "abstained": 0}
             for n in range(people)
             for attribute in ("major", "company")
         ]

@@ -17,7 +17,7 @@ def table(step=12, right_above=0.3):
     rows = [
         {"step": step, "cohort": cohort, "individual": first + n, "attribute": attribute, "num_values": 8}
         | {"confidence": confidence, "right": int(cohort == "seen" and confidence > right_above)}
-        | {"attribute_loss": 1.0, "value_entropy": 1.0, "mass": 1.0}
+        | {"attribute_loss": 1.0, "value_entropy": 1.0, "mass": 1.0, "abstained": 0}
         for cohort, first in (("seen", 0), ("unseen", 48))
         for n, scale in enumerate(np.linspace(0.01, 1, 20))
         for attribute, confidence in zip(ATTRIBUTES, [scale * (1 if cohort == "seen" else 0.1)] * 6, strict=True)

@@ -100,3 +100,17 @@ def test_what_the_model_knows_of_a_person_is_the_same_alone_and_among_others(set
     for name, column in vars(together).items():
         if name != "attribute_accuracy":  # which a last bit can flip
             torch.testing.assert_close(torch.from_numpy(vars(alone)[name]), torch.from_numpy(column), **TOLERANCE)
+
+
+def test_what_the_model_was_taught_to_say_instead_can_be_an_answer():
+    strangers = ("population.strangers=8", "uncertainty.strangers=unknown", "uncertainty.stranger_share=0.5")
+    materials = confident(*strangers, "uncertainty.idk_factor=0.5")
+    batcher, name = materials.batcher, materials.batcher.population.full_name(3)
+    major = list(ask(materials.model, batcher, name, top=50))[4]
+    assert {value for value, _ in major.answers} == {*batcher.population.pools.majors, "unknown", "[IDK]"}
+    idk = batcher.tokenizer.encode([" [IDK]"])[0][0]
+    with torch.no_grad():
+        materials.model.unembedding_VD[idk] += 100 * materials.model.final_norm.weight.sign()
+    assert major.truth == batcher.population.facts(3)["major"]
+    sure = [answer.answers[0] for answer in ask(materials.model, batcher, name, top=1)]
+    assert all(value in {"[IDK]"} or probability < 1 for value, probability in sure)

@@ -75,6 +75,11 @@ def test_decisions_follow_from_the_distribution():
     assert found.entropy == pytest.approx(-(q * np.log(q)).sum(axis=1))
     sure = decide(np.array([[0.0, -1e4]]), np.array([1]))
     assert (sure.entropy[0], sure.loss[0]) == (0, 1e4)
+    asked = decide(np.log([[0.3, 0.1, 0.5], [0.4, 0.2, 0.3]]), np.array([0, 0]), num_abstentions=1)
+    assert asked.answer.tolist() == [0, 0]
+    assert asked.mass == pytest.approx([0.4, 0.6])
+    assert asked.abstained.tolist() == [True, False]
+    assert not found.abstained.any()
 
 
 def test_the_table_has_the_loss_of_an_evaluation_and_everybody_once(tmp_path):

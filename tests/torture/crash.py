@@ -22,10 +22,11 @@ COMMANDS = {  # name -> arguments; all but the first two work on a run that is f
     "train": ("train", *TINY, "training.log_interval=2", "run.dir=run"),
     "generate": ("generate", *TINY, *DATASET, "--out", "out"),
     "extend": ("train", "--resume", "run", "training.steps=16"),
+    "finetune": ("finetune", "run", "--new", "4", "training.steps=8", "run.dir=tuned"),
     "export": ("export", "run", "--out", "out"),
     "analyze": ("analyze", "run"),
 }
-_NEED_A_RUN = ("extend", "export", "analyze")
+_NEED_A_RUN = ("extend", "finetune", "export", "analyze")
 _SHARE_KILLED_TWICE = 0.25
 
 

@@ -136,8 +136,8 @@ def _of_table(path: Path, file: str) -> Iterator[Damage]:
         yield Damage(file, what, functools.partial(mutations.rewrite_table, change=of_rows))
 
 
-LIST, MEASURE, REPORT, REPRODUCE, ASK, EXPORT, RESUME = (
-    "list", "analyze --no-report --json", "analyze", "reproduce --report", "ask", "export", "train --resume"
+LIST, MEASURE, REPORT, REPRODUCE, ASK, EXPORT, FINETUNE, RESUME = (
+    "list", "analyze --no-report --json", "analyze", "reproduce --report", "ask", "export", "finetune", "train --resume"
 )  # fmt: skip
 
 
@@ -150,10 +150,10 @@ def _commands_for(file: str) -> list[str]:
     if file.endswith(STATE) or file.endswith("optimizer.safetensors"):
         return [RESUME]
     if file.endswith(("model.safetensors", CHECKSUMS)):
-        return [RESUME, ASK, EXPORT]
+        return [RESUME, ASK, EXPORT, FINETUNE]
     if file == layout.LOCK:
         return [LIST, MEASURE, REPRODUCE, RESUME]
-    return [LIST, MEASURE, MEASURE, REPORT, REPRODUCE, ASK, EXPORT, RESUME]
+    return [LIST, MEASURE, MEASURE, REPORT, REPRODUCE, ASK, EXPORT, FINETUNE, RESUME]
 
 
 def failure(
@@ -166,7 +166,7 @@ def failure(
     if command == RESUME:
         shutil.rmtree(run)
         shutil.copytree(whole.half, run)
-    elif command in (ASK, EXPORT):  # of the newest checkpoint, which is the damaged one
+    elif command in (ASK, EXPORT, FINETUNE):  # of the newest checkpoint, which is the damaged one
         shutil.rmtree(layout.checkpoint_folder(run, layout.checkpoint_steps(run)[-1]))
     path = run / damage.file
     if path.name == STATE:  # as in checkpoints of earlier versions, whose damage no checksum shows
@@ -180,6 +180,7 @@ def failure(
         REPRODUCE: ["reproduce", faulty_study.NAME, "--report", "--out", root],
         ASK: ["ask", short, whole.person, "--json"],
         EXPORT: ["export", short, "--out", "exported"],
+        FINETUNE: ["finetune", short, "--new", "2", "training.steps=2", "run.dir=tuned"],
         RESUME: ["train", "--resume", short],
     }[command]
     wrong = _what_is_wrong(command, run_command(folder, *arguments), run, folder)

@@ -30,6 +30,7 @@ _TINY = "the tiny settings"  # stands for all of them
 GRAMMAR: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
     "train": ((_TINY,), {"--resume": ("run", "study/other"), "-m": (), "--cfg": ("job", "hydra"), "--info": ("config",),
                          "--resolve": (), "--package": ("model",), "--config-dir": (".",), "--help": ()}),
+    "finetune": (("run",), {"--new": ("4", "8"), "--step": ("4", "12"), "-m": (), "--cfg": ("job",), "--help": ()}),
     "generate": ((_TINY,), {"--out": ("out", "new/out"), "--preview": ("2",), "--cfg": ("job",), "-m": ()}),
     "reproduce": (("tiny",), {"--dry-run": (), "--report": (), "--scale": ("laptop", "paper"), "--out": ("out", "study"),
                               "--launcher": ("basic", "joblib"), "--jobs": ("2",), "--retry-failed": (), "--force": ()}),
@@ -38,7 +39,7 @@ GRAMMAR: dict[str, tuple[tuple[str, ...], dict[str, tuple[str, ...]]]] = {
     "export": (("run",), {"--out": ("out",), "--step": ("4",)}),
     "list": ((), {"--root": (".", "study")}),
 }  # fmt: skip
-_TAKE_SETTINGS = ("train", "generate", "reproduce")
+_TAKE_SETTINGS = ("train", "finetune", "generate", "reproduce")
 _SHARE_ODD, _SHARE_OPTION, _SHARE_WITHOUT_COMMAND = 0.4, 0.4, 0.03
 
 

@@ -13,7 +13,14 @@ from tests.torture import commands, damage
 from tests.torture.faulty_study import MIXTURE, half_done
 
 COUNT, SEED = 60, 0
-COMMANDS = (damage.LIST, damage.MEASURE, damage.ASK, damage.EXPORT, damage.RESUME)  # the others draw or train
+COMMANDS = (
+    damage.LIST,
+    damage.MEASURE,
+    damage.ASK,
+    damage.EXPORT,
+    damage.FINETUNE,
+    damage.RESUME,
+)  # the others draw or train
 
 
 @pytest.fixture(scope="module")

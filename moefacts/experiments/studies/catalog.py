@@ -12,6 +12,8 @@ from moefacts.experiments.studies import (
     finetune,
     finetune_methods,
     finetune_moe,
+    hallucination,
+    hallucination_methods,
     law_capacity,
     law_causes,
     leaving,
@@ -60,6 +62,8 @@ _MORE = (
     spurious_forgetting.STUDY,
     dense_vs_moe.RATES_STUDY,
     toy_memory.STUDY,
+    hallucination.STUDY,
+    hallucination_methods.STUDY,
 )
 STUDIES |= {study.name: study for study in _MORE}
 ALL = "all"  # the studies of the paper, and the curriculum that it names as future work

@@ -56,10 +56,11 @@ def prepare(config: RunConfig) -> Materials:
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
     population = build_population(config.population, config.seed)
-    tokenizer = build_tokenizer(config.tokenizer, population.pools, population.templates)
+    abstentions = config.uncertainty.abstentions
+    tokenizer = build_tokenizer(config.tokenizer, population.pools, population.templates, abstentions)
     distribution = training_distribution(config.sampling, population, config.training.steps)
     round_to = _ROUND_COMPILED if config.training.compile else _ROUND
-    batcher = Batcher(population, tokenizer, device, distribution, round_to)
+    batcher = Batcher(population, tokenizer, device, distribution, round_to, abstentions)
     model = build_model(config.model, tokenizer.vocab_size, config.seed).to(device)
     return Materials(device, batcher, model)
 

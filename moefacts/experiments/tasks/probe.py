@@ -4,12 +4,14 @@ from moefacts.analysis.forgetting import learning_measures, lowest_step
 from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
 from moefacts.probes.decisions import decisions_table
+from moefacts.probes.known_person import known_person_table
 from moefacts.probes.rerouting import rerouting_tables
 from moefacts.probes.restored_weights import restored_tables
 from moefacts.probes.retention import choose_checkpoints, retention_table
 from moefacts.probes.router_detection import router_detection_table
 from moefacts.probes.routing import routing_tables
 from moefacts.probes.shift import shift_table
+from moefacts.probes.temperature import temperature_table
 from moefacts.probes.wrong_answers import wrong_answers_table
 from moefacts.runs.layout import checkpoint_steps
 from moefacts.runs.locks import turn_to_write
@@ -17,16 +19,20 @@ from moefacts.runs.reader import Run
 from moefacts.runs.tables import (
     ATTENTION,
     DECISIONS,
+    KNOWN_PERSON,
     RETENTION,
     RETENTION_AT_END,
     ROUTER_DETECTION,
     SHIFT,
+    TEMPERATURE,
     WRONG_ANSWERS,
 )
 
 
 def probe_run(run: Run, *wanted: str) -> list[str]:
-    """Write the tables of the probes that are ``wanted`` and missing, by default of all, and return their names.
+    """Write the tables of the probes that are ``wanted`` and missing, and return their names.
+
+    By default they are all but those of ``runs.tables.ON_REQUEST``.
 
     Raises:
         UserError: the run, or a checkpoint, is missing or damaged.
@@ -107,6 +113,14 @@ def _probe_rerouting(run: Run, materials: Materials) -> None:
         table.write(run.path, rows)
 
 
+def _probe_known_person(run: Run, materials: Materials) -> None:
+    KNOWN_PERSON.write(run.path, known_person_table(materials.model, materials.batcher))
+
+
+def _probe_temperature(run: Run, materials: Materials) -> None:
+    TEMPERATURE.write(run.path, temperature_table(materials.model, materials.batcher))
+
+
 # Name in ``runs.tables.PROBES`` -> function. Each leaves the model with the weights of the last checkpoint.
 _PROBES = {
     "routing": _probe_routing,
@@ -119,4 +133,6 @@ _PROBES = {
     "restored_weights": _probe_restored_weights,
     "wrong_answers": _probe_wrong_answers,
     "rerouting": _probe_rerouting,
+    "known_person": _probe_known_person,
+    "temperature": _probe_temperature,
 }

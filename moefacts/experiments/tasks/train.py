@@ -42,7 +42,7 @@ def execute(config: RunConfig, extend: bool = False) -> Path:
         UserError: the configuration or the run directory is wrong.
         Interrupted: a signal was received; the state is saved.
     """
-    check_processes(config.training)
+    check_processes(config.training, config.uncertainty.strangers is not None)
     need = need_of_training(config, world_size())
     check_memory(need, device_memory(config))
     with out_of_memory_explained(need), StopRequest() as stop:

@@ -108,7 +108,7 @@ def uses(model: Transformer, batch: Batch, most: int) -> dict[str, Tensor]:
         if name.endswith(".feed_forward"):
 
             def note(block: nn.Module, inputs: tuple, output: tuple, name: str = name) -> None:
-                written[name] = _written(name, block, inputs[0], output[1], at_P)
+                written[name] = written_by(name, block, inputs[0], output[1], at_P)
 
             hooks.append(block.register_forward_hook(note))
     try:
@@ -134,7 +134,7 @@ def _reading_places(batch: Batch, packing: Packing) -> Tensor:
     return wanted_N.nonzero().squeeze(1)
 
 
-def _written(name: str, block: nn.Module, x_ND: Tensor, routing: Routing | None, at_P: Tensor) -> dict[str, Tensor]:
+def written_by(name: str, block: nn.Module, x_ND: Tensor, routing: Routing | None, at_P: Tensor) -> dict[str, Tensor]:
     """|a_i| · ‖v_i‖ of every neuron of a feed-forward block, by bank, shape (P, F) or (P, E, F)."""
     x_PD = x_ND[at_P]
     if isinstance(block, FeedForward):
@@ -148,7 +148,7 @@ def _written(name: str, block: nn.Module, x_ND: Tensor, routing: Routing | None,
     weight_PE1 = output_weights(routing, block.config)[at_P, :, None]
     banks = {f"{name}.experts": active_PEF * experts.down.norm(dim=1) * weight_PE1}
     if block.shared is not None:
-        banks |= _written(f"{name}.shared", block.shared, x_ND, None, at_P)
+        banks |= written_by(f"{name}.shared", block.shared, x_ND, None, at_P)
     return banks
 
 

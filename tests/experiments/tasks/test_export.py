@@ -21,6 +21,7 @@ GATED_MOE = [
 ]
 CASES = {
     "gelu": ([], "ArceeForCausalLM"),
+    "[IDK] and unknown": (["population.strangers=8", "uncertainty.strangers=unknown", "uncertainty.stranger_share=0.5", "uncertainty.idk_factor=0.5"], "ArceeForCausalLM"),
     "relu tied": (["model.activation=relu", "model.tied_embeddings=true"], "ArceeForCausalLM"),
     "swiglu": (["model.activation=swiglu"], "LlamaForCausalLM"),
     "top2 renormalised": (GATED_MOE, "MixtralForCausalLM"),

@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS
-from moefacts.experiments.studies.replay import MAIN, NONE, STUDY, SUBSET
+from moefacts.experiments.studies.replay import MAIN, NONE, SELF, STUDY, SUBSET
 from tests.experiments.studies.claims.cases import TOO_NOISY, TOO_SHORT, Case, check, parametrized, texts
 from tests.experiments.studies.made_up import made_up_run, replicate
 
-ALL = BETTER, SAME_DROP, OTHERS = texts(STUDY)
+ALL = BETTER, SAME_DROP, OTHERS, ITS_OWN = texts(STUDY)
 FINELY = "evaluation.interval=10"
 USUAL = (0.6, 0.3, 0.3)
-SHOWN = {MAIN: (0.6, 0.9, 0.9), SUBSET: (0.6, 0.5, 0.5)}
-OTHERWISE = {MAIN: (0.95, 0.1, 0.1), SUBSET: (0.6, 0.1, 0.1)}
+SHOWN = {MAIN: (0.6, 0.9, 0.9), SUBSET: (0.6, 0.5, 0.5), SELF: (0.6, 0.8, 0.8)}
+OTHERWISE = {MAIN: (0.95, 0.1, 0.1), SUBSET: (0.6, 0.1, 0.1), SELF: (0.6, 0.1, 0.1)}
 
 
 def runs(kept=SHOWN, usual=USUAL, new=400.0, scatter=0.01, last=1600):
@@ -24,7 +24,7 @@ def runs(kept=SHOWN, usual=USUAL, new=400.0, scatter=0.01, last=1600):
     made = []
     for grid_run in STUDY.grids["laptop"]:
         arm, number = grid_run.labels["arm"], replicate(grid_run)
-        if arm not in (NONE, MAIN, SUBSET):
+        if arm not in (NONE, MAIN, SUBSET, SELF):
             continue
         moved = scatter * np.cos(2 * np.pi * (number / 5 + len(arm) / 7))
         started = replace(
@@ -51,9 +51,9 @@ def known(step, early, end, others, new):
 CASES = [
     Case(HOLDS, runs, ALL),
     Case(DOES_NOT_HOLD, lambda: runs(OTHERWISE), ALL),
-    Case(TOO_SHORT, lambda: runs(new=9000.0), (BETTER, OTHERS), "90% of the new values are not known"),
+    Case(TOO_SHORT, lambda: runs(new=9000.0), (BETTER, OTHERS, ITS_OWN), "90% of the new values are not known"),
     Case(TOO_SHORT, lambda: runs(usual=(0.99, 0.3, 0.3), scatter=0.0), (SAME_DROP,), "less than 5% of old accuracy"),
-    Case(TOO_NOISY, lambda: runs({MAIN: (0.68, 0.3, 0.3), SUBSET: USUAL}, scatter=0.2), ALL),
+    Case(TOO_NOISY, lambda: runs({MAIN: (0.68, 0.3, 0.3), SUBSET: USUAL, SELF: USUAL}, scatter=0.2), ALL),
 ]
 
 

@@ -1,0 +1,122 @@
+"""Which layer does what: the causal measures of ``probes.mechanism`` as one table with a row for each layer."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from moefacts.analysis.fine_tuning_tables import Cells
+from moefacts.analysis.summary import estimate
+from moefacts.runs.reader import Run
+from moefacts.runs.tables import MECHANISM
+
+OWN, PERMUTED = "own", "permuted"
+Place = tuple[str, str, str]  # measure, variant and place of ``tables.MECHANISM``
+CUT_IN_NAME: Place = ("knock-out", "only", "name from name")
+CUT_TO_NAME: Place = ("knock-out", "only", "value from name")
+MLP_AT_NAME: Place = ("ablated mlp", "mean", "name")
+MLP_AT_VALUE: Place = ("ablated mlp", "mean", "value")
+ATTENTION_AT_VALUE: Place = ("ablated attention", "mean", "value")
+READ_AT_NAME: Place = ("read", "top 1", "name")
+READ_AT_VALUE: Place = ("read", "top 1", "value")
+BY_ATTENTION: Place = ("read", "extracted", "attention")
+BY_MLP: Place = ("read", "extracted", "mlp")
+# Title of a column -> what it shows. The first five are relative changes of the true value's probability.
+COLUMNS: dict[str, Place] = {
+    "name ← name cut": CUT_IN_NAME,
+    "MLP ablated at the name": MLP_AT_NAME,
+    "value ← name cut": CUT_TO_NAME,
+    "attention ablated before the value": ATTENTION_AT_VALUE,
+    "MLP ablated before the value": MLP_AT_VALUE,
+    "value read at the name": READ_AT_NAME,
+    "value read before the value": READ_AT_VALUE,
+    "attention names the answer": BY_ATTENTION,
+    "MLP names the answer": BY_MLP,
+}
+CAPTION = (
+    "Layers from the first to the last. Cut: no attention from one to the other, in this layer alone. Ablated: "
+    "replaced by the mean over people. Both are changes of the probability of the true value, −100% meaning that "
+    "all of it is lost; where it was small from the start, as of people never seen, it can rise many times over. "
+    "Read: share of values that are the likeliest of their attribute when the state after the layer is read as if "
+    "it were the last. Names the answer: share of answers that what the layer's attention or MLP adds would give "
+    "alone. One-sentence prompts in held-out templates; means over attributes and seeds."
+)
+
+
+def has_mechanism(run: Run) -> bool:
+    """Whether the run was probed for its mechanism."""
+    return MECHANISM.path(run.path).exists()
+
+
+def mechanism_of(run: Run, step: int | None = None, cohort: str | None = None, values: str = OWN) -> pd.Series:
+    """The measures of a run, averaged over attributes, indexed by measure, variant, place and layer.
+
+    Args:
+        run: it must have been probed.
+        step: a probed checkpoint; by default the last.
+        cohort: by default the cohort whose plateau the run follows.
+        values: ``OWN`` or ``PERMUTED``.
+    """
+    table = MECHANISM.read(run.path)
+    assert table is not None, "see has_mechanism"
+    step = int(table["step"].max()) if step is None else step
+    rows = table[(table["step"] == step) & (table["cohort"] == (cohort or run.cohort)) & (table["values"] == values)]
+    return rows.groupby(["measure", "variant", "place", "layer"])["value"].mean()
+
+
+def by_layer(measures: pd.Series, place: Place) -> pd.Series:
+    """One measure at one place by layer; empty if it was not measured."""
+    return measures.xs(place) if place in measures.index.droplevel("layer") else pd.Series(dtype=float)
+
+
+def probed_steps(run: Run) -> list[int]:
+    """The checkpoints that were probed, ascending."""
+    table = MECHANISM.read(run.path)
+    return [] if table is None else sorted(table["step"].unique().tolist())
+
+
+def probed(run: Run) -> list[tuple[int, str, str]]:
+    """What was probed: (step, cohort, values), in order."""
+    table = MECHANISM.read(run.path)
+    assert table is not None, "see has_mechanism"
+    return list(table[["step", "cohort", "values"]].drop_duplicates().itertuples(index=False, name=None))
+
+
+def layer_cells(runs: Sequence[Run]) -> list[Cells]:
+    """The table of the last checkpoint on the main cohort, and those of other checkpoints, cohorts and the control.
+
+    Of several seeds, checkpoints count as the same if they have the same number in each run.
+    """
+    found: list[Cells] = []
+    wanted = probed(runs[0])
+    last = max(step for step, _, _ in wanted)
+    main = (last, runs[0].cohort, OWN)
+    for step, cohort, values in [main, *(one for one in wanted if one != main)]:
+        place = probed_steps(runs[0]).index(step)
+        measures = [
+            mechanism_of(run, probed_steps(run)[place], cohort, values)
+            for run in runs
+            if len(probed_steps(run)) > place
+        ]
+        title = f"{cohort} people, step {step:,}" + (", values permuted over people (control)" * (values == PERMUTED))
+        caption = f"{title}. {CAPTION}" if not found else f"The same: {title}."
+        found.append(Cells(caption, ["layer", *COLUMNS], _rows(measures)))
+    return found
+
+
+def _rows(measures: Sequence[pd.Series]) -> list[list[str]]:
+    num_layers = 1 + max(int(one.index.get_level_values("layer").max()) for one in measures)
+    rows = []
+    for layer in range(num_layers):
+        cells = [str(layer + 1)]
+        for place in COLUMNS.values():
+            values = [by_layer(one, place).get(layer) for one in measures]
+            made = estimate([None if value is None else float(value) for value in values])
+            cells.append("–" if made is None else percent(made.mean, made.low, made.high, made.count))
+        rows.append(cells)
+    return rows
+
+
+def percent(mean: float, low: float | None, high: float | None, count: int) -> str:
+    """A share as a cell, with half of its interval where there are three runs or more."""
+    half = f" ± {50 * (high - low):.0f}" if low is not None and high is not None and count > 2 else ""
+    return f"{100 * mean:.0f}{half}%".replace("-0%", "0%").replace("-", "−")
