@@ -130,12 +130,10 @@ def _worth(answer: "Answer", risk: "KnownRisk | None", bar: Bar | None, abstenti
     said, confidence = answer.answers[0]
     is_known = risk is not None and said not in abstentions
     share, count = risk.right_when_this_sure(confidence) if risk is not None and is_known else (None, None)
-    found = {"confidence": confidence, "right_when_this_sure": share, "answers_this_sure": count}
+    found: dict[str, Any] = {"confidence": confidence, "right_when_this_sure": share, "answers_this_sure": count}
     if bar is not None:
-        found |= {
-            "abstains": bar.refusal(said, confidence, abstentions) is not None,
-            "smallest_confidence": bar.confidence,
-        }
+        found["abstains"] = bar.refusal(said, confidence, abstentions) is not None
+        found["smallest_confidence"] = bar.confidence
     return found
 
 

@@ -28,9 +28,9 @@ def decisions_table(model: Transformer, batcher: Batcher, cohorts: Sequence[str]
     """One row per person and attribute, as in ``runs.tables.DECISIONS``, from one biography of each person.
 
     The text before a value is that of the true biography, in templates held out for the person. The value itself is not
-    given: the answer is the likeliest of all values of the attribute, and the confidence its probability. A model that was
-    taught to say that it does not know has ``abstained`` where that is likelier than every value. The people of
-    a cohort are drawn at random, at most ``num_people``, and are in random order.
+    given: the answer is the likeliest of all values of the attribute, and the confidence its probability. A model that
+    was taught to say that it does not know has ``abstained`` where that is likelier than every value. The people of a
+    cohort are drawn at random, at most ``num_people``, and are in random order.
 
     Args:
         model: the run's model.

@@ -5,8 +5,8 @@ probabilities, each after the value's own tokens before it and never after the t
 beginnings, and all beginnings are read at once (``models.branches``).
 
 Shape legend: B biographies, A attributes, F beginnings of values (the empty one of every attribute and whole values
-included), M those that go on and are not empty, V answers about one attribute, L tokens of
-one, Z answers that are no value.
+included), M those that go on and are not empty, V answers about one attribute, L tokens of one, Z answers that are no
+value.
 """
 
 from collections.abc import Iterator
@@ -160,7 +160,7 @@ class Decisions:
 def decide(log_p_BV: np.ndarray, truth_B: np.ndarray, num_abstentions: int = 0) -> Decisions:
     """The decisions that follow from ln p of every answer, (B, V), and the true values.
 
-    The last ``num_abstentions`` answers are no values: only ``abstained`` depends on them, and they are not in ``mass``.
+    The last ``num_abstentions`` answers are no values: they are not in ``mass``, and only ``abstained`` depends on them.
     """
     num_values = log_p_BV.shape[1] - num_abstentions
     log_p_BV, log_other_BZ = log_p_BV[:, :num_values], log_p_BV[:, num_values:]
