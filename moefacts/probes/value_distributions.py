@@ -160,7 +160,7 @@ class Decisions:
 def decide(log_p_BV: np.ndarray, truth_B: np.ndarray, num_abstentions: int = 0) -> Decisions:
     """The decisions that follow from ln p of every answer, (B, V), and the true values.
 
-    The last ``num_abstentions`` answers are no values: they are not in ``mass``, and only ``abstained`` depends on them.
+    The last ``num_abstentions`` answers are no values. They are not in ``mass``; only ``abstained`` depends on them.
     """
     num_values = log_p_BV.shape[1] - num_abstentions
     log_p_BV, log_other_BZ = log_p_BV[:, :num_values], log_p_BV[:, num_values:]

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from moefacts.cli import app as cli
+from moefacts.cli.ask import Bar
 from moefacts.runs import tables
 from moefacts.synthetic_data.pools import ATTRIBUTES
 
@@ -86,3 +87,10 @@ def test_a_damaged_table_is_named_in_one_line(finished_run, name, fails):
     assert "decisions.parquet is damaged" in fails("ask", finished_run, name)
     tables.DECISIONS.write(finished_run, table().assign(confidence=2.0))
     assert "decisions.parquet: confidence: got double from 2.0 to 2.0" in fails("ask", finished_run, name)
+
+
+def test_a_model_that_says_that_it_does_not_know_does_not_answer_however_sure_it_is():
+    bar = Bar(0.1, 0.5)
+    assert bar.refusal("[IDK]", 0.9, ("[IDK]",)) == "does not answer: says [IDK]"
+    assert bar.refusal("Paris", 0.5, ("[IDK]",)) is None
+    assert bar.refusal("Paris", 0.4, ()) == "does not answer: 40.0% sure, below 50.0%"
