@@ -75,10 +75,9 @@ def reliability_diagram(groups: list[Group]) -> Figure:
 def _lines(groups: list[Group]) -> list[tuple[int, Group, str, str]]:
     """The number, the group, the cohort and the label of every line."""
     if len(groups) == 1:
-        names = _drawn(groups[0], True)
-        return [
-            (place, groups[0], name, name if "half" in name else f"{name} people") for place, name in enumerate(names)
-        ]
+        names, mixture = _drawn(groups[0], True), _mixture(groups[0].runs[0])
+        labels = [name if name == mixture else f"{name} people" for name in names]
+        return [(place, groups[0], *pair) for place, pair in enumerate(zip(names, labels, strict=True))]
     return [
         (place, group, name, f"{group.drawn_label}, {name}")
         for place, group in enumerate(groups)
