@@ -19,6 +19,13 @@ from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter, Sca
 
 from moefacts.analysis.attention_figures import ATTENTION_CAPTION, attention_signatures
 from moefacts.analysis.curves import legend_below
+from moefacts.analysis.decision_figures import (
+    RELIABILITY_CAPTION,
+    RISK_CAPTION,
+    is_probed,
+    reliability_diagram,
+    risk_coverage,
+)
 from moefacts.analysis.forgetting_figures import forgetting_figures
 from moefacts.analysis.groups import Group
 from moefacts.analysis.knowledge_figures import FLOOR_CAPTION, floor_and_knowledge, has_control
@@ -187,6 +194,7 @@ FIGURES: dict[str, tuple[str, Callable[[list[Group], float | None], Figure]]] = 
 }  # fmt: skip
 
 
+DECISION_FIGURE = "hallucination_"  # how the names of figures of decisions begin
 DrawFigure = Callable[[], Figure]
 
 
@@ -206,6 +214,11 @@ def draw_figures(groups: list[Group], folder: Path, threshold: float | None = No
     note = " Thin lines are single seeds, thick lines their mean." if several else ""
     drawings = []
     with plt.style.context(STYLE):
+        if probed := [group for group in groups if is_probed(group)]:
+            figure = risk_coverage(probed)
+            drawings.append(save_figure(figure, folder, f"{DECISION_FIGURE}risk_coverage", RISK_CAPTION + note))
+            figure = reliability_diagram(probed)
+            drawings.append(save_figure(figure, folder, f"{DECISION_FIGURE}reliability", RELIABILITY_CAPTION))
         for name, (caption, draw) in FIGURES.items():
             drawings.append(save_figure(draw(groups, threshold), folder, name, caption + note))
         if measured := [group for group in groups if has_control(group)]:

@@ -4,16 +4,13 @@ import numpy as np
 import pandas as pd
 from scipy.stats import mannwhitneyu
 
+from moefacts.analysis.calibration import expected_calibration_error
 from moefacts.runs import keys, tables
 from moefacts.runs.reader import Run
 from moefacts.runs.thresholds import PLATEAU_CEILING, crossing
 
-NUM_BINS = 15
-# How a confidence in whole values was measured -> its column in the confidence table
-_CONFIDENCES = {"teacher_forced": tables.VALUE_CONFIDENCE, "free_running": tables.FREE_RUNNING_CONFIDENCE}
 PROBED = (  # from the table that is written when training ends
     "unseen_auroc", "seen_teacher_forced_calibration_error", "unseen_teacher_forced_calibration_error",
-    "seen_free_running_calibration_error", "unseen_free_running_calibration_error",
 )  # fmt: skip
 HALLUCINATION = (
     "unseen_final_attribute_loss", "unseen_final_loss_over_baseline", "unseen_departure", "seen_max_probability",
@@ -40,21 +37,14 @@ def auroc(positive: np.ndarray, negative: np.ndarray) -> float:
     return float(statistic / (len(positive) * len(negative)))
 
 
-def expected_calibration_error(confidence: np.ndarray, correct: np.ndarray, num_bins: int = NUM_BINS) -> float:
-    """Mean of |accuracy - confidence| over equal-width bins, weighted by the count in each (Guo et al. 2017)."""
-    bin_of = np.minimum((confidence * num_bins).astype(int), num_bins - 1)
-    gap = np.bincount(bin_of, weights=correct - confidence, minlength=num_bins)
-    return float(np.abs(gap).sum() / len(confidence))
-
-
 def hallucination_measures(run: Run) -> dict[str, float | None]:
     """Measures of how a run treats unseen people at its end.
 
     ``unseen_auroc`` says how well confidence (maximum probability, averaged over the attributes of a biography)
     separates seen from unseen people. Calibration errors compare the confidence in a whole value with whether it is
-    right: teacher-forced, where every token is predicted after the true ones, and free-running, where the model
-    generates the value itself (which is right in the same cases). These measures need the confidence table, which is
-    written when training ends, and are None before. Tables of earlier versions lack the free-running confidence.
+    right, both teacher-forced: every token is predicted after the true ones. (Those of the model's own answers are
+    among the measures of ``analysis.decisions``.) These measures need the confidence table, which is written when
+    training ends, and are None before.
     """
     measures: dict[str, float | None] = dict.fromkeys(HALLUCINATION)
     if keys.UNSEEN in run.cohorts:
@@ -81,9 +71,7 @@ def _confidence_measures(table: pd.DataFrame | None) -> dict[str, float | None]:
         seen, unseen = (by_biography[cohort].to_numpy() for cohort in (keys.SEEN, keys.UNSEEN))
         measures["unseen_auroc"] = auroc(seen, unseen)
     for cohort, rows in table[table["cohort"].isin((keys.SEEN, keys.UNSEEN))].groupby("cohort"):
-        for kind, column in _CONFIDENCES.items():
-            if column in rows:
-                measures[f"{cohort}_{kind}_calibration_error"] = expected_calibration_error(
-                    rows[column].to_numpy(np.float64), rows[keys.ATTRIBUTE_ACCURACY].to_numpy(np.float64)
-                )
+        measures[f"{cohort}_teacher_forced_calibration_error"] = expected_calibration_error(
+            rows[tables.VALUE_CONFIDENCE].to_numpy(np.float64), rows[keys.ATTRIBUTE_ACCURACY].to_numpy(np.float64)
+        )
     return measures

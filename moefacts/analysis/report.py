@@ -6,8 +6,15 @@ from typing import Any
 import jinja2
 import yaml
 
+from moefacts.analysis.decision_tables import (
+    ROUTER_CAPTION,
+    ROUTER_HEADER,
+    decision_sentence,
+    decision_table,
+    router_rows,
+)
 from moefacts.analysis.fading import NOT_FORGETTING
-from moefacts.analysis.figures import Drawing
+from moefacts.analysis.figures import DECISION_FIGURE, Drawing
 from moefacts.analysis.fine_tuning_tables import probe_cells
 from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
 from moefacts.analysis.groups import Group
@@ -41,7 +48,8 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         findings=[
             text for group, s in zip(groups, summaries, strict=True) for text in _findings(group, s, groups, threshold)
         ],
-        drawings=[one for one in drawings if not one.name.startswith(("forgetting_", "mechanism_"))],
+        drawings=[one for one in drawings if not one.name.startswith(("forgetting_", "mechanism_", DECISION_FIGURE))],
+        hallucination=_hallucination(groups, drawings),
         fine_tuning=_fine_tuning(groups, drawings),
         mechanism=_mechanism(groups, drawings),
         labels=[group.label for group in groups],
@@ -60,6 +68,21 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         configs=[(group.label, yaml.safe_dump(group.runs[0].config, sort_keys=False)) for group in groups],
     )
     write_durably(path, page.encode())
+
+
+def _hallucination(groups: list[Group], drawings: list[Drawing]) -> dict[str, Any] | None:
+    """What the section on hallucination shows; None if no run's decisions have been probed."""
+    header, rows = decision_table(groups)
+    if not header:
+        return None
+    sentences = [(group.label, text) for group in groups if (text := decision_sentence(group))]
+    return {
+        "sentences": [f"{label}: {text}" if len(groups) > 1 else text for label, text in sentences],
+        "drawings": [drawing for drawing in drawings if drawing.name.startswith(DECISION_FIGURE)],
+        "header": header,
+        "rows": rows,
+        "router": (["configuration"] * (len(groups) > 1) + ROUTER_HEADER, router_rows(groups), ROUTER_CAPTION),
+    }
 
 
 def _fine_tuning(groups: list[Group], drawings: list[Drawing]) -> dict[str, Any] | None:

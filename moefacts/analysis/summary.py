@@ -6,15 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
+from moefacts.analysis.decisions import DECISION_MEANINGS, decisions_as_json, measures_by_cohort
 from moefacts.analysis.forgetting import LEARNING, OLD, fine_tuning_as_json, forgetting_measures, learning_measures
 from moefacts.analysis.groups import Group
 from moefacts.analysis.hallucination import PROBED, hallucination_measures
 from moefacts.analysis.knowledge import KNOWLEDGE, knowledge_by_attribute, knowledge_measures
 from moefacts.analysis.phases import phase_measures
 from moefacts.analysis.retention_tables import retention_summary
-from moefacts.runs import keys
+from moefacts.runs import keys, tables
 from moefacts.runs.reader import Run
 
 # Key -> what it means, in the order of the tables
@@ -45,9 +47,6 @@ MEANINGS = {
     "seen_teacher_forced_calibration_error": "expected calibration error of whole values, each token after the true "
     "ones, seen people",
     "unseen_teacher_forced_calibration_error": "the same, unseen people",
-    "seen_free_running_calibration_error": "expected calibration error of whole values that the model generates "
-    "greedily, seen people",
-    "unseen_free_running_calibration_error": "the same, unseen people",
 }
 
 
@@ -173,6 +172,15 @@ def forgetting_summary(group: Group, cohort: str) -> dict[str, Estimate | None]:
     return {key: estimate([one[key] for one in found]) for key in (*LEARNING, *OLD)}
 
 
+def decision_summary(group: Group) -> dict[str, dict[str, Estimate | None]]:
+    """Cohort, or mixture -> the estimate of every measure of decisions over the runs that have been probed."""
+    found = [measured for run in group.runs if (measured := measures_by_cohort(run))]
+    return {
+        name: {key: estimate([one[name][key] for one in found if name in one]) for key in DECISION_MEANINGS}
+        for name in dict.fromkeys(name for one in found for name in one)
+    }
+
+
 def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, Any]:
     """All measures as JSON values, under ``runs`` and ``groups``; those of a single run also stand at the top level."""
     runs = [
@@ -180,6 +188,7 @@ def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, An
         | {"parameters": run.manifest["parameters"]}
         | (measures := measure_run(run, threshold))
         | {"knowledge_by_attribute": knowledge_by_attribute(run, measures), "retention": retention_summary(run)}
+        | {"decisions": decisions_as_json(run), "router_detection": _rows(run.probed(tables.ROUTER_DETECTION))}
         | ({"fine_tuning": fine_tuning_as_json(run)} if run.is_fine_tuned else {})
         for group in groups
         for run in group.runs
@@ -189,6 +198,7 @@ def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, An
             "label": group.label,
             "runs": [str(run.path) for run in group.runs],
             "measures": _plain(summarize_group(group, threshold)),
+            "decisions": {name: _plain(found) for name, found in decision_summary(group).items()},
         }
         | ({"fine_tuning": _old_cohorts(group)} if fine_tuned([group]) else {})
         for group in groups
@@ -198,6 +208,12 @@ def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, An
 
 def _old_cohorts(group: Group) -> dict[str, Any]:
     return {cohort: _plain(forgetting_summary(group, cohort)) for cohort in group.runs[0].known_before}
+
+
+def _rows(table: pd.DataFrame | None) -> list[dict[str, Any]] | None:
+    return (
+        None if table is None else [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+    )
 
 
 def _plain(summary: dict[str, Estimate | None]) -> dict[str, dict[str, Any] | None]:

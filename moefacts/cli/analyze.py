@@ -63,7 +63,7 @@ def analyze(
     if requested:
         _run_probes(read, *requested)
     for run in read:
-        run.check_tables(*(tables.PROBES if report else ["retention"]))
+        run.check_tables(*(tables.PROBES if report else ["retention", "decisions", "router_detection"]))
     groups = group_by_seed(read)
     target = out or (_shown(paths[0]) if len(paths) == 1 else _shown(paths[0].parent) / ANALYSIS_FOLDER)
     if report:
@@ -127,6 +127,7 @@ def _report_undetermined_plateaus(groups, threshold: float | None) -> None:
 def _print_table(groups, threshold: float | None) -> None:
     from rich.table import Table
 
+    from moefacts.analysis.decision_tables import ROUTER_HEADER, decision_sentence, decision_table, router_rows
     from moefacts.analysis.fading import NOT_FORGETTING
     from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
     from moefacts.analysis.knowledge import KNOWLEDGE
@@ -146,6 +147,20 @@ def _print_table(groups, threshold: float | None) -> None:
         table = Table("group", "attribute", *KNOWLEDGE, box=None, pad_edge=False, header_style="bold")
         for label, attribute, cells in rows:
             table.add_row(label, attribute, *cells)
+        console().print(table)
+    header, rows_of_decisions = decision_table(groups)
+    if header:
+        table = Table("answers", *header, box=None, pad_edge=False, header_style="bold")
+        for key, cells, _ in rows_of_decisions:
+            table.add_row(key, *cells)
+        console().print(table)
+        for group in groups:
+            if text := decision_sentence(group):
+                console().print(f"{group.label}: {text}" if len(groups) > 1 else text, highlight=False)
+    if found := router_rows(groups):
+        table = Table(*["group"] * (len(groups) > 1), *ROUTER_HEADER, box=None, pad_edge=False, header_style="bold")
+        for row in found:
+            table.add_row(*row)
         console().print(table)
     header, rows_of_fine_tuning = forgetting_table(groups)
     if header:

@@ -65,12 +65,16 @@ class RGLRU(nn.Module):
     def forward(self, x_BTR: Tensor) -> Tensor:
         """The states, of the shape and precision of ``x_BTR``."""
         with without_autocast(x_BTR):
-            x = x_BTR.float()
-            log_a_BTR = -_SHARPNESS * F.softplus(self.lambda_R) * self.recurrence_gate(x).sigmoid()
-            # The floor avoids NaN at a = 1, where the root's infinite slope would meet the closed gate's zero.
-            scale_BTR = (-torch.expm1(2 * log_a_BTR)).clamp_min(torch.finfo(x.dtype).tiny).sqrt()
-            states_BTR = linear_recurrence(log_a_BTR.exp(), scale_BTR * self.input_gate(x).sigmoid() * x)
+            states_BTR = linear_recurrence(*self.gated(x_BTR))
         return states_BTR.to(x_BTR.dtype)
+
+    def gated(self, x_BTR: Tensor) -> tuple[Tensor, Tensor]:
+        """What every state keeps of the one before, and what is added to it, in fp32; outside of autocast."""
+        x = x_BTR.float()
+        log_a_BTR = -_SHARPNESS * F.softplus(self.lambda_R) * self.recurrence_gate(x).sigmoid()
+        # The floor avoids NaN at a = 1, where the root's infinite slope would meet the closed gate's zero.
+        scale_BTR = (-torch.expm1(2 * log_a_BTR)).clamp_min(torch.finfo(x.dtype).tiny).sqrt()
+        return log_a_BTR.exp(), scale_BTR * self.input_gate(x).sigmoid() * x
 
 
 class BlockDiagonalLinear(nn.Module):

@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from moefacts.probes.free_running import free_running_confidence
-from moefacts.runs.tables import CONFIDENCE, FREE_RUNNING_CONFIDENCE, VALUE_MEASURES
+from moefacts.runs.tables import CONFIDENCE, VALUE_MEASURES
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.training.evaluation import Evaluator
 from moefacts.training.moment import Moment
@@ -30,7 +29,6 @@ def confidence_table(moment: Moment, evaluators: dict[str, Evaluator]) -> pd.Dat
             "individual": np.repeat(evaluator.plan.individual_B, len(ATTRIBUTES)),
             "attribute": list(ATTRIBUTES) * num_biographies,
             "step": moment.step,
-            FREE_RUNNING_CONFIDENCE: free_running_confidence(moment.logits, evaluator).ravel(),
         }
         tables.append(pd.DataFrame(columns | {name: getattr(measures, name).ravel() for name in VALUE_MEASURES}))
     return pd.concat(tables, ignore_index=True)[list(CONFIDENCE.columns)]

@@ -1,7 +1,6 @@
 """The one reader of run directories: a run, finished or still training, as tables."""
 
 import dataclasses
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +11,7 @@ import pandas as pd
 from moefacts.config.loader import read_config
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
-from moefacts.runs import keys, layout, tables
+from moefacts.runs import keys, layout, shown, tables
 from moefacts.runs.fingerprint import check_population
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.probe_table import ProbeTable
@@ -90,7 +89,17 @@ class Run:
         """The evaluated cohorts of which the weights had seen everybody before fine-tuning, but the learned one."""
         seen = sorted(map(tuple, self.manifest.get("seen_before", [])))
         others = [name for name in self.cohorts if name in self.people and name != self.learned_cohort]
-        return [name for name in others if _is_within(self.people[name], seen)]
+        return [name for name in others if shown.is_within(self.people[name], seen)]
+
+    @cached_property
+    def shown_cohort(self) -> str | None:
+        """The evaluated cohort that stands for people whom training has shown (``runs.shown``)."""
+        return shown.shown_cohort(self.settings, self.manifest)
+
+    @cached_property
+    def unseen_cohorts(self) -> list[str]:
+        """The evaluated cohorts of which training has shown nobody, before fine-tuning or in it."""
+        return shown.unseen_cohorts(self.settings, self.manifest)
 
     @property
     def probed_cohorts(self) -> list[str]:
@@ -191,6 +200,11 @@ class Run:
         return tables.CONFIDENCE.read(self.path)
 
     @cached_property
+    def decisions(self) -> pd.DataFrame | None:
+        """The table of the decisions probe; None if it has not been written."""
+        return tables.DECISIONS.read(self.path)
+
+    @cached_property
     def attention(self) -> pd.DataFrame | None:
         """The table of the attention probe; None if it has not been written."""
         return tables.ATTENTION.read(self.path)
@@ -222,7 +236,7 @@ class Run:
         return self.retention[self.retention["step"] == self.retention["step"].min()]
 
     def probed(self, table: ProbeTable) -> pd.DataFrame | None:
-        """A table that a probe of fine-tuning writes (``tables.FINE_TUNING``); None if it has not been written."""
+        """The table of any other probe, such as one of fine-tuning; None if it has not been written."""
         return table.read(self.path)
 
     @property
@@ -254,7 +268,7 @@ class Run:
         None suits a run before training ends, nor a patched run, whose weights are not the whole model. Retention is
         probed where knowledge was measured during training, too: where ``evaluation.interval_control`` is set. What
         ``tables.FINE_TUNING`` names suits a fine-tuned run with an old cohort of at least two people. To compare people
-        who are trained on with people never seen takes four of either.
+        who are trained on with people never seen takes four of either, and for routers, both evaluated.
         """
         if not self.is_finished or self.settings.patching.is_on:
             return False
@@ -264,6 +278,8 @@ class Run:
             "attention": model.mixer == "attention",
             "retention": has_control,
             "retention_at_end": has_control and self.plateau_end is not None,
+            "decisions": True,
+            "router_detection": model.moe is not None and bool(self.unseen_cohorts and self.shown_cohort),
         }
         suits |= dict.fromkeys(tables.FINE_TUNING, bool(self.probed_cohorts))
         compared = (self.people[self.learned_cohort], self.people[keys.UNSEEN])
@@ -272,15 +288,6 @@ class Run:
         suits["rerouting"] = suits["rerouting"] and suits["routing"]
         ways = [tables.PROBES[one] for one in (probe, tables.PART_OF.get(probe)) if one is not None]
         return suits[probe] and not any(all(table.path(self.path).exists() for table in way) for way in ways)
-
-
-def _is_within(people: range, parts: Sequence[tuple[int, int]]) -> bool:
-    """Whether all ``people`` are in the ``parts``, which are in order and include their first but not their last."""
-    missing = people.start
-    for start, stop in parts:
-        if start <= missing < stop:
-            missing = stop
-    return missing >= people.stop
 
 
 def _mean_at_end(values: pd.Series) -> float:

@@ -7,7 +7,6 @@ from moefacts.runs.probe_table import COUNT, NOT_NEGATIVE, NUMBER, SHARE, TEXT, 
 VALUE_CONFIDENCE = "value_confidence"
 ABSTAINED = "abstained"
 VALUE_MEASURES = (*keys.EVALUATED, VALUE_CONFIDENCE, ABSTAINED)
-FREE_RUNNING_CONFIDENCE = "free_running_confidence"  # probes.free_running
 
 CONFIDENCE = ProbeTable(
     "confidence",
@@ -22,11 +21,42 @@ CONFIDENCE = ProbeTable(
         keys.MAX_PROBABILITY: SHARE,
         keys.ENTROPY: NOT_NEGATIVE,
         VALUE_CONFIDENCE: SHARE,
-        FREE_RUNNING_CONFIDENCE: SHARE,
         ABSTAINED: SHARE,
     },
     key=("cohort", "biography", "attribute"),
-    added=(FREE_RUNNING_CONFIDENCE, ABSTAINED),
+    added=(ABSTAINED,),
+)
+DECISIONS = ProbeTable(  # what follows from the distribution over all values of an attribute: probes.decisions
+    "decisions",
+    {
+        "step": COUNT,
+        "cohort": TEXT,
+        "individual": COUNT,
+        "attribute": TEXT,
+        "num_values": Column(is_whole=True, least=1, most=2.0**53),
+        "right": Column(is_whole=True, least=0, most=1),
+        "abstained": Column(is_whole=True, least=0, most=1),
+        "confidence": SHARE,
+        keys.ATTRIBUTE_LOSS: NOT_NEGATIVE,
+        "value_entropy": NOT_NEGATIVE,
+        "mass": SHARE,
+    },
+    key=("cohort", "individual", "attribute"),
+)
+ROUTER_DETECTION = ProbeTable(  # of people who were not shown: probes.router_detection
+    "router_detection",
+    {
+        "cohort": TEXT,
+        "layer": COUNT,
+        "tokens": Column(is_text=True, each=("name_end", "before_value")),
+        "signal": Column(is_text=True, each=("entropy", "experts")),
+        "people": COUNT,
+        "auroc": SHARE,
+        "control": SHARE,
+    },
+    key=("cohort", "layer", "tokens", "signal"),
+    is_complete=True,
+    may_be_empty=True,  # a single person cannot be told from others
 )
 ATTENTION = ProbeTable(
     "attention",
@@ -248,6 +278,8 @@ PROBES = {
     "attention": (ATTENTION,),
     "retention": (RETENTION,),
     "retention_at_end": (RETENTION_AT_END,),
+    "decisions": (DECISIONS,),
+    "router_detection": (ROUTER_DETECTION,),
     "shift": (SHIFT,),
     "restored_weights": (RESTORED, CORRECTED),
     "wrong_answers": (WRONG_ANSWERS,),

@@ -28,7 +28,7 @@ class ValueMeasures:
     """Measures of every biography and attribute, as float32 arrays of shape (B, A).
 
     All are teacher-forced: every token of a value is predicted after the true tokens before it, even where the model
-    would have answered something else. (``probes.free_running`` lets the model go on from its own tokens.)
+    would have answered something else. (``probes.decisions`` scores all values without the true one's tokens.)
 
     Attributes:
         attribute_loss: cross entropy in nats, summed over the tokens of the value.

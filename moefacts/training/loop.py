@@ -9,11 +9,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from torch import Tensor
-
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
-from moefacts.models.packing import Packing
 from moefacts.models.routing_losses import LoadSums
 from moefacts.models.transformer import ModelOutput, Transformer
 from moefacts.runs import keys
@@ -135,16 +132,12 @@ class Trainer:
         def measure(evaluator: Evaluator) -> ValueMeasures:
             return measured(evaluator)[0]
 
-        def logits(token_BT: Tensor, packing: Packing, at_N: Tensor) -> Tensor:
-            with autocast():
-                return predict(token_BT, packing, at_N).logits
-
         def loads(evaluator: Evaluator) -> dict[int, LoadSums]:
             return measured(evaluator)[1]
 
         self.model.eval()
         try:
-            yield Moment(step, self._is_done(step), self._num_active, measure, logits, loads)
+            yield Moment(step, self._is_done(step), self._num_active, measure, loads)
         finally:
             self.model.train()
 

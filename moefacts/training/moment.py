@@ -4,14 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-
-from moefacts.models.packing import Packing
 from moefacts.models.routing_losses import LoadSums
 from moefacts.training.evaluation import Evaluator, Measure
-
-# Token ids (B, T), their packing, and N indices of real tokens in the flattened B * T -> next-token logits (N, V)
-Logits = Callable[[Tensor, Packing, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -23,7 +17,6 @@ class Moment:
         is_last: whether training ends here.
         num_active: how many people an adaptive curriculum trains on; None for the other distributions.
         measure: applies an evaluator to the model, once: asked again, it returns the same.
-        logits: applies the model to any tokens, in the run's precision.
         loads: returns the load of the routers' experts over an evaluator's biographies, by layer. It costs nothing
             beside ``measure``.
     """
@@ -32,7 +25,6 @@ class Moment:
     is_last: bool
     num_active: int | None
     measure: Measure
-    logits: Logits
     loads: Callable[[Evaluator], dict[int, LoadSums]]
 
 

@@ -3,13 +3,15 @@
 Shape legend: N prompts, B batch, T position, V vocabulary.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from moefacts.models.packing import Packing
-from moefacts.training.moment import Logits
+
+# Token ids (B, T), their packing, and N indices of real tokens in the flattened B * T -> next-token logits (N, V)
+Logits = Callable[[Tensor, Packing, Tensor], Tensor]
 
 
 def next_token_logits(logits: Logits, prompts: Sequence[Sequence[int]], device: torch.device) -> Tensor:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from moefacts.analysis.hallucination import auroc, departure, expected_calibration_error
+from moefacts.analysis.hallucination import auroc, departure
 
 
 def test_departure_is_the_last_crossing_upwards():
@@ -24,16 +24,3 @@ def test_auroc_counts_pairs():
     pairs = [(p > n) + 0.5 * (p == n) for p in positive for n in negative]
     assert auroc(positive, negative) == pytest.approx(np.mean(pairs))
     assert auroc(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1.0
-
-
-def test_calibration_error_of_known_cases():
-    confidence = np.full(1000, 0.8)
-    assert expected_calibration_error(confidence, (np.arange(1000) < 800).astype(float)) == pytest.approx(0, abs=1e-12)
-    assert expected_calibration_error(confidence, np.zeros(1000)) == pytest.approx(0.8)
-    assert expected_calibration_error(np.ones(10), np.ones(10)) == pytest.approx(0)
-
-
-def test_over_and_underconfidence_in_different_bins_do_not_cancel():
-    confidence = np.array([0.2] * 100 + [0.9] * 100)
-    correct = np.array([1.0] * 100 + [0.0] * 100)
-    assert expected_calibration_error(confidence, correct) == pytest.approx((0.8 + 0.9) / 2)

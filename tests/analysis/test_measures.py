@@ -10,10 +10,8 @@ import pytest
 from moefacts.analysis.groups import Group
 from moefacts.analysis.hallucination import (
     HALLUCINATION,
-    NUM_BINS,
     PROBED,
     departure,
-    expected_calibration_error,
     hallucination_measures,
 )
 from moefacts.analysis.phases import phase_measures, steps_to_accuracy
@@ -141,29 +139,20 @@ def test_in_a_run_on_another_cohort_seen_people_are_a_further_cohort(settings):
 def test_the_auroc_compares_biographies_and_the_calibration_errors_values(settings):
     """Each biography has two values here. Their mean confidence is higher for both seen than for both unseen people."""
     rows = [
-        ("seen", 0, 0.9, 0.9, 0.9, 1), ("seen", 0, 0.3, 0.7, 0.7, 1),
-        ("seen", 1, 0.9, 0.9, 0.9, 1), ("seen", 1, 0.5, 0.7, 0.8, 0),
-        ("unseen", 0, 0.5, 0.5, 0.9, 0), ("unseen", 0, 0.5, 0.5, 0.9, 0),
-        ("unseen", 1, 0.8, 0.5, 0.9, 0), ("unseen", 1, 0.2, 0.5, 0.5, 1),
+        ("seen", 0, 0.9, 0.9, 1), ("seen", 0, 0.3, 0.7, 1),
+        ("seen", 1, 0.9, 0.9, 1), ("seen", 1, 0.5, 0.7, 0),
+        ("unseen", 0, 0.5, 0.5, 0), ("unseen", 0, 0.5, 0.5, 0),
+        ("unseen", 1, 0.8, 0.5, 0), ("unseen", 1, 0.2, 0.5, 1),
     ]  # fmt: skip
-    confidences = ["max_probability", "value_confidence", "free_running_confidence"]
+    confidences = ["max_probability", "value_confidence"]
     table = pd.DataFrame(rows, columns=["cohort", "biography", *confidences, "attribute_accuracy"])
     measures = hallucination_measures(made_up(settings, table))
     assert measures["unseen_auroc"] == 1.0
     assert measures["seen_teacher_forced_calibration_error"] == pytest.approx((2 * 0.1 + 2 * 0.2) / 4)
     assert measures["unseen_teacher_forced_calibration_error"] == pytest.approx(0.25)
-    assert measures["seen_free_running_calibration_error"] == pytest.approx((2 * 0.1 + 0.3 + 0.8) / 4)
-    assert measures["unseen_free_running_calibration_error"] == pytest.approx((3 * 0.9 + 0.5) / 4)
     alone = hallucination_measures(made_up(settings, table[table["cohort"] == "seen"]))
     assert (alone["unseen_auroc"], alone["unseen_teacher_forced_calibration_error"]) == (None, None)
     assert alone["seen_teacher_forced_calibration_error"] == pytest.approx(0.15)
-
-
-def test_a_table_of_an_earlier_version_has_the_teacher_forced_calibration_error_only(settings):
-    columns = ["cohort", "biography", "max_probability", "value_confidence", "attribute_accuracy"]
-    measures = hallucination_measures(made_up(settings, pd.DataFrame([("seen", 0, 0.9, 0.9, 1)], columns=columns)))
-    assert measures["seen_teacher_forced_calibration_error"] == pytest.approx(0.1)
-    assert measures["seen_free_running_calibration_error"] is None
 
 
 @pytest.mark.parametrize(
@@ -177,16 +166,6 @@ def test_a_table_of_an_earlier_version_has_the_teacher_forced_calibration_error_
 )
 def test_the_departure_of_short_curves(loss, expected):
     assert departure(np.arange(0, 400, 100), np.array(loss), 5.0) == (expected and pytest.approx(expected))
-
-
-def test_certainty_belongs_to_the_last_bin_and_the_bin_before_it_does_not():
-    width = 1 / NUM_BINS
-    last, before = 1 - width / 2, 1 - 1.5 * width
-    # Within a bin, overconfidence cancels underconfidence: certain and wrong here, nearly certain and right there.
-    gap = expected_calibration_error(np.array([1.0, last]), np.array([0.0, 1.0]))
-    assert gap == pytest.approx(abs(-1.0 + (1 - last)) / 2)
-    apart = expected_calibration_error(np.array([last, before]), np.array([0.0, 1.0]))
-    assert apart == pytest.approx((last + 1 - before) / 2)
 
 
 def test_two_runs_have_an_interval():

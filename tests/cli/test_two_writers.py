@@ -12,7 +12,7 @@ from moefacts.runs import durable, layout
 from moefacts.runs.durable import new_folder
 from moefacts.runs.locks import turn_to_write
 from moefacts.runs.reader import read_run
-from moefacts.runs.tables import ATTENTION
+from moefacts.runs.tables import ATTENTION, DECISIONS
 from moefacts.synthetic_data.population import build_population
 from tests.conftest import TINY, tiny_config
 
@@ -90,13 +90,14 @@ def test_1_figures_and_report_of_a_run_are_written_in_one_turn(finished_run, mon
 
 def test_1_what_another_process_probes_meanwhile_is_not_probed_again(finished_run, monkeypatch):
     run = read_run(finished_run)
-    assert run.missing_probes == ["attention"]
+    assert run.missing_probes == ["attention", "decisions"]
 
     class Waited:
         """A turn for which this process waited while another wrote the table."""
 
         def __init__(self, folder):
             ATTENTION.path(folder).touch()
+            DECISIONS.path(folder).touch()
 
         def __enter__(self):
             pass

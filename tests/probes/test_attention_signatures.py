@@ -118,12 +118,12 @@ def test_the_probe_writes_every_checkpoint_and_ends_with_the_last(finished_run, 
 @pytest.mark.usefixtures("quick_figures")
 def test_analyze_probes_attention_once_and_draws_it(make_config, tmp_path):
     run = execute(make_config(f"run.dir={tmp_path}/run"))
-    assert read_run(run).missing_probes == ["attention"]
+    assert read_run(run).missing_probes == ["attention", "decisions"]
     result = CliRunner().invoke(cli.app, ["analyze", str(run)])
     assert result.exit_code == 0, result.output
-    assert "attention probed" in result.stderr
+    assert "attention and decisions probed" in result.stderr
     assert (run / "figures" / "attention.png").exists()
-    assert (run / "report.html").read_text().count("<svg") == 6
+    assert (run / "report.html").read_text().count("<svg") == 8
     assert probe_run(read_run(run)) == []
 
 
@@ -133,12 +133,12 @@ def test_a_run_without_weights_is_analyzed_without_attention(make_config, tmp_pa
     shutil.rmtree(run / layout.CHECKPOINTS)
     result = CliRunner().invoke(cli.app, ["analyze", str(run)])
     assert result.exit_code == 0, result.output
-    assert "figures of attention are missing" in result.stderr
+    assert "figures of attention and decisions are missing" in result.stderr
     assert "has no checkpoint" in result.stderr
     assert (run / "report.html").read_text().count("<svg") == 5
 
 
 def test_a_recurrent_model_has_no_attention_to_probe(make_config, tmp_path):
     run = read_run(execute(make_config("model.mixer=rg_lru", f"run.dir={tmp_path}/run")))
-    assert run.missing_probes == []
+    assert run.missing_probes == ["decisions"]
     assert run.attention is None

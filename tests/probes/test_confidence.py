@@ -38,4 +38,3 @@ def test_its_means_are_the_last_evaluation_in_the_record(tmp_path, settings):
             for attribute in ATTRIBUTES:
                 recorded = last[keys.evaluation_key(cohort, name, attribute)]
                 assert by_attribute.loc[attribute, name] == pytest.approx(recorded, rel=1e-5)
-    assert rows["free_running_confidence"].between(0, 1).all()

@@ -32,7 +32,7 @@ def tuned(tmp_path_factory):
 @pytest.fixture(scope="module")
 def probed(tuned):
     wanted = read_run(tuned).missing_probes
-    assert wanted == ["routing", "attention", *tables.FINE_TUNING]
+    assert wanted == ["routing", "attention", "decisions", "router_detection", *tables.FINE_TUNING]
     assert probe_run(read_run(tuned)) == wanted
     run = read_run(tuned)
     assert run.missing_probes == []

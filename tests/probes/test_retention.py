@@ -98,7 +98,7 @@ def test_a_study_gets_the_checkpoint_of_the_plateaus_end_alone_which_is_the_firs
     part = with_end(copied, 8)
     assert not part.lacks("retention_at_end")
     assert part.retention is None
-    assert part.missing_probes == ["attention", "retention"]  # analyze still wants all checkpoints
+    assert part.missing_probes == ["attention", "retention", "decisions"]  # analyze still wants all checkpoints
     assert set(part.retention_at_end["step"]) == {8}
     probe_run(part, "retention")
     whole = with_end(copied, 8)
@@ -137,15 +137,15 @@ def test_the_exposure_is_that_of_the_batches_that_were_trained_on_also_when_a_cu
 
 
 def test_analyze_probes_retention_only_where_knowledge_was_recorded(copied, finished_run):
-    assert read_run(copied).missing_probes == ["attention", "retention"]
+    assert read_run(copied).missing_probes == ["attention", "retention", "decisions"]
     assert "retention" not in read_run(finished_run).missing_probes
     result = CliRunner().invoke(cli.app, ["analyze", str(copied)])
     assert result.exit_code == 0, (result.output, result.exception)
-    assert "attention and retention probed" in result.stderr
+    assert "attention and retention and decisions probed" in result.stderr
     assert (copied / "figures" / "retention.png").exists()
     assert (copied / "figures" / "floor_and_knowledge.png").exists()
     page = (copied / "report.html").read_text()
-    assert page.count("<svg") == 8
+    assert page.count("<svg") == 10
     assert "<h2>Retention</h2>" in page
     assert "times shown" in page
     assert probe_run(read_run(copied)) == []

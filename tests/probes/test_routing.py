@@ -106,7 +106,7 @@ def test_analyze_probes_a_mixture_once_and_draws_what_it_found(make_config, tmp_
     assert result.exit_code == 0, result.output
     saturation = tables.SATURATION.read(run)
     assert saturation[saturation["step"] == 12]["saturation"].tolist() == [1, 1]
-    assert (run / "report.html").read_text().count("<svg") == 14
+    assert (run / "report.html").read_text().count("<svg") == 16
     assert (run / "figures" / "colored_biography.png").exists()
     for name, (_, draw) in routing_figures(read_run(run)).items():
         texts = {text.get_text() for text in draw(read_run(run)).findobj(plt.Text)}

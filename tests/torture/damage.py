@@ -143,6 +143,8 @@ LIST, MEASURE, REPORT, REPRODUCE, ASK, EXPORT, FINETUNE, RESUME = (
 
 def _commands_for(file: str) -> list[str]:
     """The commands that read ``file``, the slow ones less often."""
+    if file.endswith("decisions.parquet"):
+        return [REPORT, MEASURE, REPRODUCE, ASK]
     if file.startswith(layout.PROBES):
         return [REPORT, MEASURE, REPRODUCE]
     if file.endswith(STATE) or file.endswith("optimizer.safetensors"):

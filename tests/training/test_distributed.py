@@ -11,7 +11,6 @@ import time
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -100,8 +99,6 @@ def assert_same(one, other):
     left, right = (read_run(run).confidence for run in (one, other))
     for column in tables.VALUE_MEASURES:
         assert left[column].mean() == pytest.approx(right[column].mean(), rel=TOLERANCE, abs=1e-6)
-    same = np.isclose(left[tables.FREE_RUNNING_CONFIDENCE], right[tables.FREE_RUNNING_CONFIDENCE], rtol=1e-3)
-    assert same.mean() > 0.98  # where two tokens are equally likely, models that differ in a last bit part ways
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,13 @@ from moefacts.analysis.forgetting import learning_measures, lowest_step
 from moefacts.analysis.phases import phase_measures
 from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
+from moefacts.probes.decisions import decisions_table
 from moefacts.probes.known_person import known_person_table
 from moefacts.probes.mechanism.table import emergence_table, mechanism_table
 from moefacts.probes.rerouting import rerouting_tables
 from moefacts.probes.restored_weights import restored_tables
 from moefacts.probes.retention import choose_checkpoints, retention_table
+from moefacts.probes.router_detection import router_detection_table
 from moefacts.probes.routing import routing_tables
 from moefacts.probes.shift import shift_table
 from moefacts.probes.temperature import temperature_table
@@ -18,11 +20,13 @@ from moefacts.runs.locks import turn_to_write
 from moefacts.runs.reader import Run
 from moefacts.runs.tables import (
     ATTENTION,
+    DECISIONS,
     EMERGENCE,
     KNOWN_PERSON,
     MECHANISM,
     RETENTION,
     RETENTION_AT_END,
+    ROUTER_DETECTION,
     SHIFT,
     TEMPERATURE,
     WRONG_ANSWERS,
@@ -64,6 +68,17 @@ def _probe_retention_at_end(run: Run, materials: Materials) -> None:
     first = choose_checkpoints(checkpoint_steps(run.path), run.plateau_end)[:1]
     table = retention_table(run.path, materials.model, materials.batcher, run.batch_size, first)
     RETENTION_AT_END.write(run.path, table)
+
+
+def _probe_decisions(run: Run, materials: Materials) -> None:
+    cohorts, step = run.settings.evaluation.cohorts, checkpoint_steps(run.path)[-1]
+    DECISIONS.write(run.path, decisions_table(materials.model, materials.batcher, cohorts, step))
+
+
+def _probe_router_detection(run: Run, materials: Materials) -> None:
+    assert run.shown_cohort is not None
+    found = router_detection_table(materials.model, materials.batcher, run.shown_cohort, run.unseen_cohorts)
+    ROUTER_DETECTION.write(run.path, found)
 
 
 def changed_steps(run: Run) -> list[int]:
@@ -139,6 +154,8 @@ _PROBES = {
     "attention": _probe_attention,
     "retention": _probe_retention,
     "retention_at_end": _probe_retention_at_end,
+    "decisions": _probe_decisions,
+    "router_detection": _probe_router_detection,
     "shift": _probe_shift,
     "restored_weights": _probe_restored_weights,
     "wrong_answers": _probe_wrong_answers,

@@ -18,8 +18,7 @@ from moefacts.synthetic_data.randomness import random_below, stream_key
 from moefacts.synthetic_data.sampling import one_each_plan
 from moefacts.training.distributed import from_main, is_main
 from moefacts.training.method import measuring
-from moefacts.training.moment import Logits
-from moefacts.training.next_token import continuations, next_token_logits
+from moefacts.training.next_token import Logits, continuations, next_token_logits
 from moefacts.training.step import precision_context
 
 _PURPOSE = "self-generated replay"
