@@ -1,8 +1,8 @@
 """Links that work on the repository's page work in the site, too.
 
-The pages in docs/ link to files elsewhere in the repository (``../LOG.md``, ``../results/…``) by relative paths. This hook
-puts what they lead to into the site: Markdown as a page, anything else as the file that it is. A link to a folder leads
-to its README.md, or else its report.html. The strict build fails where a link leads to none of these.
+The pages in docs/ link to files elsewhere in the repository (``../LOG.md``, ``../results/…``) by relative paths. This
+hook puts what they lead to into the site: Markdown as a page, anything else as the file that it is. A link to a folder
+leads to its README.md, or else its report.html. The strict build fails where a link leads to none of these.
 """
 
 import posixpath
