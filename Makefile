@@ -21,7 +21,7 @@ test: $(STAMP)
 
 # The pages as a site in site/; a broken link or reference is an error.
 docs: $(STAMP)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Hours: 1,000 kills, 5,000 damages, 5,000 command lines, 200 pairs of writers. ``make test`` tries a few of each kind.
 torture: $(STAMP)

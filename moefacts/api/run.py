@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from moefacts.probes.activations import Activations
     from moefacts.probes.ask import Answer
     from moefacts.synthetic_data.population import Population
+    from moefacts.synthetic_data.tokenizer import Tokenizer
 
 
 class LoadedRun:
@@ -93,6 +94,11 @@ class LoadedRun:
             UserError: there is no checkpoint yet, or it is damaged, or the run is patched.
         """
         return self._materials.model
+
+    @property
+    def tokenizer(self) -> "Tokenizer":
+        """The run's tokenizer; ``tokens(ids)`` gives readable tokens. Needs the model (see ``model``)."""
+        return self._materials.batcher.tokenizer
 
     def ask(self, name: str, top: int = 3) -> "list[Answer]":
         """Ask the model about a person, in templates that training did not show for them.

@@ -30,6 +30,7 @@ def ask(
     from moefacts.probes.ask import ask as ask_model
     from moefacts.probes.ask import check_name
     from moefacts.runs.manifest import read_manifest
+    from moefacts.synthetic_data.near_names import hint
 
     config, materials = load_run(run, step)
     population = materials.batcher.population
@@ -41,10 +42,12 @@ def ask(
         try:
             check_name(name, materials.batcher)
         except UserError as error:  # the others are answered all the same
-            typer.echo(f"moefacts: {error}", err=True)
+            typer.echo(f"moefacts: {error}{hint(population, name)}", err=True)
             is_wrong = True
             continue
         individual = population.find(name)
+        if individual is None and (near := hint(population, name)):
+            typer.echo(f"moefacts: nobody has the name '{name}'{near}", err=True)
         cohort = None if individual is None else population.cohort_of(individual)
         answers = list(ask_model(materials.model, materials.batcher, name, top))
         before = None if before_model is None else list(ask_model(before_model, materials.batcher, name, 1))
