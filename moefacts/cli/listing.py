@@ -32,15 +32,14 @@ def list_everything(
         screen.print(Text.assemble((group, "bold"), f"  {presets}"))
     studies = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("study", "in the paper", "what it is about"):
-        studies.add_column(column)
+        studies.add_column(column, overflow="fold")
     for study in STUDIES.values():
         studies.add_row(study.name, study.figure, study.title)
     screen.print()
     screen.print(studies)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run", "state", "step", "people", "model", "seed"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("", overflow="fold")
+    for column in ("run", "state", "step", "people", "model", "seed", ""):
+        table.add_column(column, overflow="fold")
     runs = list(listed_runs(root))
     for run in runs:
         table.add_row(str(run.path), *_cells(run))

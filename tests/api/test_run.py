@@ -30,9 +30,7 @@ def mixture(tmp_path_factory):
 
 
 def test_the_import_brings_neither_torch_nor_pandas():
-    code = (
-        "import sys, moefacts; assert not {'torch', 'pandas', 'numpy'} & set(sys.modules), 'heavy'"
-    )
+    code = "import sys, moefacts; assert not {'torch', 'pandas', 'numpy'} & set(sys.modules), 'heavy'"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 
 
