@@ -22,5 +22,5 @@ def text_ids(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 @lru_cache(maxsize=4)
-def _backend(tokenizer: Tokenizer) -> Any:
+def _backend(tokenizer: Any) -> Any:
     return tokenizer.as_backend()
