@@ -1,7 +1,8 @@
 """Text that anybody typed, as the token ids that a model was trained on."""
 
+from collections.abc import Hashable
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from moefacts.errors import UserError
 from moefacts.synthetic_data.tokenizer import Tokenizer
@@ -13,7 +14,7 @@ def text_ids(tokenizer: Tokenizer, text: str) -> list[int]:
     Raises:
         UserError: a word is not in the vocabulary.
     """
-    encoding = _backend(tokenizer).encode(text)
+    encoding = _backend(cast(Hashable, tokenizer)).encode(text)
     ids: list[int] = encoding.ids
     for index, (start, stop) in zip(ids, encoding.offsets, strict=True):
         if index == tokenizer.unknown_id:
