@@ -76,13 +76,15 @@ _NOT_IN_ALL = (dense_vs_moe.STUDY.name, *(study.name for study in _MORE))
 
 
 def find_studies(name: str, scale: str) -> list[Study]:
-    """The study called ``name``, or those that ``all`` stands for at ``scale``.
+    """The study called ``name``, or those that ``all`` stands for at ``scale``; - and _ are the same in a name.
 
     Raises:
         UserError: there is no such study, or it has no runs at this scale; the message names the nearest.
     """
     if name == ALL:
         return [study for study in STUDIES.values() if study.name not in _NOT_IN_ALL and scale in study.grids]
+    spelt = {known.replace("_", "-"): known for known in STUDIES}
+    name = spelt.get(name.replace("_", "-"), name)
     if name not in STUDIES:
         raise UserError(f"there is no study '{name}'; {nearest(name, [*STUDIES, ALL])}")
     if scale not in STUDIES[name].grids:
