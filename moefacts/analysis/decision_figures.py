@@ -50,8 +50,8 @@ def risk_coverage(groups: list[Group]) -> Figure:
         color = _color(place)
         draw_mean(axes, curves, color, "-", label)
         if name == _mixture(group.runs[0]):
-            label = "the same in the best order" if len(groups) == 1 else None
-            axes.plot(_GRID, np.mean(best, axis=0), color=color, linestyle="--", linewidth=0.9, label=label)
+            in_best_order = "the same in the best order" if len(groups) == 1 else None
+            axes.plot(_GRID, np.mean(best, axis=0), color=color, linestyle="--", linewidth=0.9, label=in_best_order)
     axes.set_xlabel("coverage: share of answers given")
     axes.set_ylabel("risk: share of them wrong")
     _finish(axes, groups)
