@@ -139,12 +139,13 @@ def people_of(batcher: Batcher) -> People:
     """The people of the probe, drawn at random; the halves have different people."""
     cohorts = (batcher.cohort, UNSEEN)
     number = min(NUM_PEOPLE, *(len(batcher.population.cohort(cohort)) for cohort in cohorts)) // 2 * 2
-    found = []
-    for cohort in cohorts:
+
+    def halves(cohort: str) -> tuple[Sentences, Sentences]:
         plan = one_biography_each(batcher, cohort, number).plan
-        halves = (plan.rows(slice(0, number // 2)), plan.rows(slice(number // 2, None)))
-        found.append(tuple(first_sentences(batcher.assemble(half)) for half in halves))
-    return People(*found)
+        first, second = plan.rows(slice(0, number // 2)), plan.rows(slice(number // 2, None))
+        return first_sentences(batcher.assemble(first)), first_sentences(batcher.assemble(second))
+
+    return People(halves(batcher.cohort), halves(UNSEEN))
 
 
 def name_counts(population: Population, trained_on: np.ndarray, individual_P: np.ndarray) -> np.ndarray:
@@ -193,10 +194,10 @@ def known_person_table(model: Transformer, batcher: Batcher) -> pd.DataFrame:
     number = len(people.seen[0].name_P)
     label_P = np.repeat([1, 0], number)
     random = np.random.default_rng(population.seed)
-    permuted = [[random.permutation(label_P) for _ in range(2)] for _ in range(_NUM_DRAWS)]
+    permuted = [(random.permutation(label_P), random.permutation(label_P)) for _ in range(_NUM_DRAWS)]
     trained_on = np.concatenate([np.array(population.cohort(cohort)) for cohort in batcher.cohorts])
-    counts = [name_counts(population, trained_on, people.individuals(half)) for half in (0, 1)]
-    auroc_names = logistic_auroc(*counts, label_P, label_P)
+    train_P3, test_P3 = (name_counts(population, trained_on, people.individuals(half)) for half in (0, 1))
+    auroc_names = logistic_auroc(train_P3, test_P3, label_P, label_P)
     train_SPD, test_SPD = (states(model, [people.seen[half], people.unseen[half]]) for half in (0, 1))
     seen, unseen = people.seen[1:], people.unseen[1:]
     rows: list[dict[str, float]] = []
