@@ -152,10 +152,10 @@ def _print_table(groups, threshold: float | None) -> None:
         for group in groups:
             if text := decision_sentence(group):
                 console().print(f"{group.label}: {text}" if len(groups) > 1 else text, highlight=False)
-    if found := router_rows(groups):
+    if rows_of_routers := router_rows(groups):
         table = Table(*["group"] * (len(groups) > 1), *ROUTER_HEADER, box=None, pad_edge=False, header_style="bold")
-        for row in found:
-            table.add_row(*row)
+        for cells in rows_of_routers:
+            table.add_row(*cells)
         console().print(table)
     header, rows_of_fine_tuning = forgetting_table(groups)
     if header:
