@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test torture bench lint mutate install clean
+.PHONY: demo test docs torture bench lint mutate install clean
 
 install: $(STAMP)
 
@@ -18,6 +18,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# The pages as a site in site/; a broken link or reference is an error.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # Hours: 1,000 kills, 5,000 damages, 5,000 command lines, 200 pairs of writers. ``make test`` tries a few of each kind.
 torture: $(STAMP)
@@ -40,4 +44,4 @@ mutate: $(STAMP)
 	PATH="$(abspath $(BIN)):$$PATH" mutmut results | sed '/: not checked$$/d'
 
 clean:
-	rm -rf $(VENV) mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info
+	rm -rf $(VENV) site mutants .pytest_cache .mypy_cache .ruff_cache .import_linter_cache *.egg-info

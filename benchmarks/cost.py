@@ -65,12 +65,12 @@ GRID = [
     Row("P", "celebrities at 128k, then fine-tuning", 1, 128_000, PRETRAINED + FINE_TUNED),
     Row("S-X", "sequential groups (4), alternating groups (3)", 7),
     *(
-        Row("dense_vs_moe", "dense and 4 mixtures × {16, 64}k × 3 seeds", 3, people, model=model)
+        Row("dense-vs-moe", "dense and 4 mixtures × {16, 64}k × 3 seeds", 3, people, model=model)
         for people in (16_000, 64_000)
         for model in ("dense_44m", *MIXTURES)
     ),
-    *(Row("dense_vs_moe", "4 mixtures without balancing, 3 seeds", 3, 16_000, model=model) for model in MIXTURES),
-    Row("dense_vs_moe", "8 experts under every balancing alone", 6, 16_000, model="moe_44m"),
+    *(Row("dense-vs-moe", "4 mixtures without balancing, 3 seeds", 3, 16_000, model=model) for model in MIXTURES),
+    Row("dense-vs-moe", "8 experts under every balancing alone", 6, 16_000, model="moe_44m"),
 ]
 
 

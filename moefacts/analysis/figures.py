@@ -5,9 +5,11 @@ Thin lines are single runs (seeds), thick lines their mean.
 """
 
 import io
+import os
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -29,6 +31,8 @@ from moefacts.analysis.decision_figures import (
 from moefacts.analysis.forgetting_figures import forgetting_figures
 from moefacts.analysis.groups import Group
 from moefacts.analysis.knowledge_figures import FLOOR_CAPTION, floor_and_knowledge, has_control
+from moefacts.analysis.mechanism import has_mechanism
+from moefacts.analysis.mechanism_figures import FIGURES as MECHANISM_FIGURES
 from moefacts.analysis.phase_bands import shade_phases
 from moefacts.analysis.retention_figures import RETENTION_CAPTION, retention_curves
 from moefacts.analysis.routing_figures import routing_figures
@@ -36,7 +40,8 @@ from moefacts.analysis.summary import fine_tuned
 from moefacts.runs import keys
 from moefacts.runs.durable import write_durably
 
-matplotlib.use("Agg")
+if "inline" not in os.environ.get("MPLBACKEND", ""):  # a notebook shows figures itself
+    matplotlib.use("Agg")
 STYLE = Path(__file__).with_name("moefacts.mplstyle")
 
 
@@ -205,40 +210,48 @@ class Drawing:
     svg: str
 
 
-def draw_figures(groups: list[Group], folder: Path, threshold: float | None = None) -> list[Drawing]:
-    """Write every figure as PNG and PDF into ``folder``; retention and routing are of the first run of each group."""
-    folder.mkdir(parents=True, exist_ok=True)
+def figures_of(groups: list[Group], threshold: float | None = None) -> dict[str, tuple[str, DrawFigure]]:
+    """Name -> (caption, drawing function) of every figure that ``groups`` have what it takes for.
+
+    Retention and routing are of the first run of each group. What draws must run in the style ``STYLE``.
+    """
     several = any(len(group.runs) > 1 for group in groups)
     note = " Thin lines are single seeds, thick lines their mean." if several else ""
-    drawings = []
+    found: dict[str, tuple[str, DrawFigure]] = {}
+    if probed := [group for group in groups if is_probed(group)]:
+        found[f"{DECISION_FIGURE}risk_coverage"] = RISK_CAPTION + note, partial(risk_coverage, probed)
+        found[f"{DECISION_FIGURE}reliability"] = RELIABILITY_CAPTION, partial(reliability_diagram, probed)
+    for name, (caption, draw) in FIGURES.items():
+        found[name] = caption + note, partial(draw, groups, threshold)
+    if measured := [group for group in groups if has_control(group)]:
+        found["floor_and_knowledge"] = FLOOR_CAPTION + note, partial(floor_and_knowledge, measured, threshold)
+    if tuned := fine_tuned(groups):
+        found |= {name: (caption + note, draw) for name, (caption, draw) in forgetting_figures(tuned).items()}
+    for number, group in enumerate(groups):
+        run = group.runs[0]
+        suffix, of_group = (f"_{number}", f" {group.label}.") if len(groups) > 1 else ("", "")
+        if all(run.attention is not None for run in group.runs):
+            draw_attention = partial(attention_signatures, group, threshold)
+            found[f"attention{suffix}"] = ATTENTION_CAPTION + of_group + note, draw_attention
+        if all(map(has_mechanism, group.runs)):
+            for name, (caption, draw_mechanism) in MECHANISM_FIGURES.items():
+                found[name + suffix] = caption + of_group + note, partial(draw_mechanism, group.runs)
+        of_run = f" {group.label}, seed {run.seed}." if len(groups) > 1 else ""
+        if run.retention is not None:
+            found[f"retention{suffix}"] = RETENTION_CAPTION + of_run, partial(retention_curves, run)
+        for name, (caption, draw_run) in routing_figures(run).items():
+            found[name + suffix] = caption + of_run, partial(draw_run, run)
+    return found
+
+
+def draw_figures(groups: list[Group], folder: Path, threshold: float | None = None) -> list[Drawing]:
+    """Write every figure as PNG and PDF into ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
     with plt.style.context(STYLE):
-        if probed := [group for group in groups if is_probed(group)]:
-            figure = risk_coverage(probed)
-            drawings.append(save_figure(figure, folder, f"{DECISION_FIGURE}risk_coverage", RISK_CAPTION + note))
-            figure = reliability_diagram(probed)
-            drawings.append(save_figure(figure, folder, f"{DECISION_FIGURE}reliability", RELIABILITY_CAPTION))
-        for name, (caption, draw) in FIGURES.items():
-            drawings.append(save_figure(draw(groups, threshold), folder, name, caption + note))
-        if measured := [group for group in groups if has_control(group)]:
-            figure = floor_and_knowledge(measured, threshold)
-            drawings.append(save_figure(figure, folder, "floor_and_knowledge", FLOOR_CAPTION + note))
-        if tuned := fine_tuned(groups):
-            for name, (caption, draw_tuned) in forgetting_figures(tuned).items():
-                drawings.append(save_figure(draw_tuned(), folder, name, caption + note))
-        for number, group in enumerate(groups):
-            run = group.runs[0]
-            suffix, of_group = (f"_{number}", f" {group.label}.") if len(groups) > 1 else ("", "")
-            if all(run.attention is not None for run in group.runs):
-                figure = attention_signatures(group, threshold)
-                drawings.append(save_figure(figure, folder, f"attention{suffix}", ATTENTION_CAPTION + of_group + note))
-            of_run = f" {group.label}, seed {run.seed}." if len(groups) > 1 else ""
-            if run.retention is not None:
-                drawings.append(
-                    save_figure(retention_curves(run), folder, f"retention{suffix}", RETENTION_CAPTION + of_run)
-                )
-            for name, (caption, draw_run) in routing_figures(run).items():
-                drawings.append(save_figure(draw_run(run), folder, name + suffix, caption + of_run))
-    return drawings
+        return [
+            save_figure(draw(), folder, name, caption)
+            for name, (caption, draw) in figures_of(groups, threshold).items()
+        ]
 
 
 def draw_study_figures(figures: Mapping[str, tuple[str, DrawFigure]], folder: Path) -> list[Drawing]:

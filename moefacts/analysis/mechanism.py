@@ -7,10 +7,9 @@ import pandas as pd
 from moefacts.analysis.fine_tuning_tables import Cells
 from moefacts.analysis.summary import estimate
 from moefacts.runs.reader import Run
-from moefacts.runs.tables import MECHANISM
 
 OWN, PERMUTED = "own", "permuted"
-Place = tuple[str, str, str]  # measure, variant and place of ``tables.MECHANISM``
+Place = tuple[str, str, str]  # measure, variant and place, as in ``runs.tables.MECHANISM``
 CUT_IN_NAME: Place = ("knock-out", "only", "name from name")
 CUT_TO_NAME: Place = ("knock-out", "only", "value from name")
 MLP_AT_NAME: Place = ("ablated mlp", "mean", "name")
@@ -44,7 +43,7 @@ CAPTION = (
 
 def has_mechanism(run: Run) -> bool:
     """Whether the run was probed for its mechanism."""
-    return MECHANISM.path(run.path).exists()
+    return run.mechanism is not None
 
 
 def mechanism_of(run: Run, step: int | None = None, cohort: str | None = None, values: str = OWN) -> pd.Series:
@@ -56,7 +55,7 @@ def mechanism_of(run: Run, step: int | None = None, cohort: str | None = None, v
         cohort: by default the cohort whose plateau the run follows.
         values: ``OWN`` or ``PERMUTED``.
     """
-    table = MECHANISM.read(run.path)
+    table = run.mechanism
     assert table is not None, "see has_mechanism"
     step = int(table["step"].max()) if step is None else step
     rows = table[(table["step"] == step) & (table["cohort"] == (cohort or run.cohort)) & (table["values"] == values)]
@@ -70,13 +69,13 @@ def by_layer(measures: pd.Series, place: Place) -> pd.Series:
 
 def probed_steps(run: Run) -> list[int]:
     """The checkpoints that were probed, ascending."""
-    table = MECHANISM.read(run.path)
+    table = run.mechanism
     return [] if table is None else sorted(table["step"].unique().tolist())
 
 
 def probed(run: Run) -> list[tuple[int, str, str]]:
     """What was probed: (step, cohort, values), in order."""
-    table = MECHANISM.read(run.path)
+    table = run.mechanism
     assert table is not None, "see has_mechanism"
     return list(table[["step", "cohort", "values"]].drop_duplicates().itertuples(index=False, name=None))
 

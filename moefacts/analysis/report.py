@@ -19,6 +19,7 @@ from moefacts.analysis.fine_tuning_tables import probe_cells
 from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
 from moefacts.analysis.groups import Group
 from moefacts.analysis.knowledge import KNOWLEDGE
+from moefacts.analysis.mechanism import has_mechanism, layer_cells
 from moefacts.analysis.phases import phase_measures
 from moefacts.analysis.plateau_end import CANNOT_TELL
 from moefacts.analysis.retention_tables import RETENTION_HEADER, retention_rows, two_way_cells
@@ -47,9 +48,10 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         findings=[
             text for group, s in zip(groups, summaries, strict=True) for text in _findings(group, s, groups, threshold)
         ],
-        drawings=[one for one in drawings if not one.name.startswith(("forgetting_", DECISION_FIGURE))],
+        drawings=[one for one in drawings if not one.name.startswith(("forgetting_", "mechanism_", DECISION_FIGURE))],
         hallucination=_hallucination(groups, drawings),
         fine_tuning=_fine_tuning(groups, drawings),
+        mechanism=_mechanism(groups, drawings),
         labels=[group.label for group in groups],
         measures=[
             (key, [cell(key, s.get(key), has_knowledge(s)) for s in summaries], text)
@@ -104,6 +106,18 @@ def _fine_tuning(groups: list[Group], drawings: list[Drawing]) -> dict[str, Any]
             for cells in probe_cells(group.runs[0])
         ],
     }
+
+
+def _mechanism(groups: list[Group], drawings: list[Drawing]) -> dict[str, Any] | None:
+    """What the section on the mechanism shows; None if no group was probed for it."""
+    tables = [
+        (f"{group.label}: " if len(groups) > 1 else "", cells)
+        for group in groups
+        if all(map(has_mechanism, group.runs))
+        for cells in layer_cells(group.runs)
+    ]
+    own = [drawing for drawing in drawings if drawing.name.startswith("mechanism_")]
+    return {"tables": tables, "drawings": own} if tables else None
 
 
 def page_template(name: str) -> jinja2.Template:

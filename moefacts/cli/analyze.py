@@ -23,6 +23,10 @@ def analyze(
         float | None, typer.Option(help="The plateau ends below this fraction of the baseline (default: the run's).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all measures as JSON.")] = False,
+    mechanism: Annotated[
+        bool,
+        typer.Option("--mechanism", help="Also measure which layer does what (knock-outs, ablations, tracing)."),
+    ] = False,
     report: Annotated[bool, typer.Option(help="Draw figures and write the report.")] = True,
     known_person: Annotated[
         bool,
@@ -54,7 +58,8 @@ def analyze(
         typer.echo(f"moefacts: {note}", err=True)
     if report:
         _run_probes(read)
-    requested = [name for name, wanted in (("known_person", known_person), ("temperature", temperature)) if wanted]
+    asked = {"known_person": known_person, "temperature": temperature, "mechanism": mechanism}
+    requested = [name for name, is_wanted in asked.items() if is_wanted]
     if requested:
         _run_probes(read, *requested)
     for run in read:

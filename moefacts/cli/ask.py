@@ -38,6 +38,7 @@ def ask(
     from moefacts.probes.ask import ask as ask_model
     from moefacts.probes.ask import check_name
     from moefacts.runs.manifest import read_manifest
+    from moefacts.synthetic_data.near_names import hint
 
     if max_risk is not None and not 0 <= max_risk < 1:
         raise UserError(f"--max-risk {max_risk} must be at least 0 and below 1")
@@ -56,10 +57,12 @@ def ask(
         try:
             check_name(name, materials.batcher)
         except UserError as error:  # the others are answered all the same
-            typer.echo(f"moefacts: {error}", err=True)
+            typer.echo(f"moefacts: {error}{hint(population, name)}", err=True)
             is_wrong = True
             continue
         individual = population.find(name)
+        if individual is None and (near := hint(population, name)):
+            typer.echo(f"moefacts: nobody has the name '{name}'{near}", err=True)
         cohort = None if individual is None else population.cohort_of(individual)
         answers = list(ask_model(materials.model, materials.batcher, name, top))
         before = None if before_model is None else list(ask_model(before_model, materials.batcher, name, 1))

@@ -1,11 +1,14 @@
 """``moefacts list``."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moefacts.cli.folders import as_folder
+
+if TYPE_CHECKING:
+    from moefacts.runs.listing import ListedRun
 
 
 def list_everything(
@@ -21,6 +24,7 @@ def list_everything(
     from moefacts.config.overrides import GROUPS
     from moefacts.config.presets import preset_names
     from moefacts.experiments.studies.catalog import STUDIES
+    from moefacts.runs.listing import listed_runs
 
     screen = console()
     for group in GROUPS:
@@ -28,44 +32,22 @@ def list_everything(
         screen.print(Text.assemble((group, "bold"), f"  {presets}"))
     studies = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("study", "in the paper", "what it is about"):
-        studies.add_column(column)
+        studies.add_column(column, overflow="fold")
     for study in STUDIES.values():
         studies.add_row(study.name, study.figure, study.title)
     screen.print()
     screen.print(studies)
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run", "state", "step", "people", "model", "seed"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("", overflow="fold")
-    folders = sorted(path.parent for path in root.rglob("config.yaml"))
-    for run in folders:
-        table.add_row(str(run), *_describe(run))
+    for column in ("run", "state", "step", "people", "model", "seed", ""):
+        table.add_column(column, overflow="fold")
+    runs = list(listed_runs(root))
+    for run in runs:
+        table.add_row(str(run.path), *_cells(run))
     screen.print()
-    screen.print(table if folders else f"no runs below {root}/")
+    screen.print(table if runs else f"no runs below {root}/")
 
 
-def _describe(run: Path) -> tuple[str, ...]:
-    from moefacts.config.loader import read_config
-    from moefacts.errors import UserError
-    from moefacts.runs import layout
-    from moefacts.runs.manifest import current_state, read_manifest, what_was_changed
-
-    try:
-        config = read_config(run / layout.CONFIG)
-        manifest = read_manifest(run)
-    except UserError as error:
-        return ("damaged", "", "", "", "", str(error))
-    try:
-        note = what_was_changed(run, manifest)
-        state = "damaged" if note else current_state(run, manifest)
-    except UserError as error:
-        state, note = "unknown", str(error)
-    steps = layout.checkpoint_steps(run)
-    return (
-        state,
-        f"{steps[-1] if steps else 0}/{config.training.steps}",
-        f"{config.population.size:,}",
-        config.model.preset,
-        str(config.seed),
-        note,
-    )
+def _cells(run: "ListedRun") -> tuple[str, ...]:
+    if run.steps is None or run.people is None:
+        return (run.state, "", "", "", "", run.note)
+    return (run.state, f"{run.step}/{run.steps}", f"{run.people:,}", run.model, str(run.seed), run.note)

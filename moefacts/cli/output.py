@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WIDTH_OF_A_PIPE = 240
+_WIDTH_OF_A_PIPE = 1 << 14  # more than any table is wide, so that nothing is cut or folded for other programs
 
 
 def console() -> "Console":
-    """A console on standard output: as wide as the terminal, or wide enough for whole tables in a file or pipe.
+    """A console on standard output: as wide as the terminal, or wide enough for every table in a file or pipe.
 
     No text is markup: names and values are the user's. What should look different is a ``rich.text.Text``.
     """

@@ -160,7 +160,7 @@ def _print_plan(plan, expected) -> None:
     varied = plan.varied_labels()
     texts = ("run", "what differs", "state") if any(varied.values()) else ("run", "state")
     for column in (*texts, "steps", "tokens", "time alone"):
-        table.add_column(column, no_wrap=True, justify="left" if column in texts else "right")
+        table.add_column(column, overflow="fold", justify="left" if column in texts else "right")
     for run in plan.distinct():
         most, expected_steps = run.config.training.steps, run.expected_steps
         steps = f"{most:,}" if expected_steps == most else f"about {expected_steps:,}, at most {most:,}"
@@ -192,7 +192,7 @@ def _print_simulations(plan) -> None:
         return
     table = Table(box=None, pad_edge=False, header_style="bold", title=f"{plan.study.name}, scale {plan.scale}")
     for column in ("simulation", "state", "time alone"):
-        table.add_column(column, no_wrap=True)
+        table.add_column(column, overflow="fold")
     left = [one for one in simulations if one.state != FINISHED]
     for one in simulations:
         table.add_row(one.path.name, one.state, clock(one.simulation.seconds) if one in left else "")

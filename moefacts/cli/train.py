@@ -32,9 +32,16 @@ def train(
 
     Arguments are Hydra overrides:  moefacts train population.size=2048 seed=1
 
-    Several runs side by side:  moefacts train -m seed=0,1,2 hydra/launcher=joblib
+    -m, --multirun:  several runs, side by side with  moefacts train -m seed=0,1,2 hydra/launcher=joblib
 
-    All settings:  moefacts train --cfg job        Hydra's own options:  moefacts train --hydra-help
+    --cfg job:  show all settings and train nothing        --hydra-help:  all of Hydra's options
+
+    -cd, --config-dir FOLDER:  also look for YAML there:  moefacts train -cd examples/conf +experiment=first_look
+
+    Presets:  scale=NAME, model=NAME; moefacts list shows the names
+
+    Settings:  seed, device, threads, parallel, tokenizer, and the groups population, sampling, training, evaluation,
+    checkpoints, dataset, patching, init, method, wandb, run, model
 
     One run on several devices:  torchrun --nproc-per-node 2 -m moefacts train population.size=2048
 

@@ -210,6 +210,16 @@ class Run:
         return tables.ATTENTION.read(self.path)
 
     @cached_property
+    def mechanism(self) -> pd.DataFrame | None:
+        """The table of the probe of the mechanism; None if it has not been written."""
+        return tables.MECHANISM.read(self.path)
+
+    @cached_property
+    def emergence(self) -> pd.DataFrame | None:
+        """Its main measures at every checkpoint; None if they have not been probed."""
+        return tables.EMERGENCE.read(self.path)
+
+    @cached_property
     def retention(self) -> pd.DataFrame | None:
         """The table of the retention probe; None if it has not been written."""
         return tables.RETENTION.read(self.path)
@@ -274,6 +284,7 @@ class Run:
         suits |= dict.fromkeys(tables.FINE_TUNING, bool(self.probed_cohorts))
         compared = (self.people[self.learned_cohort], self.people[keys.UNSEEN])
         suits |= dict.fromkeys(tables.ON_REQUEST, min(map(len, compared)) >= _LEAST_COMPARED)
+        suits |= dict.fromkeys(("mechanism", "emergence"), len(self.people[self.cohort]) > 1)
         suits["rerouting"] = suits["rerouting"] and suits["routing"]
         ways = [tables.PROBES[one] for one in (probe, tables.PART_OF.get(probe)) if one is not None]
         return suits[probe] and not any(all(table.path(self.path).exists() for table in way) for way in ways)

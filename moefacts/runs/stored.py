@@ -22,7 +22,7 @@ _MOST_BYTES = 1 << 20  # a manifest or a state has a few thousand
 _SHOWN = 40
 
 
-def read_json(path: Path, what: str, schema: TypeAdapter[Any]) -> dict[str, Any]:
+def read_json(path: Path, what: str, schema: TypeAdapter[Any], most_bytes: int = _MOST_BYTES) -> dict[str, Any]:
     """Read a JSON object that fits ``schema`` from a file in a folder that should be a ``what``: "run directory".
 
     Returns:
@@ -32,7 +32,7 @@ def read_json(path: Path, what: str, schema: TypeAdapter[Any]) -> dict[str, Any]
         UserError: the file is missing or damaged.
     """
     try:
-        value = parse_json(read_bounded(path, _MOST_BYTES))
+        value = parse_json(read_bounded(path, most_bytes))
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{path.parent} is not a {what}: it has no {path.name}") from None
     except (OSError, ValueError) as error:

@@ -212,7 +212,7 @@ EXPERT_CHANGE = ProbeTable(  # in fine-tuning: probes.rerouting
     key=("step", "layer", "expert"),
     is_complete=True,
 )
-MECHANISM = ProbeTable(  # of one-sentence prompts: probes.mechanism
+MECHANISM = ProbeTable(  # on one-sentence prompts: probes.mechanism
     "mechanism",
     {
         "step": COUNT,
@@ -227,6 +227,9 @@ MECHANISM = ProbeTable(  # of one-sentence prompts: probes.mechanism
     },
     key=("step", "cohort", "values", "measure", "variant", "place", "layer", "attribute"),
 )
+EMERGENCE = ProbeTable(
+    "mechanism_emergence", MECHANISM.columns, key=MECHANISM.key
+)  # its main measures, at all checkpoints
 RECALL = ProbeTable(  # of a simulation, which has no other table; accuracy is the share of a group's facts recalled
     "recall",
     {"arm": TEXT, "group": TEXT, "step": COUNT, "accuracy": SHARE},
@@ -283,8 +286,10 @@ PROBES = {
     "rerouting": (REROUTED, EXPERT_CHANGE),
     "known_person": (KNOWN_PERSON,),
     "temperature": (TEMPERATURE,),
+    "mechanism": (MECHANISM,),
+    "emergence": (EMERGENCE,),
 }
-ON_REQUEST = ("known_person", "temperature")  # probes that no report needs
+ON_REQUEST = ("known_person", "temperature", "mechanism", "emergence")  # probes that no report needs
 FINE_TUNING = ("shift", "restored_weights", "wrong_answers", "rerouting")  # those of what fine-tuning changes
 # Those that are a part of another one, which takes their place: for studies whose many runs need no more.
 PART_OF = {"retention_at_end": "retention"}

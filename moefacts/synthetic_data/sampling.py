@@ -113,11 +113,19 @@ def strangers_plan(population: Population, step: int, batch_size: int) -> Biogra
 
 
 def one_each_plan(
-    population: Population, individual_B: np.ndarray, purpose: str, distribution: Distribution | None = None
+    population: Population,
+    individual_B: np.ndarray,
+    purpose: str,
+    distribution: Distribution | None = None,
+    held_out: bool = False,
 ) -> BiographyPlan:
-    """One biography of each of these people for a ``purpose`` besides training, with the variety of training."""
+    """One biography of each of these people for a ``purpose`` besides training.
+
+    It has the variety of training, or is in the templates that are held out for the person.
+    """
     variety = None if distribution is None else distribution.config
-    return _plan(population, (purpose, "one each"), individual_B, population.splits.trained_SJ, variety)
+    template_SJ = population.splits.held_out_SH if held_out else population.splits.trained_SJ
+    return _plan(population, (purpose, "one each"), individual_B, template_SJ, variety)
 
 
 def evaluation_plan(

@@ -221,9 +221,10 @@ def test_18_ask_and_export_name_the_checkpoint_to_take_instead(fails, finished_r
 
 
 def state_in_list(run):
-    from moefacts.cli.listing import _describe
+    from moefacts.runs.listing import describe
 
-    return _describe(run)[0], _describe(run)[-1]
+    run_in_list = describe(run)
+    return run_in_list.state, run_in_list.note
 
 
 def test_2_a_list_says_that_the_settings_of_a_finished_run_were_edited(edit):

@@ -28,4 +28,4 @@ def test_a_push_and_a_pull_request_run_all_that_main_must_pass():
     (job,) = workflow["jobs"].values()
     assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
     assert "3.11" in job["strategy"]["matrix"]["python"]
-    assert {"make lint", "make test"} <= set((ROOT / ".ci" / "run").read_text().splitlines())
+    assert {"make lint", "make docs", "make test"} <= set((ROOT / ".ci" / "run").read_text().splitlines())

@@ -11,10 +11,13 @@ from moefacts.config.identity import digest, identity
 from moefacts.config.presets import compose, overrides_of
 from moefacts.config.uncertainty import UncertaintyConfig
 from moefacts.errors import UserError
+from moefacts.experiments.tasks.finetuning import finetuning_overrides
 from moefacts.experiments.tasks.materials import prepare
 from moefacts.experiments.tasks.train import execute
 from moefacts.runs.reader import read_run
 from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.training import distributed
+from moefacts.training.initial import source_of
 from moefacts.training.pack import pack
 from moefacts.training.step import TrainingStep
 from moefacts.training.uncertainty import PriorTargets, StrangerTerm, ValueTerms
@@ -274,3 +277,19 @@ def test_settings_go_together():
     for one, other in itertools.combinations(ALL.values(), 2):
         if {one, other} != {PRIOR, UNKNOWN}:
             compose([*TINY, *dict.fromkeys((*one, *other))])
+
+
+def test_strangers_are_shown_by_one_process_only(monkeypatch):
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    distributed.check_processes(tiny_config().training)
+    with pytest.raises(UserError, match="uncertainty.strangers trains in one process"):
+        distributed.check_processes(tiny_config().training, has_strangers=True)
+
+
+def test_fine_tuning_has_the_vocabulary_of_the_run_that_it_starts_from(finished_run):
+    overrides = [*finetuning_overrides(finished_run), "evaluation.cohorts=[new,seen]"]
+    with pytest.raises(
+        UserError, match=r"adds \[IDK\] to the vocabulary, but .* neither unknown nor \[IDK\]; use the same"
+    ):
+        source_of(compose([*overrides, *IDK]))
+    assert source_of(compose([*overrides, *SMOOTHING])).run == finished_run

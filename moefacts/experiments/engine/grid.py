@@ -106,7 +106,7 @@ def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | No
         study: the study.
         scale: selects one of the study's grids.
         overrides: the user's overrides, which take precedence over the study's.
-        out: the folder for runs and results; None means a folder in ``root`` named by study, scale and overrides.
+        out: the folder for runs and results; None means ``default_folder``.
         root: the parent of the default folder.
 
     Raises:
@@ -114,7 +114,7 @@ def make_plan(study: Study, scale: str, overrides: Sequence[str], out: Path | No
     """
     grid = study.grids[scale]
     _refuse_varied(study, grid, overrides)
-    folder = (out or root / default_name(study, scale, overrides)).resolve()
+    folder = (out or default_folder(study, scale, overrides, root)).resolve()
     if any(len(os.fsencode(part)) > _LONGEST_PART for part in folder.parts):
         raise UserError(f"--out {out} is too long; file systems allow {_LONGEST_PART} bytes for a folder's name")
     if folder.exists() and not folder.is_dir():
@@ -158,6 +158,13 @@ def _settings(
 
 def _refreshed(run: PlannedRun) -> PlannedRun:
     return run if run.state in (UNDECIDED, UNDECIDABLE) else replace(run, state=run_state(run.path))
+
+
+def default_folder(study: Study, scale: str, overrides: Sequence[str], root: Path) -> Path:
+    """Where a study is kept below ``root``: under its name, or its former name if there is a folder of that alone."""
+    folder = root / default_name(study, scale, overrides)
+    former = root / default_name(replace(study, name=study.former_name or study.name), scale, overrides)
+    return former if former.is_dir() and not folder.exists() else folder
 
 
 def default_name(study: Study, scale: str, overrides: Sequence[str]) -> str:

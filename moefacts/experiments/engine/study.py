@@ -149,6 +149,7 @@ class Study:
             findings. It only reads files.
         probes: the probes (``runs.tables.PROBES``) whose tables ``examine`` reads.
         simulations: scale -> what it simulates, quick ones first. The scale's grid may then be empty.
+        former_name: what it was called before, so that its folder may still have that name.
     """
 
     name: str
@@ -159,3 +160,4 @@ class Study:
     examine: Callable[[Sequence[Any]], Findings]
     probes: tuple[str, ...] = ()
     simulations: Mapping[str, Sequence[Simulation]] = field(default_factory=dict)
+    former_name: str = ""

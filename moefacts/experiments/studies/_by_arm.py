@@ -40,6 +40,10 @@ class ByArm:
         """The mean difference of a measure over seeds, ours minus theirs."""
         return paired_difference(self.of(ours, measure), self.of(theirs, measure))
 
+    def within(self, arm: str, ours: Callable[[Run], Value], theirs: Callable[[Run], Value]) -> Paired | None:
+        """The mean difference over seeds of two measures of the same run, ours minus theirs."""
+        return paired_difference(self.of(arm, ours), self.of(arm, theirs))
+
     def mean_verdict(
         self, arm: str, measure: Measure, decide: Callable[..., Verdict], bound: float, why: str
     ) -> Verdict:

@@ -9,6 +9,7 @@ from moefacts.experiments.studies import (
     celebrities,
     dense_vs_moe,
     distributions,
+    emergence,
     finetune,
     finetune_methods,
     finetune_moe,
@@ -16,6 +17,7 @@ from moefacts.experiments.studies import (
     hallucination_methods,
     law_capacity,
     law_causes,
+    layers,
     leaving,
     patching,
     phases,
@@ -64,6 +66,9 @@ _MORE = (
     toy_memory.STUDY,
     hallucination.STUDY,
     hallucination_methods.STUDY,
+    layers.STUDY,
+    layers.MIXTURES_STUDY,
+    emergence.STUDY,
 )
 STUDIES |= {study.name: study for study in _MORE}
 ALL = "all"  # the studies of the paper, and the curriculum that it names as future work
@@ -71,13 +76,15 @@ _NOT_IN_ALL = (dense_vs_moe.STUDY.name, *(study.name for study in _MORE))
 
 
 def find_studies(name: str, scale: str) -> list[Study]:
-    """The study called ``name``, or those that ``all`` stands for at ``scale``.
+    """The study called ``name``, or those that ``all`` stands for at ``scale``; - and _ are the same in a name.
 
     Raises:
         UserError: there is no such study, or it has no runs at this scale; the message names the nearest.
     """
     if name == ALL:
         return [study for study in STUDIES.values() if study.name not in _NOT_IN_ALL and scale in study.grids]
+    spelt = {known.replace("_", "-"): known for known in STUDIES}
+    name = spelt.get(name.replace("_", "-"), name)
     if name not in STUDIES:
         raise UserError(f"there is no study '{name}'; {nearest(name, [*STUDIES, ALL])}")
     if scale not in STUDIES[name].grids:

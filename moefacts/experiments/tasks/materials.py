@@ -83,7 +83,7 @@ def load_before(path: Path, config: RunConfig, materials: Materials) -> Transfor
     return before.eval()
 
 
-def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]:
+def load_run(path: Path, step: int | None = None, device: str = "auto") -> tuple[RunConfig, Materials]:
     """A run's config and materials, with the model trained to ``step`` (default: newest) and in evaluation mode.
 
     Raises:
@@ -96,7 +96,7 @@ def load_run(path: Path, step: int | None = None) -> tuple[RunConfig, Materials]
         raise UserError(f"{path} has no checkpoint" + (f" of step {step}; there are {steps}" if steps else " yet"))
     if config.patching.is_on:
         raise UserError(f"{path} is patched; its weights are not usable without the attention of another checkpoint")
-    config.device = "auto"
+    config.device = device
     need = need_of_reading(config)
     check_memory(need)
     chosen = steps[-1] if step is None else step

@@ -1,10 +1,12 @@
 """Run the probes that a finished run still lacks."""
 
 from moefacts.analysis.forgetting import learning_measures, lowest_step
+from moefacts.analysis.phases import phase_measures
 from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
 from moefacts.probes.decisions import decisions_table
 from moefacts.probes.known_person import known_person_table
+from moefacts.probes.mechanism.table import emergence_table, mechanism_table
 from moefacts.probes.rerouting import rerouting_tables
 from moefacts.probes.restored_weights import restored_tables
 from moefacts.probes.retention import choose_checkpoints, retention_table
@@ -19,7 +21,9 @@ from moefacts.runs.reader import Run
 from moefacts.runs.tables import (
     ATTENTION,
     DECISIONS,
+    EMERGENCE,
     KNOWN_PERSON,
+    MECHANISM,
     RETENTION,
     RETENTION_AT_END,
     ROUTER_DETECTION,
@@ -121,6 +125,29 @@ def _probe_temperature(run: Run, materials: Materials) -> None:
     TEMPERATURE.write(run.path, temperature_table(materials.model, materials.batcher))
 
 
+def moments_of(run: Run) -> list[int]:
+    """The checkpoints whose mechanism is measured: those nearest to the plateau's start and to its end, and the last.
+
+    Of a fine-tuned run they are the first and the last.
+    """
+    steps, found = checkpoint_steps(run.path), phase_measures(run)
+    marks = [found["plateau_start"], found["plateau_end"]] if not run.is_fine_tuned else [steps[0]]
+    nearest = (min(steps, key=lambda step: (abs(step - mark), step)) for mark in marks if mark is not None)
+    return sorted({*nearest, steps[-1]})
+
+
+def _probe_mechanism(run: Run, materials: Materials) -> None:
+    others = [name for name in run.cohorts if name in run.people and len(run.people[name]) > 1 and name != run.cohort]
+    cohorts = [run.cohort, *others]
+    MECHANISM.write(run.path, mechanism_table(run.path, materials.model, materials.batcher, moments_of(run), cohorts))
+
+
+def _probe_emergence(run: Run, materials: Materials) -> None:
+    steps = checkpoint_steps(run.path)
+    table = emergence_table(run.path, materials.model, materials.batcher, steps, run.cohort)
+    EMERGENCE.write(run.path, table)
+
+
 # Name in ``runs.tables.PROBES`` -> function. Each leaves the model with the weights of the last checkpoint.
 _PROBES = {
     "routing": _probe_routing,
@@ -135,4 +162,6 @@ _PROBES = {
     "rerouting": _probe_rerouting,
     "known_person": _probe_known_person,
     "temperature": _probe_temperature,
+    "mechanism": _probe_mechanism,
+    "emergence": _probe_emergence,
 }

@@ -3,7 +3,7 @@
 Shape legend: M real tokens, R of them, D model width, A attributes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -35,19 +35,30 @@ def replacements(subject: Subject, mine: Recorded, others: Recorded, place: tupl
     return dict(zip(MODES, (torch.zeros_like(mine[place]), means(subject, mine[place]), others[place]), strict=True))
 
 
-def ablations(subject: Subject, others: Recorded, clean_A: Tensor) -> Iterator[tuple[str, str, str, int, Tensor]]:
-    """Every ablation: (part, place, mode, layer, relative change of the true value's probability by attribute).
+def ablations(
+    subject: Subject,
+    others: Recorded,
+    clean_A: Tensor,
+    which: Collection[str] = MODES,
+    where: Collection[str] = (NAME_END, LAST, EVERYWHERE),
+) -> Iterator[tuple[str, str, str, int, Tensor]]:
+    """Ablations of attention and MLP of every layer.
 
     Args:
         subject: the model and the prompts.
         others: what ``Subject.recorded`` finds on the same prompts with the names of other people.
         clean_A: the probability without ablation.
+        which: the modes.
+        where: the places.
+
+    Yields:
+        Part, place, mode, layer, and the relative change of the true value's probability by attribute.
     """
-    mine = subject.recorded()
+    mine, chosen = subject.recorded(), {place: row_R for place, row_R in places(subject).items() if place in where}
     for layer in range(len(subject.model.layers)):
         for part in (ATTENTION, MLP):
             for mode, value_MD in replacements(subject, mine, others, (layer, part)).items():
-                for place, row_R in places(subject).items():
+                for place, row_R in chosen.items() if mode in which else ():
                     with subject.set_to(layer, part, row_R, value_MD[row_R]):
                         yield part, place, mode, layer, relative_change(subject, clean_A)
 

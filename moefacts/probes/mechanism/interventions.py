@@ -23,6 +23,7 @@ from moefacts.synthetic_data.pools import ATTRIBUTES
 from moefacts.synthetic_data.prompts import Prompts
 
 ATTENTION, MLP, STATE = PARTS = ("attention", "mlp", "state")
+ONLY, UP_TO, FROM = WINDOWS = ("only", "up to", "from")
 Change = Callable[[Tensor], Tensor]  # of a part's values at all real tokens, (M, D)
 
 
@@ -179,9 +180,9 @@ def relative_change(subject: Subject, clean_A: Tensor, *, least: float = 1e-30) 
 def windows(num_layers: int) -> Iterator[tuple[str, int, range]]:
     """Windows of layers: each layer alone, all up to it, and it and all after; (name, layer, layers)."""
     for layer in range(num_layers):
-        yield "only", layer, range(layer, layer + 1)
-        yield "up to", layer, range(layer + 1)
-        yield "from", layer, range(layer, num_layers)
+        yield ONLY, layer, range(layer, layer + 1)
+        yield UP_TO, layer, range(layer + 1)
+        yield FROM, layer, range(layer, num_layers)
 
 
 def _place(model: Transformer, layer: int, part: str) -> nn.Module:

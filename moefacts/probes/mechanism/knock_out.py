@@ -3,12 +3,12 @@
 Shape legend: N prompts, T positions.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import torch
 from torch import Tensor
 
-from moefacts.probes.mechanism.interventions import Subject, relative_change, windows
+from moefacts.probes.mechanism.interventions import WINDOWS, Subject, relative_change, windows
 from moefacts.synthetic_data.prompts import NAME_SITES, Site
 
 # Name -> (targets, sources): what may not attend, to what. Words are those of the template.
@@ -30,10 +30,17 @@ def _is_one_of(site_NT: Tensor, sites: tuple[Site, ...]) -> Tensor:
     return torch.isin(site_NT, torch.tensor(sites, device=site_NT.device))
 
 
-def knock_outs(subject: Subject, clean_A: Tensor) -> Iterator[tuple[str, str, int, Tensor]]:
-    """Every knock-out: (edges, window, layer, relative change of the true value's probability by attribute)."""
-    for edges in EDGES:
+def knock_outs(
+    subject: Subject, clean_A: Tensor, kinds: Collection[str] = tuple(EDGES), which: Collection[str] = WINDOWS
+) -> Iterator[tuple[str, str, int, Tensor]]:
+    """Knock-outs of these edges in these windows of layers.
+
+    Yields:
+        Edges, window, layer, and the relative change of the true value's probability by attribute.
+    """
+    for edges in kinds:
         blocked_NTT = blocked(subject.prompts.site_NT, edges)
         for window, layer, layers in windows(len(subject.model.layers)):
-            with subject.knocked_out(layers, blocked_NTT):
-                yield edges, window, layer, relative_change(subject, clean_A)
+            if window in which:
+                with subject.knocked_out(layers, blocked_NTT):
+                    yield edges, window, layer, relative_change(subject, clean_A)

@@ -12,8 +12,8 @@ from torch import Tensor
 from moefacts.errors import UserError
 from moefacts.models.transformer import Transformer
 from moefacts.probes.first_tokens import candidates_of
-from moefacts.probes.mechanism.ablation import ablations, router_swaps
-from moefacts.probes.mechanism.interventions import Subject
+from moefacts.probes.mechanism.ablation import LAST, MEAN, NAME_END, ablations, router_swaps
+from moefacts.probes.mechanism.interventions import ONLY, Subject
 from moefacts.probes.mechanism.knock_out import knock_outs
 from moefacts.probes.mechanism.lens import readings
 from moefacts.probes.mechanism.neurons import memories
@@ -26,6 +26,7 @@ from moefacts.synthetic_data.prompts import prompt_pairs
 from moefacts.training.checkpoint import load_weights
 
 NUM_PEOPLE = 64
+_ATTENTION_MIXER = "attention"  # a recurrence has no edges to cut
 OWN, PERMUTED = "own", "permuted"  # values: those of the person, or those of somebody else as a control
 
 
@@ -43,7 +44,7 @@ def mechanism_rows(model: Transformer, batcher: Batcher, cohort: str) -> Iterato
     mine, others = subject.recorded(), swapped.recorded()
     yield "probability", "clean", "value", 0, clean_A
     yield "probability", "other name", "value", 0, corrupted_probability(subject, swapped)
-    if model.config.mixer == "attention":
+    if model.config.mixer == _ATTENTION_MIXER:
         for edges, window, layer, change_A in knock_outs(subject, clean_A):
             yield "knock-out", window, edges, layer, change_A
     for part, place, mode, layer, change_A in ablations(subject, others, clean_A):
@@ -58,6 +59,42 @@ def mechanism_rows(model: Transformer, batcher: Batcher, cohort: str) -> Iterato
         yield "neurons", measure, place, layer, value_A
 
 
+def main_rows(model: Transformer, batcher: Batcher, cohort: str) -> Iterator[tuple[str, str, str, int, Tensor]]:
+    """Those of them that the table by layer shows (``analysis.mechanism.COLUMNS``), which take a tenth of the time."""
+    one, other = prompt_pairs(batcher, cohort, NUM_PEOPLE)
+    subject, swapped = Subject(model, one), Subject(model, other)
+    clean_A = subject.by_attribute(subject.probability())
+    yield "probability", "clean", "value", 0, clean_A
+    if model.config.mixer == _ATTENTION_MIXER:
+        edges = ("name from name", "value from name")
+        for kind, window, layer, change_A in knock_outs(subject, clean_A, edges, (ONLY,)):
+            yield "knock-out", window, kind, layer, change_A
+    for part, place, mode, layer, change_A in ablations(
+        subject, swapped.recorded(), clean_A, (MEAN,), (NAME_END, LAST)
+    ):
+        yield f"ablated {part}", mode, place, layer, change_A
+    for measure, place, layer, value_A in readings(subject, subject.recorded(), candidates_of(batcher)):
+        yield "read", measure, place, layer, value_A
+
+
+def emergence_table(run: Path, model: Transformer, batcher: Batcher, steps: Sequence[int], cohort: str) -> pd.DataFrame:
+    """``main_rows`` at ``steps``, as in ``runs.tables.EMERGENCE``. ``model`` keeps the weights of the last."""
+    tables = []
+    for step in steps:
+        load_weights(run, step, model)
+        tables.append(_frame(main_rows(model, batcher, cohort), step, cohort, OWN))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _frame(found: Iterator[tuple[str, str, str, int, Tensor]], step: int, cohort: str, values: str) -> pd.DataFrame:
+    rows = [
+        (step, cohort, values, measure, variant, place, layer, attribute, value)
+        for measure, variant, place, layer, value_A in found
+        for attribute, value in zip(ATTRIBUTES, value_A.tolist(), strict=True)
+    ]
+    return pd.DataFrame(rows, columns=list(MECHANISM.columns))
+
+
 def mechanism_table(
     run: Path, model: Transformer, batcher: Batcher, steps: Sequence[int], cohorts: Sequence[str]
 ) -> pd.DataFrame:
@@ -70,22 +107,9 @@ def mechanism_table(
     permuted = batcher.with_population(with_permuted_values(batcher.population, first))
     wanted = [(step, first, OWN) for step in steps]
     wanted += [(last, cohort, OWN) for cohort in cohorts[1:]] + [(last, first, PERMUTED)]
-    rows = []
+    tables = []
     for step, cohort, values in wanted:
         load_weights(run, step, model)
-        labels = {"step": step, "cohort": cohort, "values": values}
         found = mechanism_rows(model, batcher if values == OWN else permuted, cohort)
-        rows += [
-            {
-                **labels,
-                "measure": measure,
-                "variant": variant,
-                "place": place,
-                "layer": layer,
-                "attribute": a,
-                "value": v,
-            }
-            for measure, variant, place, layer, value_A in found
-            for a, v in zip(ATTRIBUTES, value_A.tolist(), strict=True)
-        ]
-    return pd.DataFrame(rows, columns=list(MECHANISM.columns))
+        tables.append(_frame(found, step, cohort, values))
+    return pd.concat(tables, ignore_index=True)

@@ -1,5 +1,6 @@
 """Plans: which runs a study has, with which settings, where, and how far they are. Nothing is trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,17 @@ from filelock import FileLock
 
 from moefacts.config.presets import compose
 from moefacts.errors import UserError
-from moefacts.experiments.engine.grid import ELSEWHERE, HALF_DONE, TO_DO, default_name, make_plan, run_state
+from moefacts.experiments.engine.grid import (
+    ELSEWHERE,
+    HALF_DONE,
+    TO_DO,
+    default_folder,
+    default_name,
+    make_plan,
+    run_state,
+)
 from moefacts.experiments.engine.study import GridRun
+from moefacts.experiments.studies.catalog import find_studies
 from moefacts.runs import layout
 from moefacts.runs.location import run_directory
 from moefacts.runs.manifest import FAILED, FINISHED, INTERRUPTED, RUNNING
@@ -154,6 +164,31 @@ def test_the_name_of_a_folder_says_study_scale_and_overrides():
     overrides = ["model=moe_a", "model.moe.num_experts=4", "training.learning_rate=1e-3", "evaluation.cohorts=[seen]"]
     name = "made-up-moe_a-num_experts=4-learning_rate=1e-3-evaluation.cohorts=[seen]"
     assert default_name(study, "laptop", overrides) == name
+
+
+def test_a_renamed_study_is_kept_where_it_was_begun(tmp_path):
+    study = replace(study_of(GridRun(())), former_name="made_up")
+
+    def folder(overrides=()):
+        return make_plan(study, "laptop", overrides, None, tmp_path).out.name
+
+    assert folder() == "made-up"
+    (tmp_path / "made_up").mkdir()
+    assert folder() == "made_up"
+    assert folder(["training.steps=9"]) == "made-up-steps=9"
+    (tmp_path / "made_up-steps=9").mkdir()
+    assert folder(["training.steps=9"]) == "made_up-steps=9"
+    (tmp_path / "made-up").mkdir()
+    assert folder() == "made-up"
+
+
+@pytest.mark.parametrize("name", ["dense_vs_moe", "dense_vs_moe-lr"])
+def test_the_runs_of_dense_vs_moe_are_found_under_its_former_name(tmp_path, name):
+    (study,) = find_studies(name, "laptop")
+    assert study.name == name.replace("_", "-")
+    assert default_folder(study, "laptop", [], tmp_path) == tmp_path / study.name
+    (tmp_path / name).mkdir()
+    assert default_folder(study, "laptop", [], tmp_path) == tmp_path / name
 
 
 def test_settings_with_the_same_last_part_have_different_folders():

@@ -217,7 +217,8 @@ def _claims() -> list[Claim]:
 
 
 STUDY = Study(
-    name="dense_vs_moe",
+    name="dense-vs-moe",
+    former_name="dense_vs_moe",
     title="What a mixture of experts changes about how facts are learned",
     figure="not in the paper",
     grids={scale: comparison_grid(scale) for scale in USUAL_SCALES},

@@ -1,4 +1,4 @@
-"""The runs of dense_vs_moe, and those that choose a learning rate for every kind of model."""
+"""The runs of dense-vs-moe, and those that choose a learning rate for every kind of model."""
 
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import GridRun

@@ -78,7 +78,8 @@ def _claim(scale: str) -> Claim:
 
 
 STUDY = Study(
-    name="dense_vs_moe-lr",
+    name="dense-vs-moe-lr",
+    former_name="dense_vs_moe-lr",
     title="Which learning rate suits each kind of model",
     figure="not in the paper",
     grids={scale: rate_grid(scale) for scale in USUAL_SCALES},

@@ -69,7 +69,8 @@ def _points(arms: ByArm, kind: str) -> Points:
     for method in (NONE, *METHODS):
         for strength in (WEAK, STRONG) if method != NONE else (STRONG,):
             name = arm(kind, method, strength)
-            known, rate = (estimate(list(arms.of(name, of).values())) for of in (accuracy, hallucination_rate))
+            members = list(arms.runs.get(name, {}).values())
+            known, rate = (estimate([of(run) for run in members]) for of in (accuracy, hallucination_rate))
             if known is not None and rate is not None:
                 found.setdefault(method, []).append((known.mean, rate.mean))
     return found
@@ -133,7 +134,7 @@ def _refuses_little(method: str, words: str) -> Claim:
 
 _CLAIMS = (
     _saves("Strangers with the prior as target lower the regret", _REGRET, regret, PRIOR),
-    _saves("They do so in a mixture, too", _REGRET, regret, PRIOR, EIGHT),
+    _saves("In a mixture, strangers with the prior as target lower the regret, too", _REGRET, regret, PRIOR, EIGHT),
     _saves("Label smoothing lowers the regret", _REGRET, regret, SMOOTHING),
     _saves("A confidence penalty lowers the regret", _REGRET, regret, PENALTY),
     _difference(
@@ -146,9 +147,15 @@ _CLAIMS = (
     ),
     _saves("Strangers with the prior as target lower the hallucination rate", _RATE, hallucination_rate, PRIOR),
     _saves("Strangers called unknown lower the hallucination rate", _RATE, hallucination_rate, UNKNOWN),
-    _saves("They lower it in a mixture, too", _RATE, hallucination_rate, UNKNOWN, EIGHT),
+    _saves(
+        "In a mixture, strangers called unknown lower the hallucination rate, too",
+        _RATE,
+        hallucination_rate,
+        UNKNOWN,
+        EIGHT,
+    ),
     _saves("The [IDK] token lowers the hallucination rate", _RATE, hallucination_rate, IDK),
-    _saves("It lowers it in a mixture, too", _RATE, hallucination_rate, IDK, EIGHT),
+    _saves("In a mixture, the [IDK] token lowers the hallucination rate, too", _RATE, hallucination_rate, IDK, EIGHT),
     _refuses_little(PRIOR, "Models trained on strangers with the prior as target"),
     _refuses_little(UNKNOWN, "Models trained on strangers called unknown"),
     _refuses_little(IDK, "Models with the [IDK] token"),

@@ -1,0 +1,87 @@
+"""The claims about layers, in every scenario."""
+
+import numpy as np
+import pytest
+
+from moefacts.analysis import mechanism
+from moefacts.analysis.figures import draw_study_figures
+from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS
+from moefacts.experiments.studies.layers import EIGHT_LAYERS, FOUR, MIXTURES_STUDY, STUDY
+from tests.experiments.studies.claims.cases import TOO_NOISY, TOO_SHORT, Case, check, parametrized, texts
+from tests.experiments.studies.made_up import made_up_run, replicate
+from tests.experiments.studies.made_up_mechanism import table
+
+# Measure -> by layer, of four layers; of eight, each value is taken twice
+AS_SAID = {
+    mechanism.CUT_IN_NAME: [-0.8, -0.2, -0.1, 0.0],
+    mechanism.MLP_AT_NAME: [-0.1, -0.7, -0.1, 0.0],
+    mechanism.CUT_TO_NAME: [0.0, -0.1, -0.3, -0.8],
+    mechanism.READ_AT_NAME: [0.02, 0.6, 0.7, 0.7],
+    mechanism.READ_AT_VALUE: [0.02, 0.02, 0.3, 0.9],
+}
+OTHERWISE = {
+    mechanism.CUT_IN_NAME: [0.0, -0.1, -0.8, 0.0],
+    mechanism.MLP_AT_NAME: [-0.6, -0.05, -0.6, 0.0],
+    mechanism.CUT_TO_NAME: [-0.8, -0.1, 0.0, 0.0],
+    mechanism.READ_AT_NAME: [0.02, 0.02, 0.03, 0.02],
+    mechanism.READ_AT_VALUE: [0.5, 0.8, 0.9, 0.9],
+}
+LATE = OTHERWISE | {mechanism.READ_AT_NAME: [0.02, 0.02, 0.1, 0.6]}
+NOWHERE = {place: [0.01, -0.01, 0.01, 0.0] for place in AS_SAID}
+
+
+def runs(*shown, study=STUDY, probed=True, scatter=0.0):
+    """Runs with what each of ``shown`` says, seeds in turn; ``scatter`` mixes in a random order of layers."""
+    made, chance = [], np.random.default_rng(0)
+    for grid_run in study.grids["laptop"]:
+        run = made_up_run(grid_run, 400.0)
+        if probed:
+            deep = 2 if grid_run.labels["arm"] == EIGHT_LAYERS else 1
+            which = shown[replicate(grid_run) % len(shown)]
+            values = {place: np.repeat(one, deep) for place, one in which.items()}
+            moved = {place: one * (1 + scatter * chance.uniform(-1, 1, len(one))) for place, one in values.items()}
+            run.record.__dict__["mechanism"] = table(moved, 4 * deep)
+        made.append(run)
+    return made
+
+
+def cases(study):
+    """The cases of a study of layers."""
+    every = texts(study)
+    by_kind = [every[number::5] for number in range(5)]
+    lost, enriched, before = [*by_kind[0], *by_kind[1], *by_kind[2]], by_kind[3], by_kind[4]
+    return [
+        Case(HOLDS, lambda: runs(AS_SAID, study=study, scatter=0.05), every),
+        Case(DOES_NOT_HOLD, lambda: runs(OTHERWISE, study=study), [*lost, *enriched]),
+        Case(DOES_NOT_HOLD, lambda: runs(LATE, study=study), before),
+        Case(TOO_SHORT, lambda: runs(study=study, probed=False), [*lost, *enriched], "nothing was probed"),
+        Case(TOO_SHORT, lambda: runs(NOWHERE, study=study), before, "by chance"),
+        Case(TOO_NOISY, lambda: runs(AS_SAID, OTHERWISE, study=study), [*lost, *enriched]),
+        Case(TOO_NOISY, lambda: runs(AS_SAID, LATE, study=study), before),
+    ]
+
+
+CASES = cases(STUDY)
+
+
+@parametrized([*CASES])
+def test_the_claims_have_their_answer(case):
+    check(STUDY, case)
+
+
+@pytest.mark.parametrize("study", [STUDY, MIXTURES_STUDY])
+def test_every_arm_has_its_tables_and_figures(study, tmp_path, quick_figures):
+    findings = study.examine(runs(AS_SAID, study=study))
+    arms = {grid_run.labels["arm"] for grid_run in study.grids["laptop"]}
+    assert {table.title for table in findings.tables} == {f"Layer by layer: {arm}" for arm in arms}
+    first = findings.tables[0]
+    assert first.rows[0][1:3] == ["−80 ± 0%", "−10 ± 0%"]
+    assert len(draw_study_figures(findings.figures, tmp_path)) == 2 * len(arms)
+
+
+def test_layers_that_cannot_matter_at_the_name_are_left_out():
+    """The last layer's 0 would make early layers look important."""
+    even = AS_SAID | {mechanism.CUT_IN_NAME: [-0.4, -0.4, -0.4, 0.0]}
+    verdict = STUDY.claims["laptop"][0].decide(STUDY.examine(runs(even)).evidence)
+    assert verdict.answer not in (HOLDS, DOES_NOT_HOLD)
+    assert FOUR in STUDY.claims["laptop"][0].text
