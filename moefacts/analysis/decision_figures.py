@@ -54,7 +54,7 @@ def risk_coverage(groups: list[Group]) -> Figure:
             axes.plot(_GRID, np.mean(best, axis=0), color=color, linestyle="--", linewidth=0.9, label=in_best_order)
     axes.set_xlabel("coverage: share of answers given")
     axes.set_ylabel("risk: share of them wrong")
-    _finish(axes, groups)
+    _finish(axes, groups, "center left")
     return figure
 
 
@@ -68,7 +68,7 @@ def reliability_diagram(groups: list[Group]) -> Figure:
         axes.plot(bins["confidence"], bins["accuracy"], color=_color(place), marker="o", markersize=3, label=label)
     axes.set_xlabel("confidence: probability of the answer")
     axes.set_ylabel("share of answers right")
-    _finish(axes, groups)
+    _finish(axes, groups, "upper left")
     return figure
 
 
@@ -93,13 +93,13 @@ def _color(place: int) -> str:
     return plt.rcParams["axes.prop_cycle"].by_key()["color"][place % _NUM_COLORS]
 
 
-def _finish(axes: Axes, groups: list[Group]) -> None:
+def _finish(axes: Axes, groups: list[Group], legend: str) -> None:
     axes.set_xlim(0, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid()
     if len(groups) == 1:
-        axes.legend()
+        axes.legend(loc=legend)
     else:
         legend_below(axes)
