@@ -162,7 +162,9 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     return Findings({"arms": values}, [table], figures, arms)
 
 
-def _inside(low: float, high: float) -> Callable[..., Verdict]:
+def inside(low: float, high: float) -> Callable[..., Verdict]:
+    """``verdict.within`` with these limits, called like ``verdict.above``; its bound means nothing."""
+
     def decide(value: float, interval: Interval | None, bound: float, count: int | None = None) -> Verdict:
         return within(value, interval, low, high, count)
 
@@ -191,7 +193,7 @@ def _claim(
 
 def _departure_verdict(arms: ByArm) -> Verdict:
     why = f"the loss on unseen people does not leave the baseline, or {_NOT_KNOWN}"
-    return arms.mean_verdict(ARM, departure_from_emergence, _inside(0.0, 1.0), 0.0, why)
+    return arms.mean_verdict(ARM, departure_from_emergence, inside(0.0, 1.0), 0.0, why)
 
 
 _SAME = "no number published"
@@ -248,7 +250,7 @@ def _as_published(measure: str, words: str, unit: str) -> Claim:
         f"{value}{unit}",
         f"The {words} on the value tokens of unseen people at the last evaluation",
         lambda run: _finally(run, measure, keys.UNSEEN),
-        _inside(value - tolerance, value + tolerance),
+        inside(value - tolerance, value + tolerance),
         f"inside {value} ± {tolerance}",
     )
 
