@@ -1,5 +1,7 @@
 """The figures of decisions: how wrong the surest answers are, and whether confidence is the share of right ones."""
 
+from typing import Literal
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -93,7 +95,7 @@ def _color(place: int) -> str:
     return plt.rcParams["axes.prop_cycle"].by_key()["color"][place % _NUM_COLORS]
 
 
-def _finish(axes: Axes, groups: list[Group], legend: str) -> None:
+def _finish(axes: Axes, groups: list[Group], legend: Literal["center left", "upper left"]) -> None:
     axes.set_xlim(0, 1.02)
     axes.set_ylim(-0.02, 1.02)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
