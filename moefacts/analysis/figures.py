@@ -32,6 +32,7 @@ from moefacts.analysis.forgetting_figures import forgetting_figures
 from moefacts.analysis.groups import Group
 from moefacts.analysis.knowledge_figures import FLOOR_CAPTION, floor_and_knowledge, has_control
 from moefacts.analysis.mechanism import has_mechanism
+from moefacts.analysis.mechanism_arcs import ARCS_CAPTION, attention_arcs, has_arcs
 from moefacts.analysis.mechanism_figures import FIGURES as MECHANISM_FIGURES
 from moefacts.analysis.phase_bands import shade_phases
 from moefacts.analysis.retention_figures import RETENTION_CAPTION, retention_curves
@@ -237,6 +238,8 @@ def figures_of(groups: list[Group], threshold: float | None = None) -> dict[str,
             for name, (caption, draw_mechanism) in MECHANISM_FIGURES.items():
                 found[name + suffix] = caption + of_group + note, partial(draw_mechanism, group.runs)
         of_run = f" {group.label}, seed {run.seed}." if len(groups) > 1 else ""
+        if has_arcs(run):
+            found[f"mechanism_arcs{suffix}"] = ARCS_CAPTION + of_run, partial(attention_arcs, run)
         if run.retention is not None:
             found[f"retention{suffix}"] = RETENTION_CAPTION + of_run, partial(retention_curves, run)
         for name, (caption, draw_run) in routing_figures(run).items():

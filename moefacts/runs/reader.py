@@ -215,6 +215,11 @@ class Run:
         return tables.MECHANISM.read(self.path)
 
     @cached_property
+    def mechanism_sentence(self) -> pd.DataFrame | None:
+        """Its table of one sentence, which is empty for a model without attention; None if it has not been written."""
+        return tables.MECHANISM_SENTENCE.read(self.path)
+
+    @cached_property
     def emergence(self) -> pd.DataFrame | None:
         """Its main measures at every checkpoint; None if they have not been probed."""
         return tables.EMERGENCE.read(self.path)

@@ -227,6 +227,23 @@ MECHANISM = ProbeTable(  # on one-sentence prompts: probes.mechanism
     },
     key=("step", "cohort", "values", "measure", "variant", "place", "layer", "attribute"),
 )
+MECHANISM_SENTENCE = ProbeTable(  # one prompt, at the token before the value: probes.mechanism.sentence
+    "mechanism_sentence",
+    {
+        "step": COUNT,
+        "layer": COUNT,
+        "position": COUNT,
+        "token": TEXT,
+        "attention": SHARE,  # from the last token of the prompt to this one
+        "answer": TEXT,  # these three are the same at all positions
+        "probability": SHARE,
+        "right": Column(is_whole=True, least=0, most=1),
+        "value": TEXT,
+    },
+    key=("step", "layer", "position"),
+    is_complete=True,
+    may_be_empty=True,  # a recurrence has no attention
+)
 EMERGENCE = ProbeTable(
     "mechanism_emergence", MECHANISM.columns, key=MECHANISM.key
 )  # its main measures, at all checkpoints
@@ -286,7 +303,7 @@ PROBES = {
     "rerouting": (REROUTED, EXPERT_CHANGE),
     "known_person": (KNOWN_PERSON,),
     "temperature": (TEMPERATURE,),
-    "mechanism": (MECHANISM,),
+    "mechanism": (MECHANISM, MECHANISM_SENTENCE),
     "emergence": (EMERGENCE,),
 }
 ON_REQUEST = ("known_person", "temperature", "mechanism", "emergence")  # probes that no report needs

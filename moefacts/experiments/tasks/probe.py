@@ -6,6 +6,7 @@ from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
 from moefacts.probes.decisions import decisions_table
 from moefacts.probes.known_person import known_person_table
+from moefacts.probes.mechanism.sentence import sentence_table
 from moefacts.probes.mechanism.table import emergence_table, mechanism_table
 from moefacts.probes.rerouting import rerouting_tables
 from moefacts.probes.restored_weights import restored_tables
@@ -24,6 +25,7 @@ from moefacts.runs.tables import (
     EMERGENCE,
     KNOWN_PERSON,
     MECHANISM,
+    MECHANISM_SENTENCE,
     RETENTION,
     RETENTION_AT_END,
     ROUTER_DETECTION,
@@ -139,7 +141,9 @@ def moments_of(run: Run) -> list[int]:
 def _probe_mechanism(run: Run, materials: Materials) -> None:
     others = [name for name in run.cohorts if name in run.people and len(run.people[name]) > 1 and name != run.cohort]
     cohorts = [run.cohort, *others]
-    MECHANISM.write(run.path, mechanism_table(run.path, materials.model, materials.batcher, moments_of(run), cohorts))
+    model, batcher, steps = materials.model, materials.batcher, moments_of(run)
+    MECHANISM.write(run.path, mechanism_table(run.path, model, batcher, steps, cohorts))
+    MECHANISM_SENTENCE.write(run.path, sentence_table(run.path, model, batcher, steps, run.cohort))
 
 
 def _probe_emergence(run: Run, materials: Materials) -> None:
