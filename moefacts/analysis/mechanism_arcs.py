@@ -1,20 +1,20 @@
 """A figure of one sentence: where the token before the value looks in every layer, and what can be read there."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.path import Path as Curve
 from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Curve
 
 from moefacts.runs.reader import Run
 
 ARCS_CAPTION = (
-    "One sentence about one person at the checkpoints of the tables. Arcs: the attention of the last token, which "
-    "predicts the value, to the tokens of the sentence, averaged over heads; width and darkness are proportional to it, "
-    "and a ring is attention to the token itself. Right of them: the likeliest value when the state after the layer is "
-    "read as if it were the last, with the probability of its first token, in green if it is the true one."
+    "One sentence about one person, at the checkpoints nearest to the plateau's start and to its end, and at the last. "
+    "Arcs: attention of the last token, which predicts the value, to the tokens of the sentence, averaged over heads; "
+    "width and darkness grow with it, and a ring is attention to the token itself. Beside them: the likeliest value "
+    "when the state after the layer is read as if it were the last, with the probability of its first token; green if "
+    "it is the true one."
 )
 _RIGHT, _WRONG, _ARC = "#009E73", "#666666", "#0072B2"
 _LEAST = 0.01  # attention that is drawn
@@ -45,16 +45,21 @@ def attention_arcs(run: Run) -> Figure:
             if column == 0:
                 axes.set_ylabel(f"layer {layer + 1}")
             if row == len(layers) - 1:
-                _write_tokens(axes, part.sort_values("position")["token"].tolist())
-    figure.suptitle(f"True value: {table['value'].iloc[0]}", fontsize=plt.rcParams["axes.titlesize"], weight="bold")
+                _write_tokens(axes, _sentence(table))
+    sentence = "".join(_sentence(table)[1:]).replace("▁", " ").strip()
+    figure.suptitle(f"“{sentence} …”   True value: {table['value'].iloc[0]}", fontsize=plt.rcParams["axes.titlesize"])
     return figure
+
+
+def _sentence(table: pd.DataFrame) -> list[str]:
+    return table.drop_duplicates("position").sort_values("position")["token"].tolist()
 
 
 def _draw_layer(axes: Axes, part: pd.DataFrame) -> None:
     attention_T = part["attention"].to_numpy()
     last = len(attention_T) - 1
-    axes.axhline(0, color="#bbbbbb", linewidth=0.6, zorder=0)
-    axes.plot(np.arange(last + 1), np.zeros(last + 1), ".", color="#999999", markersize=2.5)
+    axes.plot([0, last], [0, 0], color="#bbbbbb", linewidth=0.6, zorder=0)
+    axes.plot(range(last + 1), [0] * (last + 1), ".", color="#999999", markersize=2.5)
     for position, share in enumerate(attention_T[:last]):
         if share >= _LEAST:
             axes.add_patch(_arc(last, position, float(share), last))
@@ -67,10 +72,13 @@ def _draw_layer(axes: Axes, part: pd.DataFrame) -> None:
             markeredgewidth=max(0.4, _WIDEST * own / 2),
         )  # fmt: skip
     answer, probability = str(part["answer"].iloc[0]), float(part["probability"].iloc[0])
-    color = _RIGHT if part["right"].iloc[0] else _WRONG
+    is_right = bool(part["right"].iloc[0])
     text = answer if len(answer) <= _LONGEST else answer[: _LONGEST - 1] + "…"
-    axes.text(last + 0.8, 0.5, f"{text}\n{_percent(probability)}", color=color, fontsize=6.5, va="center")
-    axes.set_xlim(-0.7, 1.55 * (last + 1))
+    axes.text(
+        1.08 * last + 0.4, 0.5, f"{text}\n{_percent(probability)}", fontsize=7.5, va="center",
+        color=_RIGHT if is_right else _WRONG, weight="bold" if is_right else "normal",
+    )  # fmt: skip
+    axes.set_xlim(-0.7, 1.5 * (last + 1))
     axes.set_ylim(-0.14, 1.05)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -80,7 +88,7 @@ def _draw_layer(axes: Axes, part: pd.DataFrame) -> None:
 
 def _arc(start: int, end: int, share: float, longest: int) -> PathPatch:
     """A curve above the line from one token to another, higher the further they are apart."""
-    height = (0.35 + 0.95 * (start - end) / longest) * 4 / 3 * 0.75
+    height = 0.35 + 0.95 * (start - end) / longest
     curve = Curve(
         [(start, 0), (start, height), (end, height), (end, 0)], [Curve.MOVETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4]
     )
@@ -99,5 +107,5 @@ def _percent(share: float) -> str:
 
 def _write_tokens(axes: Axes, tokens: list[str]) -> None:
     labels = ["begin", *(token.strip(" ▁") for token in tokens[1:])]
-    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=6)
+    axes.set_xticks(range(len(labels)), labels, rotation=90, fontsize=7)
     axes.tick_params(axis="x", length=0, pad=1)

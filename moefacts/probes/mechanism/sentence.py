@@ -44,7 +44,9 @@ def first_token_texts(batcher: Batcher) -> dict[int, str]:
 
 
 @torch.no_grad()
-def sentence_rows(model: Transformer, batcher: Batcher, prompt: Prompts) -> Iterator[tuple[int, int, float, str, float]]:
+def sentence_rows(
+    model: Transformer, batcher: Batcher, prompt: Prompts
+) -> Iterator[tuple[int, int, float, str, float]]:
     """For every layer and token up to the one before the value, what that one does there.
 
     Yields:
