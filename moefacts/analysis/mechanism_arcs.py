@@ -41,7 +41,7 @@ def attention_arcs(run: Run) -> Figure:
             axes, part = panels[row, column], table[(table["step"] == step) & (table["layer"] == layer)]
             _draw_layer(axes, part.sort_values("position"))
             if row == 0:
-                axes.set_title(f"step {step:,}")
+                axes.set_title(f"step {step:,}", loc="left")
             if column == 0:
                 axes.set_ylabel(f"layer {layer + 1}")
             if row == len(layers) - 1:

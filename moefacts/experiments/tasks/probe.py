@@ -142,7 +142,8 @@ def _probe_mechanism(run: Run, materials: Materials) -> None:
     others = [name for name in run.cohorts if name in run.people and len(run.people[name]) > 1 and name != run.cohort]
     cohorts = [run.cohort, *others]
     model, batcher, steps = materials.model, materials.batcher, moments_of(run)
-    MECHANISM.write(run.path, mechanism_table(run.path, model, batcher, steps, cohorts))
+    if not MECHANISM.path(run.path).exists():  # earlier versions wrote it without the sentence
+        MECHANISM.write(run.path, mechanism_table(run.path, model, batcher, steps, cohorts))
     MECHANISM_SENTENCE.write(run.path, sentence_table(run.path, model, batcher, steps, run.cohort))
 
 
