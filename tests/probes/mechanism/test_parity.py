@@ -73,4 +73,4 @@ def test_knock_outs_of_the_exported_model_are_those_of_the_trained_one(both, edg
     found_N = outside(theirs, subject.prompts, layers, blocked_NTT)
     assert torch.allclose(found_N, expected_N, rtol=1e-3, atol=1e-6)
     if edges == "value from name" or (edges == "name from name" and 0 in layers):
-        assert (expected_N / clean_N - 1).abs().max() > 1e-2  # what is compared is not nothing
+        assert (expected_N - clean_N).abs().max() > 1e-4  # what is compared is not nothing
