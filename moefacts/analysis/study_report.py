@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from moefacts.analysis.figures import Drawing
+from moefacts.analysis.forest import Row, forest, lead
 from moefacts.analysis.report import page_template
 from moefacts.runs.durable import write_durably
 
@@ -27,6 +28,16 @@ class StudyPage:
     result: dict[str, Any]
     tables: Sequence[Table]
     drawings: Sequence[Drawing]
+
+    @property
+    def forest(self) -> list[Row]:
+        """The claims with their effects."""
+        return forest(self.result["claims"])
+
+    @property
+    def lead(self) -> str:
+        """What was found, in one or two sentences."""
+        return lead(self.result["claims"])
 
 
 def write_study_report(pages: Sequence[StudyPage], path: Path) -> None:

@@ -94,7 +94,11 @@ BOUNDS = {
 def test_committed_results_are_complete_and_of_the_present_claims(study):
     results = json.loads((RESULTS / study / "results.json").read_text())
     assert results["complete"]
-    assert [row["claim"] for row in results["claims"]] == [claim.text for claim in STUDIES[study.replace("_", "-")].claims["laptop"]]
-    assert [row["rule"] for row in results["claims"]] == [claim.rule for claim in STUDIES[study.replace("_", "-")].claims["laptop"]]
+    assert [row["claim"] for row in results["claims"]] == [
+        claim.text for claim in STUDIES[study.replace("_", "-")].claims["laptop"]
+    ]
+    assert [row["rule"] for row in results["claims"]] == [
+        claim.rule for claim in STUDIES[study.replace("_", "-")].claims["laptop"]
+    ]
     seeds = {(run["seed"], run.get("size")) for run in results["runs"]}
     assert len({seed for seed, _ in seeds}) == len(seeds)  # no seed of two sizes

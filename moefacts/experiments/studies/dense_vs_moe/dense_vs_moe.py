@@ -64,7 +64,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     if comparison.runs:
         figures["dense_vs_moe"] = (
             "Dense models and mixtures by population size. Dots are single seeds; bars are 95% Student t intervals "
-            "over three seeds. The panels are scaled to the dots, so some bars end outside. Seeds that never reach 50% "
+            "over seeds. The panels are scaled to the dots, so some bars end outside. Seeds that never reach 50% "
             "are missing from that panel.",
             partial(_comparison_figure, comparison),
         )

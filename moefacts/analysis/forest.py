@@ -1,0 +1,97 @@
+"""Verdicts as a forest plot: for every claim its number and interval, drawn beside zero, each on a scale of its own."""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_WIDTH, _HEIGHT, _MARGIN = 220, 26, 10
+_HOLDS, _DOES_NOT = "holds", "does not hold"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A claim as the page shows it: its effect as text, and a drawing of it, empty if there is no interval."""
+
+    claim: Mapping[str, Any]
+    effect: str
+    svg: str
+
+
+def forest(claims: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The rows of the claims of a ``results.json``."""
+    return [Row(claim, effect_text(claim), _drawing(claim)) for claim in claims]
+
+
+def effect_text(claim: Mapping[str, Any]) -> str:
+    """The number with its interval, in the digits that the interval allows; without one, what the verdict shows."""
+    found = _numbers(claim)
+    if found is None:
+        return str(claim["here"])
+    value, low, high = found
+    digits = _digits((high - low) / 2)
+    numbers = (f"{number:,.{digits}f}".replace("-", "−") for number in (value, low, high))
+    text = "{} [{}, {}]".format(*numbers)
+    shown, _, rest = str(claim["here"]).partition("]")
+    return text + rest if "[" in shown else text
+
+
+def _numbers(claim: Mapping[str, Any]) -> tuple[float, float, float] | None:
+    """A claim's number and the ends of its interval; None unless all are known and finite."""
+    found = (claim.get("value"), *(claim.get("interval") or (None, None)))
+    known = [float(one) for one in found if one is not None and math.isfinite(one)]
+    return (known[0], known[1], known[2]) if len(known) == 3 else None
+
+
+def _digits(half: float) -> int:
+    """How many decimals show two significant digits of half an interval."""
+    return 3 if half <= 0 else max(0, 1 - math.floor(math.log10(half)))
+
+
+def lead(claims: Sequence[Mapping[str, Any]]) -> str:
+    """What was found, in one or two sentences: the first claim that was decided, and how many were."""
+    counts = {verdict: sum(claim["verdict"] == verdict for claim in claims) for verdict in (_HOLDS, _DOES_NOT)}
+    open_ones = len(claims) - sum(counts.values())
+    found = next((claim for claim in claims if claim["verdict"] in counts), None)
+    parts = [
+        f"{number} {words[number != 1]}"
+        for number, words in (
+            (counts[_HOLDS], ("holds", "hold")),
+            (counts[_DOES_NOT], ("does not hold", "do not hold")),
+            (open_ones, ("cannot be told", "cannot be told")),
+        )
+        if number
+    ]
+    total = f"Of {len(claims)} claims, {_joined(parts)}." if len(claims) > 1 else ""
+    if found is None:
+        return total or "The claim cannot be told."
+    return f"“{found['claim']}” {found['verdict']}: {effect_text(found)}. {total}".strip()
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def _drawing(claim: Mapping[str, Any]) -> str:
+    """An inline SVG of the interval, its middle and zero; empty without an interval."""
+    found = _numbers(claim)
+    if found is None:
+        return ""
+    value, *interval = found
+    least, most = min(0.0, *interval), max(0.0, *interval)
+    scale = (_WIDTH - 2 * _MARGIN) / ((most - least) or 1.0)
+
+    def place(number: float) -> str:
+        return f"{_MARGIN + (number - least) * scale:.1f}"
+
+    middle = _HEIGHT / 2
+    zero, low, high, at = (place(number) for number in (0.0, *interval, value))
+    title = html.escape(f"{claim['claim']}: {effect_text(claim)}, beside zero")
+    return (
+        f'<svg class="forest" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}">'
+        f"<title>{title}</title>"
+        f'<line x1="{zero}" x2="{zero}" y1="1" y2="{_HEIGHT - 1}" stroke="currentColor" stroke-dasharray="3 3"/>'
+        f'<line x1="{low}" x2="{high}" y1="{middle}" y2="{middle}" stroke="currentColor" stroke-width="2"/>'
+        f'<circle cx="{at}" cy="{middle}" r="4" fill="currentColor"/></svg>'
+    )

@@ -1,0 +1,72 @@
+"""Verdicts as text and as intervals beside zero."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from moefacts.analysis.forest import effect_text, forest, lead
+from moefacts.analysis.study_report import StudyPage, write_study_report
+
+RESULTS = sorted((Path(__file__).parents[2] / "results" / "laptop").glob("*/results.json"))
+
+
+def claim(verdict="holds", value=0.2654, interval=(0.1903, 0.3392), here="0.265 [0.19, 0.339] over 12 pairs", **more):
+    interval = None if interval is None else list(interval)
+    made = {"claim": "It <knows> more", "verdict": verdict, "value": value, "interval": interval, "here": here}
+    return made | {"published": "none", "rule": "Holds if …"} | more
+
+
+@pytest.mark.parametrize(
+    ("value", "interval", "text"),
+    [
+        (0.2654, (0.1903, 0.3392), "0.265 [0.190, 0.339] over 12 pairs"),
+        (-12.345, (-20.0, -4.7), "−12.3 [−20.0, −4.7] over 12 pairs"),
+        (1234.5, (834.0, 1635.0), "1,234 [834, 1,635] over 12 pairs"),
+        (0.5, (0.5, 0.5), "0.500 [0.500, 0.500] over 12 pairs"),
+    ],
+)
+def test_numbers_have_the_digits_that_their_interval_allows(value, interval, text):
+    assert effect_text(claim(value=value, interval=interval)) == text
+
+
+@pytest.mark.parametrize("less", [{"interval": None}, {"value": None}, {"interval": (0.0, float("inf"))}])
+def test_what_has_no_interval_shows_its_reason_and_no_drawing(less):
+    (row,) = forest([claim("cannot tell", here="in 2 of 5 runs nothing was probed", **less)])
+    assert row.effect == "in 2 of 5 runs nothing was probed"
+    assert row.svg == ""
+
+
+def places(svg):
+    """Where zero, the ends of the interval and its middle are drawn."""
+    zero, low, high = (
+        float(x) for x in re.findall(r'<line x1="([\d.]+)"', svg) + re.findall(r'x2="([\d.]+)" y1="13', svg)
+    )
+    return zero, low, high, float(re.search(r'cx="([\d.]+)"', svg)[1])
+
+
+@pytest.mark.parametrize(("interval", "order"), [((0.1, 0.3), "zlmh"), ((-0.3, -0.1), "lmhz"), ((-0.1, 0.3), "lzmh")])
+def test_the_interval_is_drawn_on_its_side_of_zero(interval, order):
+    (row,) = forest([claim(value=sum(interval) / 2, interval=interval)])
+    zero, low, high, middle = places(row.svg)
+    assert "".join(name for _, name in sorted([(zero, "z"), (low, "l"), (high, "h"), (middle, "m")])) == order
+    assert "It &lt;knows&gt; more" in row.svg
+
+
+def test_the_lead_says_what_was_decided_and_how_much_was_not():
+    claims = [claim("cannot tell", None, None, "too few"), claim(), claim("does not hold"), claim()]
+    found = lead(claims)
+    assert found.startswith("“It <knows> more” holds: 0.265 [0.190, 0.339] over 12 pairs.")
+    assert found.endswith("Of 4 claims, 2 hold, 1 does not hold and 1 cannot be told.")
+    assert lead([claims[0]]) == "The claim cannot be told."
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.parent.name)
+def test_the_page_of_committed_results_leads_with_what_was_found(path, tmp_path):
+    result = json.loads(path.read_text())
+    write_study_report([StudyPage(result, [], [])], tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.index('class="found"') < page.index('class="verdicts"')
+    drawn = [one for one in result["claims"] if one.get("interval") and None not in one["interval"]]
+    assert page.count("<svg") == len(drawn)
