@@ -26,15 +26,14 @@ def forest(claims: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 def effect_text(claim: Mapping[str, Any]) -> str:
     """The number with its interval, in the digits that the interval allows; without one, what the verdict shows."""
+    _, bracket, rest = str(claim["here"]).partition("]")
     found = _numbers(claim)
-    if found is None:
+    if found is None or not bracket:
         return str(claim["here"])
     value, low, high = found
     digits = _digits((high - low) / 2)
     numbers = (f"{number:,.{digits}f}".replace("-", "−") for number in (value, low, high))
-    text = "{} [{}, {}]".format(*numbers)
-    shown, _, rest = str(claim["here"]).partition("]")
-    return text + rest if "[" in shown else text
+    return "{} [{}, {}]".format(*numbers) + rest
 
 
 def _numbers(claim: Mapping[str, Any]) -> tuple[float, float, float] | None:

@@ -41,7 +41,7 @@ def train(
     Presets:  scale=NAME, model=NAME; moefacts list shows the names
 
     Settings:  seed, device, threads, parallel, tokenizer, and the groups population, sampling, training, evaluation,
-    checkpoints, dataset, patching, init, method, wandb, run, model
+    checkpoints, dataset, patching, init, method, uncertainty, wandb, run, model
 
     One run on several devices:  torchrun --nproc-per-node 2 -m moefacts train population.size=2048
 

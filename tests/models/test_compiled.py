@@ -16,7 +16,7 @@ VOCAB, WIDTH, ROWS = 50, 12, 8
 
 def config(moe: MoEConfig) -> ModelConfig:
     return ModelConfig(
-        preset="test", num_layers=2, mixer="attention", d_model=32, num_heads=4, d_head=8, d_hidden=64,
+        preset="test", num_layers=1, mixer="attention", d_model=32, num_heads=4, d_head=8, d_hidden=64,
         activation="gelu", tied_embeddings=False, rope_theta=10000.0, norm_epsilon=1e-6, moe=moe,
     )  # fmt: skip
 
@@ -53,7 +53,7 @@ def assert_same_gradients(found, expected, tolerance):
         assert (gradient is None) == (found[name] is None), name
         if gradient is not None and gradient.any():
             assert (found[name] - gradient).norm() <= tolerance * gradient.norm(), name
-    assert all(expected[f"layers.{layer}.feed_forward.experts.up"].norm() > 0.1 for layer in range(2))
+    assert expected["layers.0.feed_forward.experts.up"].norm() > 0.1
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,8 @@ def fresh_compiler():
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+# Of the others, "top1", "all of them" and "one expert" are "top2" with other numbers, and compiling takes its time.
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("top1", "all of them", "one expert")])
 def test_in_bf16_every_kind_is_one_graph_for_all_numbers_of_tokens(kind):
     """The path of CUDA uses grouped products and nothing that the host would wait for; else fullgraph would raise."""
     if not hasattr(F, "grouped_mm"):

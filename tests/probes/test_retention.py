@@ -136,6 +136,7 @@ def test_the_exposure_is_that_of_the_batches_that_were_trained_on_also_when_a_cu
     assert (table["times_shown"] == 0).sum() > 0
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_analyze_probes_retention_only_where_knowledge_was_recorded(copied, finished_run):
     assert read_run(copied).missing_probes == ["attention", "retention", "decisions"]
     assert "retention" not in read_run(finished_run).missing_probes

@@ -99,6 +99,7 @@ def test_what_is_collected_is_what_the_routers_chose_for_each_token(batcher, mix
     assert set(np.unique(tokens.role_N)) == {role for role in Role if role != Role.PADDING}
 
 
+@pytest.mark.usefixtures("quick_figures")
 def test_analyze_probes_a_mixture_once_and_draws_what_it_found(make_config, tmp_path):
     run = execute(make_config(*MOE, f"run.dir={tmp_path}/run", "model.num_layers=2"))
     assert not any(table.path(run).exists() for table in tables.ROUTING)
