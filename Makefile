@@ -10,7 +10,7 @@ install: $(STAMP)
 
 $(STAMP): constraints.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
 demo: $(STAMP)
@@ -25,6 +25,7 @@ docs: $(STAMP)
 
 # Hours: 1,000 kills, 5,000 damages, 5,000 command lines, 200 pairs of writers. ``make test`` tries a few of each kind.
 torture: $(STAMP)
+	$(BIN)/python -m pytest -m slow
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.torture all --seed 0
 
 bench: $(STAMP)

@@ -62,7 +62,12 @@ KEYS = {
 }
 
 
-@pytest.mark.parametrize("name", command.NAMES)
+_SLOW = ("memory", "scaling")  # they start processes
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in _SLOW)) for name in command.NAMES]
+)
 def test_every_benchmark_runs_and_its_result_has_its_keys_and_rows(name, monkeypatch):
     if name == "scaling":
         monkeypatch.setattr(scaling, "num_cores", lambda: 1)  # threads that wait for each other keep a core busy

@@ -137,6 +137,7 @@ def test_the_same_configuration_is_the_same_run_and_is_not_trained_twice(tmp_pat
     assert "already finished" in second.stderr
 
 
+@pytest.mark.slow  # cli/test_interruptions.py sweeps side by side, too
 def test_multirun_with_joblib_trains_every_job(tmp_path):
     result = moefacts("train", *TINY, "-m", "seed=0,1", "hydra/launcher=joblib", f"run.root={tmp_path}", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -36,7 +36,7 @@ def start(*arguments, **options):
 
 @pytest.mark.parametrize(
     ("number", "exit_code"),
-    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR2, 140), (signal.SIGKILL, -9)],  # USR1 is like USR2
+    [(signal.SIGINT, 130), (signal.SIGUSR2, 140), (signal.SIGKILL, -9)],  # TERM, below, and USR1 are like USR2
 )
 def test_a_stopped_run_can_go_on(tmp_path, number, exit_code):
     run = tmp_path / "run"
@@ -78,7 +78,10 @@ def test_one_interrupt_stops_a_whole_sweep(tmp_path):
     assert states == ["interrupted"]
 
 
-@pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGTERM, False), (signal.SIGINT, True)])
+@pytest.mark.parametrize(
+    ("number", "whole_group"),
+    [pytest.param(signal.SIGTERM, False, marks=pytest.mark.slow), (signal.SIGINT, True)],
+)
 def test_runs_side_by_side_save_and_end_with_their_parent(tmp_path, number, whole_group):
     process = start(
         "train", *TINY, "training.steps=5000", "-m", "seed=0,1", "hydra/launcher=joblib",

@@ -52,7 +52,12 @@ def test_no_label_is_markup_or_a_formula(show, finished_run, tmp_path):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("list",), ("generate", *TINY, "--preview", "3"), ("ask", "Nobody Knows Them"), ("train", *TINY, "--cfg", "job")],
+    [
+        ("list",),
+        ("generate", *TINY, "--preview", "3"),
+        ("ask", "Nobody Knows Them"),
+        pytest.param(("train", *TINY, "--cfg", "job"), marks=pytest.mark.slow),
+    ],
     ids=lambda arguments: arguments[0],
 )
 def test_output_never_dies_of_its_encoding(finished_run, tmp_path, arguments):

@@ -114,7 +114,7 @@ ODD = ("nan", "inf", "-inf", "1e30", "-1e30", "1e400", str(1 << 63), "9" * 50, "
 PREFIXES = ("", "", "", "+", "++", "~")
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     overrides=st.lists(
         st.builds(

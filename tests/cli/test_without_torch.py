@@ -63,6 +63,7 @@ def test_the_report_of_a_study_is_made_without_torch(study):
     assert (study / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_the_report_of_simulations_is_made_without_torch(tmp_path):
     (one, *_) = planned_simulations(make_plan(TOYS, "laptop", [], tmp_path / "toys", tmp_path))
     one.path.mkdir(parents=True)

@@ -75,7 +75,7 @@ def test_they_are_analyzed_as_they_were(copied, run):
 
 
 @pytest.mark.usefixtures("quick_figures")
-@pytest.mark.parametrize("run", of_kind("moe"))
+@pytest.mark.parametrize("run", [of_kind("moe")[0], of_kind("moe")[-1]])  # of the oldest and of the newest format
 def test_a_mixture_is_probed_and_reported(copied, run):
     path = copied(run)
     shutil.rmtree(path / layout.PROBES)

@@ -160,7 +160,10 @@ def running(tmp_path, *arguments):
     return run, process, [int(child) for rank in (0, 1) for child in ranked if b"RANK=%d" % rank in ranked[child]]
 
 
-@pytest.mark.parametrize("to_all", [True, False], ids=["to torchrun", "to one process"])
+@pytest.mark.parametrize(
+    "to_all",
+    [pytest.param(True, id="to torchrun", marks=pytest.mark.slow), pytest.param(False, id="to one process")],
+)
 def test_a_signal_stops_all_processes_at_the_same_step_with_the_state_saved(tmp_path, to_all):
     run, process, (_, other) = running(tmp_path)
     os.kill(process.pid if to_all else other, signal.SIGTERM)

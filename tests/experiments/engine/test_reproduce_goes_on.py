@@ -35,7 +35,7 @@ def undisturbed(tmp_path_factory):
     return results(out)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_killed_and_started_again_the_results_are_the_same(undisturbed, tmp_path, number):
     out = tmp_path / "out"
     arguments = ["reproduce", tiny_study.LONGER.name, "--launcher", "basic", "--out", str(out)]
