@@ -81,25 +81,28 @@ def probed(run: Run) -> list[tuple[int, str, str]]:
 
 
 def layer_cells(runs: Sequence[Run]) -> list[Cells]:
-    """The table of the last checkpoint on the main cohort, and those of other checkpoints, cohorts and the control.
+    """The table of the last checkpoint on the main cohort, then those of other cohorts and checkpoints and the control.
 
-    Of several seeds, checkpoints count as the same if they have the same number in each run.
+    The last checkpoint of every seed is compared with those of the others. Earlier ones are the plateau's start and its
+    end where a run has both, so they are shown only if all runs have as many.
     """
+    steps = [probed_steps(run) for run in runs]
     found: list[Cells] = []
-    wanted = probed(runs[0])
-    last = max(step for step, _, _ in wanted)
-    main = (last, runs[0].cohort, OWN)
-    for step, cohort, values in [main, *(one for one in wanted if one != main)]:
-        place = probed_steps(runs[0]).index(step)
-        measures = [
-            mechanism_of(run, probed_steps(run)[place], cohort, values)
-            for run in runs
-            if len(probed_steps(run)) > place
-        ]
-        title = f"{cohort} people, step {step:,}" + (", values permuted over people (control)" * (values == PERMUTED))
+    for step, cohort, values in sorted(probed(runs[0]), key=lambda one: (one[0] != steps[0][-1], one[0])):
+        place = steps[0].index(step) - len(steps[0])  # counted from the last
+        if place != -1 and len(set(map(len, steps))) > 1:
+            continue
+        measures = [mechanism_of(run, own[place], cohort, values) for run, own in zip(runs, steps, strict=True)]
+        title = f"{cohort} people, {_steps_in_words([own[place] for own in steps])}"
+        title += ", values permuted over people (control)" * (values == PERMUTED)
         caption = f"{title}. {CAPTION}" if not found else f"The same: {title}."
         found.append(Cells(caption, ["layer", *COLUMNS], _rows(measures)))
     return found
+
+
+def _steps_in_words(steps: Sequence[int]) -> str:
+    low, high = min(steps), max(steps)
+    return f"step {low:,}" if low == high else f"steps {low:,} to {high:,}, by seed"
 
 
 def _rows(measures: Sequence[pd.Series]) -> list[list[str]]:

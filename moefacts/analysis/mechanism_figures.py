@@ -12,12 +12,14 @@ from moefacts.runs.reader import Run
 
 TRACING_CAPTION = (
     "Where the fact enters: the model reads another person's name, and one part of one layer is, at one place of the "
-    "sentence, what it is with the right name. Share of the lost probability of the right value that comes back."
+    "sentence, what it is with the right name. Share of the lost probability of the right value that comes back; empty "
+    "where the name makes less than 1% of difference to that probability."
 )
 KNOCK_OUT_CAPTION = (
     "Which attention the answer needs: change of the probability of the true value when tokens of one kind cannot "
     "attend to those of another, in one layer, in all layers up to it, or in it and all after."
 )
+_LEAST = 0.01  # of probability that the name makes; where it makes less, there is no share of it to show
 SITES = ("begin", "before name", "first name", "middle name", "last name", "after name", "last")
 _SITE_LABELS = {"last": "last word", "after name": "words after", "before name": "words before"}
 _PARTS = {"state": "state after the layer", "attention": "attention", "mlp": "MLP"}
@@ -46,7 +48,7 @@ def tracing(runs: Sequence[Run]) -> Figure:
     figure, panels = plt.subplots(1, len(_PARTS), figsize=(2.1 * width, 1.05 * height), sharey=True)
     for axes, (part, title) in zip(panels, _PARTS.items(), strict=True):
         rows = [by_layer(measures, ("restored", part, site)) for site in SITES]
-        effect_SL = np.array([row.sort_index().to_numpy() for row in rows]) / max(float(whole), 1e-9)
+        effect_SL = np.array([row.sort_index().to_numpy() for row in rows]) / (whole if whole >= _LEAST else np.nan)
         image = axes.imshow(effect_SL, aspect="auto", cmap="viridis", vmin=0, vmax=1)
         for place, layer in np.ndindex(effect_SL.shape):
             share = effect_SL[place, layer]

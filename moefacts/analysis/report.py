@@ -171,7 +171,7 @@ def _findings(
         if start is not None and measures["unseen_departure"] is not None:
             unseen += " and had left it for good: the model hallucinates."
         elif loss.mean > PLATEAU_CEILING:
-            unseen += "; it never came near the baseline, so these runs do not say whether the model hallucinates."
+            unseen += "; it never came near the baseline, so these runs do not say when it would have left it."
         else:
             unseen += ", which is near it: the model guesses and does not hallucinate."
     auroc = measures["unseen_auroc"]

@@ -1,5 +1,6 @@
 """``moefacts analyze``."""
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -144,36 +145,37 @@ def _print_table(groups, threshold: float | None) -> None:
         table.add_row(key, *(cell(key, summary.get(key), has_knowledge(summary)) for summary in summaries))
     console().print(table)
     if rows := knowledge_rows(groups, threshold):
-        table = Table("group", "attribute", *KNOWLEDGE, box=None, pad_edge=False, header_style="bold")
-        for label, attribute, cells in rows:
-            table.add_row(label, attribute, *cells)
-        console().print(table)
-    header, rows_of_decisions = decision_table(groups)
-    if header:
-        table = Table("answers", *header, box=None, pad_edge=False, header_style="bold")
-        for key, cells, _ in rows_of_decisions:
-            table.add_row(key, *cells)
-        console().print(table)
-        for group in groups:
-            if text := decision_sentence(group):
-                console().print(f"{group.label}: {text}" if len(groups) > 1 else text, highlight=False)
+        _print_rows(
+            ["group", "attribute", *KNOWLEDGE], [(label, attribute, *cells) for label, attribute, cells in rows]
+        )
+    for first, (header, measured), sentences in (
+        ("answers", decision_table(groups), _sentences(groups, groups, lambda group: [decision_sentence(group)])),
+        ("fine-tuning", forgetting_table(groups), _sentences(groups, fine_tuned(groups), forgetting_sentences)),
+    ):
+        if header:
+            _print_rows([first, *header], [(key, *cells) for key, cells, _ in measured])
+            for text in sentences:
+                console().print(text, highlight=False)
     if routed := router_rows(groups):
-        table = Table(*["group"] * (len(groups) > 1), *ROUTER_HEADER, box=None, pad_edge=False, header_style="bold")
-        for cells in routed:
-            table.add_row(*cells)
-        console().print(table)
-    header, rows_of_fine_tuning = forgetting_table(groups)
-    if header:
-        table = Table("fine-tuning", *header, box=None, pad_edge=False, header_style="bold")
-        for key, cells, _ in rows_of_fine_tuning:
-            table.add_row(key, *cells)
-        console().print(table)
-        for group in fine_tuned(groups):
-            for text in forgetting_sentences(group):
-                console().print(f"{group.label}: {text}" if len(groups) > 1 else text, highlight=False)
+        _print_rows([*["group"] * (len(groups) > 1), *ROUTER_HEADER], routed)
     if found := retention_rows(groups):
-        table = Table(*RETENTION_HEADER, box=None, pad_edge=False, header_style="bold")
-        for row in found:
-            table.add_row(*row)
-        console().print(table)
+        _print_rows(RETENTION_HEADER, found)
         console().print(NOT_FORGETTING, highlight=False)
+
+
+def _print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich.table import Table
+
+    from moefacts.cli.output import console
+
+    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+def _sentences(groups, wanted, of_group: Callable[..., Sequence[str]]) -> list[str]:
+    """What ``of_group`` says of each of ``wanted``, headed by the group where there are several ``groups``."""
+    return [
+        f"{group.label}: {text}" if len(groups) > 1 else text for group in wanted for text in of_group(group) if text
+    ]

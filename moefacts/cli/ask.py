@@ -150,9 +150,12 @@ def _explained(risk: "KnownRisk") -> str:
 def _status(cohort: str | None, is_trained_on: bool, was_seen: bool, is_fine_tuned: bool) -> str:
     """What the model can know about a person, in words."""
     from moefacts.runs.keys import NEW
+    from moefacts.synthetic_data.cohorts import STRANGERS
 
     if cohort is None:
         return _NOBODY
+    if cohort == STRANGERS:
+        return "is a stranger, of whom training may show the name, but none of these facts"
     if was_seen:
         return (
             "was seen before fine-tuning and in it" if is_trained_on else "was seen before fine-tuning, but not in it"

@@ -9,10 +9,9 @@ Shape legend: P people, one sentence each, S states (the embedding, then the sta
 F features, T positions, N value tokens.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from torch import Tensor
 from moefacts.models.packing import Packing
 from moefacts.models.transformer import HIDDEN_STATES, Transformer
 from moefacts.probes.attention_signatures import places_of
+from moefacts.probes.mechanism.interventions import state_changed
 from moefacts.probes.shift import one_biography_each
 from moefacts.runs.tables import KNOWN_PERSON
 from moefacts.synthetic_data.batches import Batch, Batcher
@@ -100,23 +100,11 @@ def confidences(
     return torch.cat(found).double().cpu().numpy()
 
 
-@contextmanager
-def _shifted(model: Transformer, state: int, row_P: Tensor, shift_D: Tensor | None) -> Iterator[None]:
+def _shifted(model: Transformer, state: int, row_P: Tensor, shift_D: Tensor | None) -> AbstractContextManager[None]:
     """A context in which ``shift_D`` is added to these rows of a hidden state; that after the last layer cannot be."""
     if shift_D is None:
-        yield
-        return
-
-    def add(module: Any, inputs: Any, output: Any) -> Any:
-        x = output if isinstance(output, Tensor) else output.x
-        x = x.index_add(0, row_P, shift_D.to(x.dtype).expand(len(row_P), -1))
-        return x if isinstance(output, Tensor) else output._replace(x=x)
-
-    hook = (model.embedding if state == 0 else model.layers[state - 1]).register_forward_hook(add)
-    try:
-        yield
-    finally:
-        hook.remove()
+        return nullcontext()
+    return state_changed(model, state, lambda x: x.index_add(0, row_P, shift_D.to(x.dtype).expand(len(row_P), -1)))
 
 
 @dataclass(frozen=True)

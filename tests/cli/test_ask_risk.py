@@ -9,8 +9,11 @@ from typer.testing import CliRunner
 
 from moefacts.cli import app as cli
 from moefacts.cli.ask import Bar
+from moefacts.experiments.tasks.train import execute
 from moefacts.runs import tables
 from moefacts.synthetic_data.pools import ATTRIBUTES
+from moefacts.synthetic_data.population import build_population
+from tests.conftest import tiny_config
 
 
 def table(step=12, right_above=0.3):
@@ -30,6 +33,15 @@ def ask(run, *arguments):
     result = CliRunner().invoke(cli.app, ["ask", str(run), *map(str, arguments)])
     assert result.exit_code == 0, (result.output, result.exception)
     return result.stdout
+
+
+def test_strangers_of_training_are_called_so(tmp_path):
+    """They are shown in training; it said that they never were."""
+    settings = ("population.strangers=8", "uncertainty.strangers=unknown", "uncertainty.stranger_share=0.25")
+    config = tiny_config(*settings, "training.steps=1", f"run.dir={tmp_path}/run")
+    run = execute(config)
+    people = build_population(config.population, config.seed)
+    assert "is a stranger, of whom training" in ask(run, people.full_name(people.cohort("strangers")[0]))
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ CURRICULA = {
     "power law": ("sampling.kind=power_law", "sampling.exponent=0.8"),
 }
 _SIZE, _SEEDS = 1024, 4
+_FIRST_SEED = 40  # the runs of other studies, whose curves have been looked at, have lower ones
 LEVELS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)  # of the values of seen people known
 MARGIN = 0.1  # of the baseline: what counts as equal
 _SETTINGS = (
@@ -50,7 +51,7 @@ def _grid() -> list[GridRun]:
     arms: dict[str, tuple[str, ...]] = {DENSE: (), **MIXTURES, **CURRICULA}
     return [
         GridRun((*_SETTINGS, *settings, f"seed={seed}"), _LIKELY_STEPS, {"arm": arm})
-        for seed in seeds_for(_SIZE, 3 * _SEEDS)[2 * _SEEDS :]  # the first are those of other studies of this size
+        for seed in seeds_for(_SIZE, _FIRST_SEED + _SEEDS)[_FIRST_SEED:]
         for arm, settings in arms.items()
     ]
 

@@ -7,7 +7,7 @@ Shape legend: N prompts, T positions, M real tokens (row by row), D model width,
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -91,12 +91,9 @@ class Subject:
         attribute_N = torch.from_numpy(self.prompts.attribute_N).to(amount_N.device)
         return torch.stack([amount_N[attribute_N == a].double().mean() for a in range(len(ATTRIBUTES))])
 
-    @contextmanager
-    def changed(self, layer: int, part: str, change: Change) -> Iterator[None]:
+    def changed(self, layer: int, part: str, change: Change) -> AbstractContextManager[None]:
         """A context in which the values of a part at all real tokens are what ``change`` makes of them."""
-        module, hook = _place(self.model, layer, part), _returning(part, change)
-        with _removed(module.register_forward_hook(hook)):
-            yield
+        return _changed(_place(self.model, layer, part), change)
 
     def set_to(self, layer: int, part: str, row_R: Tensor, value_RD: Tensor) -> Any:
         """``changed`` that sets the values at some real tokens."""
@@ -194,13 +191,21 @@ def _router(model: Transformer, layer: int) -> nn.Module:
     return model.get_submodule(f"layers.{layer}.feed_forward.router")
 
 
-def _returning(part: str, change: Change) -> Callable[..., Any]:
-    def hook(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
-        if part == STATE:
-            return output._replace(x=change(output.x))
-        return (change(output[0]), *output[1:])
+def state_changed(model: Transformer, state: int, change: Change) -> AbstractContextManager[None]:
+    """A context in which a hidden state is what ``change`` makes of it: 0 is the embedding, L that after layer L."""
+    return _changed(model.embedding if state == 0 else _place(model, state - 1, STATE), change)
 
-    return hook
+
+@contextmanager
+def _changed(module: nn.Module, change: Change) -> Iterator[None]:
+    def hook(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:
+        if isinstance(output, Tensor):
+            return change(output)
+        changed = (change(output[0]), *output[1:])
+        return type(output)(*changed) if hasattr(output, "_fields") else changed  # a layer's is a named tuple
+
+    with _removed(module.register_forward_hook(hook)):
+        yield
 
 
 @contextmanager

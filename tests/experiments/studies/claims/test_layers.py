@@ -79,6 +79,26 @@ def test_every_arm_has_its_tables_and_figures(study, tmp_path, quick_figures):
     assert len(draw_study_figures(findings.figures, tmp_path)) == 2 * len(arms)
 
 
+def probed_at(*steps, lost):
+    """A run that was probed at these steps, in whose last one so much is lost without attention inside the name."""
+    run = made_up_run(STUDY.grids["laptop"][0], 400.0)
+    shown = {mechanism.CUT_IN_NAME: lambda step: [-lost if step == steps[-1] else 0.0, 0.0]}
+    run.record.__dict__["mechanism"] = table(shown, 2, steps)
+    return run.record
+
+
+def test_the_last_checkpoints_of_seeds_are_compared_whatever_else_was_probed():
+    """A seed without a plateau's end has fewer checkpoints; its last one was compared with the others' second."""
+    runs = [probed_at(100, 200, 600, lost=0.4), probed_at(100, 700, lost=0.6)]
+    main, control = mechanism.layer_cells(runs)
+    assert main.caption.startswith("seen people, steps 600 to 700, by seed.")
+    assert main.rows[0][1] == "−50%"
+    assert "control" in control.caption
+    alike = mechanism.layer_cells([probed_at(100, 200, 600, lost=0.4), probed_at(110, 210, 610, lost=0.6)])
+    assert [cells.rows[0][1] for cells in alike] == ["−50%", "−50%", "0%", "0%"]
+    assert "steps 200 to 210, by seed" in alike[-1].caption + alike[-2].caption
+
+
 def test_layers_that_cannot_matter_at_the_name_are_left_out():
     """The last layer's 0 would make early layers look important."""
     even = AS_SAID | {mechanism.CUT_IN_NAME: [-0.4, -0.4, -0.4, 0.0]}
