@@ -7,9 +7,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from moefacts.analysis.curves import marker_of
 from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, Estimate, estimate
 
 _DODGE = 0.025  # shift, as a share of the size, that sets the intervals of several models side by side
@@ -51,7 +54,7 @@ def compare_over(
     panels = grid.reshape(1, -1) if is_wrapped else grid
     for axes in panels[0][len(measures) :]:
         axes.set_axis_off()
-    colors = dict(zip(labels, plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
+    colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     handles = {}
     for row, (title, by_measure) in enumerate(rows.items()):
         for column, measure in enumerate(measures):
@@ -59,7 +62,8 @@ def compare_over(
             lines = by_measure[measure]
             for place, line in enumerate(lines):
                 shift = 1 + _DODGE * (place - (len(lines) - 1) / 2) * logarithmic
-                handles[line.label] = _line(axes, line, shift, colors[line.label])
+                number = labels.index(line.label)
+                handles[line.label] = _line(axes, line, shift, colors[number % len(colors)], marker_of(number))
             axes.set_xscale("log" if logarithmic else "linear")
             sizes = sorted({size for line in lines for size in line.values})
             axes.xaxis.set_major_locator(FixedLocator(sizes))
@@ -77,7 +81,8 @@ def compare_over(
     return figure
 
 
-def _line(axes, line: Series, shift: float, color: str):
+def _line(axes: Axes, line: Series, shift: float, color: str, marker: str) -> Line2D:
+    """Draw a line of means, its intervals and the runs as dots; returns what stands for it in the legend."""
     sizes = sorted(line.values)
     means = {size: mean for size in sizes if (mean := estimate(list(line.values[size]))) is not None}
     x = np.array(list(means), float) * shift
@@ -86,11 +91,13 @@ def _line(axes, line: Series, shift: float, color: str):
     for size in means:
         dots = [value for value in line.values[size] if value is not None]
         axes.plot([size * shift] * len(dots), dots, ".", color=color, markersize=3, alpha=0.6)
-    return axes.errorbar(x, y, yerr=half, color=color, capsize=2, linewidth=1.2, elinewidth=0.9)
+    axes.errorbar(x, y, yerr=half, color=color, capsize=2, linewidth=0, elinewidth=0.9)
+    (means_line,) = axes.plot(x, y, color=color, marker=marker, markersize=4, linewidth=1.2)
+    return means_line
 
 
 def _half(mean: Estimate) -> float:
-    return mean.mean - mean.low if mean.low is not None and mean.count >= SHOWN_WITH_INTERVAL else 0.0
+    return mean.mean - mean.low if mean.low is not None and mean.count >= SHOWN_WITH_INTERVAL else math.nan
 
 
 def _fit_to_dots(panels, rows: Sequence[Sequence[Series]]) -> None:

@@ -6,15 +6,28 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+_MARKERS = "os^DvPX"
+
+
+def marker_of(place: int) -> str:
+    """The marker of the line at ``place`` among several, so that colour is not all that tells them apart."""
+    return _MARKERS[place % len(_MARKERS)]
+
 
 def draw_mean(
-    axes: Axes, curves: list[pd.Series], color: str, style: str, label: str | None = None, marker: str | None = None
+    axes: Axes, curves: list[pd.Series], color: str, style: str, label: str | None = None, place: int | None = None
 ) -> None:
-    """Draw every curve as a thin line, and the mean over the steps that all of them have as a thick one."""
+    """Draw every curve as a thin line, and the mean over the steps that all of them have as a thick one.
+
+    ``place`` is the group's among several: its marker stands on the mean at some eight places.
+    """
     for curve in curves if len(curves) > 1 else []:
         axes.plot(curve.index, curve, color=color, linewidth=0.7, alpha=0.45, linestyle=style)
     mean = pd.concat(curves, axis=1, join="inner").mean(axis=1)
-    axes.plot(mean.index, mean, color=color, linestyle=style, label=label, marker=marker, markersize=2.5)
+    (line,) = axes.plot(mean.index, mean, color=color, linestyle=style, label=label, markersize=3.5)
+    if place is not None:
+        line.set_marker(marker_of(place))
+        line.set_markevery((0.02 + 0.015 * place, 0.13))
 
 
 def legend_below(axes: Axes) -> None:

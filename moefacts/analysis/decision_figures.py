@@ -50,7 +50,7 @@ def risk_coverage(groups: list[Group]) -> Figure:
             curves.append(pd.Series(np.interp(_GRID, curve.coverage_K, curve.risk_K), _GRID))
             best.append(np.interp(_GRID, curve.coverage_K, curve.perfect_risk_K))
         color = _color(place)
-        draw_mean(axes, curves, color, "-", label)
+        draw_mean(axes, curves, color, "-", label, place)
         if name == _mixture(group.runs[0]):
             in_best_order = "the same in the best order" if len(groups) == 1 else None
             axes.plot(_GRID, np.mean(best, axis=0), color=color, linestyle="--", linewidth=0.9, label=in_best_order)

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
 from moefacts.analysis.attention_figures import ATTENTION_CAPTION, attention_signatures
-from moefacts.analysis.curves import legend_below
+from moefacts.analysis.curves import draw_mean, legend_below
 from moefacts.analysis.decision_figures import (
     RELIABILITY_CAPTION,
     RISK_CAPTION,
@@ -44,16 +44,6 @@ from moefacts.runs.durable import write_durably
 if "inline" not in os.environ.get("MPLBACKEND", ""):  # a notebook shows figures itself
     matplotlib.use("Agg")
 STYLE = Path(__file__).with_name("moefacts.mplstyle")
-
-
-def _curves(axes: Axes, group: Group, measure: str, cohort: str, label: str, color: str, style: str = "-") -> None:
-    """Draw every run as a thin line, and the mean over the steps that all runs evaluated as a thick one."""
-    series = [run.curve(measure, cohort) for run in group.runs]
-    if len(series) > 1:
-        for one in series:
-            axes.plot(one.index, one, color=color, linewidth=0.7, alpha=0.45, linestyle=style)
-    mean = pd.concat(series, axis=1, join="inner").mean(axis=1)
-    axes.plot(mean.index, mean, color=color, label=label, linestyle=style)
 
 
 def _color(index: int) -> str:
@@ -110,7 +100,8 @@ def _compare(
                 f"{cohort} people" if single else group.drawn_label + (f", {cohort}" if len(cohorts_here) > 1 else "")
             )
             style = "-" if single or not place else ":"
-            _curves(axes, group, measure, cohort, label, _color(place if single else index), style)
+            curves = [run.curve(measure, cohort) for run in group.runs]
+            draw_mean(axes, curves, _color(place if single else index), style, label, None if single else index)
     if single:
         shade_phases(axes, groups[0], threshold)
 

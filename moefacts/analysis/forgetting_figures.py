@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
 
-from moefacts.analysis.curves import draw_mean, legend_below
+from moefacts.analysis.curves import draw_mean, legend_below, marker_of
 from moefacts.analysis.forgetting import LEVELS, old_and_new_accuracy, trough_of
 from moefacts.analysis.groups import Group
 from moefacts.runs import keys, tables
@@ -45,9 +45,9 @@ def forgetting_figures(groups: list[Group]) -> dict[str, tuple[str, Callable[[],
 def over_steps(groups: list[Group]) -> Figure:
     """Draw accuracy on old and learned people over steps."""
     figure, axes = plt.subplots()
-    for group, cohort, color, label in _old(groups):
+    for place, (group, cohort, color, label) in enumerate(_old(groups)):
         curves = [run.curve(keys.ATTRIBUTE_ACCURACY, cohort) for run in group.runs]
-        draw_mean(axes, curves, color, "-", label)
+        draw_mean(axes, curves, color, "-", label, place)
         for run, curve in zip(group.runs, curves, strict=True):
             if (index := trough_of(run, cohort).index) is not None:
                 axes.plot(curve.index[index], curve.iloc[index], "o", color=color, markersize=3.5, fillstyle="none")
@@ -70,15 +70,15 @@ def old_against_new(groups: list[Group]) -> Figure:
     figure, axes = plt.subplots()
     for level in LEVELS:
         axes.axvline(level / 100, color="#888888", linestyle=":", linewidth=0.8)
-    for group, cohort, color, label in _old(groups):
+    for place, (group, cohort, color, label) in enumerate(_old(groups)):
         paths = [old_and_new_accuracy(run, cohort) for run in group.runs]
         for path in paths if len(paths) > 1 else []:
             axes.plot(path["learned"], path["old"], color=color, linewidth=0.7, alpha=0.45)
         old, new = (
             pd.concat([path[x] for path in paths], axis=1, join="inner").mean(axis=1) for x in ("old", "learned")
         )
-        axes.plot(new, old, color=color, label=label, marker=".", markersize=3)
-        axes.plot(new.iloc[0], old.iloc[0], "s", color=color, markersize=4.5)
+        axes.plot(new, old, color=color, label=label, marker=marker_of(place), markersize=2.5)
+        axes.plot(new.iloc[0], old.iloc[0], marker_of(place), color=color, markersize=5.5, fillstyle="none")
         corrected = group.runs[0].probed(tables.CORRECTED)
         if corrected is not None:
             line = corrected[(corrected["method"] == _INTERPOLATION) & (corrected["step"] == corrected["step"].max())]
@@ -95,10 +95,10 @@ def old_against_new(groups: list[Group]) -> Figure:
 def confidence(groups: list[Group]) -> Figure:
     """Draw the mean confidence in wrong and in right answers of old people."""
     figure, axes = plt.subplots()
-    for group, cohort, color, label in _old(groups):
+    for place, (group, cohort, color, label) in enumerate(_old(groups)):
         for column, style in (("confidence_wrong", "-"), ("confidence_right", ":")):
             curves = [_wrong_answers(run, cohort)[column] for run in group.runs]
-            draw_mean(axes, curves, color, style, label if style == "-" else None)
+            draw_mean(axes, curves, color, style, label if style == "-" else None, place)
     _step_axis(axes, groups)
     axes.set_ylim(0, 1.02)
     axes.set_ylabel("confidence in the whole value")

@@ -15,6 +15,7 @@ from moefacts.errors import UserError
 from moefacts.runs import layout
 from moefacts.runs.reader import Run
 
+_PRESET = "model.preset"
 _UNLABELLED = ("init", "population.cohorts", "evaluation.cohorts")
 
 
@@ -69,13 +70,31 @@ def group_by_seed(runs: list[Run]) -> list[Group]:
     others = [key for key in varying if not is_of(key, _UNLABELLED)]
     if len({repr([values.get(key) for key in others]) for values in described.values()}) == len(described):
         varying = others
-    if "model.preset" in varying:
-        varying = [key for key in varying if not key.startswith("model.") or key == "model.preset"]
-    groups = []
-    for name, group in members.items():
-        label = ", ".join(f"{key.rsplit('.', 1)[-1]}={described[name].get(key)}" for key in varying)
-        groups.append(Group(label or group[0].settings.model.preset, group))
-    return groups
+    labels = [_label(described[name], varying, list(described.values())) for name in members]
+    if len(set(labels)) < len(labels):
+        labels = [", ".join(_setting(described[name], key) for key in varying) for name in members]
+    return [
+        Group(label or group[0].settings.model.preset, group)
+        for label, group in zip(labels, members.values(), strict=True)
+    ]
+
+
+def _label(own: dict[str, Any], varying: list[str], described: list[dict[str, Any]]) -> str:
+    """The settings of ``varying`` as words. Beside a preset, what follows from it and what is off is not said."""
+    if _PRESET not in varying:
+        return ", ".join(_setting(own, key) for key in varying)
+    alike = [other for other in described if other[_PRESET] == own[_PRESET]]
+    said = [key for key in varying if not is_of(key, ["model"])]
+    said += [
+        key
+        for key in varying
+        if key != _PRESET and is_of(key, ["model"]) and own.get(key) and len({repr(one.get(key)) for one in alike}) > 1
+    ]
+    return ", ".join(_setting(own, key) for key in [_PRESET, *sorted(said)])
+
+
+def _setting(own: dict[str, Any], key: str) -> str:
+    return f"{key.rsplit('.', 1)[-1]}={own.get(key)}"
 
 
 def _without_seed(settings: RunConfig) -> dict[str, Any]:

@@ -37,13 +37,13 @@ def floor_and_knowledge(groups: list[Group], threshold: float | None = None) -> 
         curves = [knowledge_curve(run, start) for run, start in zip(group.runs, starts, strict=True)]
         controls = [run.curve(keys.CONTROL_LOSS) for run in group.runs]
         label = "true values" if single else group.drawn_label
-        draw_mean(above, [run.curve(keys.ATTRIBUTE_LOSS) for run in group.runs], color, "-", label)
-        draw_mean(
-            above, controls, control_color, "-" if single else ":", "permuted values" if single else None, marker="o"
-        )
-        draw_mean(below, [curve["knowledge"] for curve in curves if curve is not None], color, "-")
+        place = None if single else index
+        draw_mean(above, [run.curve(keys.ATTRIBUTE_LOSS) for run in group.runs], color, "-", label, place)
+        style, name = ("-.", "permuted values") if single else (":", None)
+        draw_mean(above, controls, control_color, style, name, place)
+        draw_mean(below, [curve["knowledge"] for curve in curves if curve is not None], color, "-", place=place)
     if not single:
-        above.plot([], [], color="black", linestyle=":", marker="o", markersize=2.5, label="permuted values")
+        above.plot([], [], color="black", linestyle=":", label="permuted values")
     for baseline in sorted({round(run.baseline, 6) for group in groups for run in group.runs}):
         above.axhline(baseline, color="black", linestyle="--", linewidth=0.9, label="no-knowledge baseline")
     above.set_ylim(0, _TOP * max(run.baseline for group in groups for run in group.runs))

@@ -124,3 +124,20 @@ def test_cohorts_are_in_labels_only_if_nothing_else_tells_groups_apart(make):
         for name, stop in (("new_2", 2), ("new_4", 4))
     ]
     assert [group.label for group in group_by_seed(runs)] == ["cohort=new_2", "cohort=new_4"]
+
+
+def test_mixtures_of_one_preset_are_told_apart_by_what_differs_and_is_on(make):
+    """Seven balancings of one preset all bore the name of the preset."""
+    mixture = "model=moe_laptop"
+    runs = [
+        make("a", "model=dense_laptop"),
+        make("b", mixture, "model.moe.balance.z_loss=0", "model.moe.balance.token_balance=0"),
+        make("c", mixture, "model.moe.balance.z_loss=0.1", "model.moe.balance.token_balance=0"),
+        make("d", mixture, "model.moe.balance.z_loss=0.1", "model.moe.balance.token_balance=0.2"),
+    ]
+    assert [group.label for group in group_by_seed(runs)] == [
+        "preset=dense_laptop",
+        "preset=moe_laptop",
+        "preset=moe_laptop, z_loss=0.1",
+        "preset=moe_laptop, token_balance=0.2, z_loss=0.1",
+    ]
