@@ -2,11 +2,12 @@
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_WIDTH, _HEIGHT, _MARGIN = 220, 26, 10
+_WIDTH, _HEIGHT, _MARGIN = 220, 36, 10
+_BAND = 24  # the height of what is drawn, above the ends of the scale
 _HOLDS, _DOES_NOT = "holds", "does not hold"
 
 
@@ -73,24 +74,43 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def _drawing(claim: Mapping[str, Any]) -> str:
-    """An inline SVG of the interval, its middle and zero; empty without an interval."""
+    """An inline SVG of the interval, its middle, zero and the published value; empty without an interval."""
     found = _numbers(claim)
     if found is None:
         return ""
     value, *interval = found
-    least, most = min(0.0, *interval), max(0.0, *interval)
+    published = claim.get("published_value")
+    drawn = [0.0, *interval, *([] if published is None else [float(published)])]
+    least, most = min(drawn), max(drawn)
     scale = (_WIDTH - 2 * _MARGIN) / ((most - least) or 1.0)
 
     def place(number: float) -> str:
         return f"{_MARGIN + (number - least) * scale:.1f}"
 
-    middle = _HEIGHT / 2
+    middle = _BAND / 2
     zero, low, high, at = (place(number) for number in (0.0, *interval, value))
-    title = html.escape(f"{claim['claim']}: {effect_text(claim)}, beside zero")
+    title = f"{claim['claim']}: {effect_text(claim)}, beside zero"
+    diamond = ""
+    if published is not None:
+        title += f" and the published {published:g}"
+        diamond = (
+            f'<path d="M{place(float(published))} {middle - 6} l5 6 -5 6 -5 -6 z" fill="none" stroke="currentColor" '
+            'stroke-width="1.5"/>'
+        )
     return (
         f'<svg class="forest" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}">'
-        f"<title>{title}</title>"
-        f'<line x1="{zero}" x2="{zero}" y1="1" y2="{_HEIGHT - 1}" stroke="currentColor" stroke-dasharray="3 3"/>'
+        f"<title>{html.escape(title)}</title>"
+        f'<line x1="{zero}" x2="{zero}" y1="1" y2="{_BAND - 1}" stroke="currentColor" stroke-dasharray="3 3"/>'
         f'<line x1="{low}" x2="{high}" y1="{middle}" y2="{middle}" stroke="currentColor" stroke-width="2"/>'
-        f'<circle cx="{at}" cy="{middle}" r="4" fill="currentColor"/></svg>'
+        f'<circle cx="{at}" cy="{middle}" r="4" fill="currentColor"/>{diamond}{_ends(least, most, place)}</svg>'
+    )
+
+
+def _ends(least: float, most: float, place: Callable[[float], str]) -> str:
+    """The numbers at the two ends of the scale, one of which is 0 where nothing lies beyond it."""
+    digits = _digits(most - least)
+    return "".join(
+        f'<text x="{place(number)}" y="{_HEIGHT - 2}" font-size="10" text-anchor="{anchor}" fill="currentColor">'
+        f"{'0' if number == 0 else f'{number:,.{digits}f}'.replace('-', '−')}</text>"
+        for number, anchor in ((least, "start"), (most, "end"))
     )

@@ -41,7 +41,7 @@ def test_what_has_no_interval_shows_its_reason_and_no_drawing(less):
 def places(svg):
     """Where zero, the ends of the interval and its middle are drawn."""
     zero, low, high = (
-        float(x) for x in re.findall(r'<line x1="([\d.]+)"', svg) + re.findall(r'x2="([\d.]+)" y1="13', svg)
+        float(x) for x in re.findall(r'<line x1="([\d.]+)"', svg) + re.findall(r'x2="([\d.]+)" y1="12', svg)
     )
     return zero, low, high, float(re.search(r'cx="([\d.]+)"', svg)[1])
 
@@ -52,6 +52,19 @@ def test_the_interval_is_drawn_on_its_side_of_zero(interval, order):
     zero, low, high, middle = places(row.svg)
     assert "".join(name for _, name in sorted([(zero, "z"), (low, "l"), (high, "h"), (middle, "m")])) == order
     assert "It &lt;knows&gt; more" in row.svg
+
+
+def test_the_published_value_is_drawn_on_the_same_scale_and_the_scale_has_its_ends():
+    (row,) = forest([claim(value=0.9, interval=(0.85, 0.95), published_value=0.81)])
+    zero, low, high, _ = places(row.svg)
+    published = float(re.search(r'<path d="M([\d.]+) ', row.svg)[1])
+    assert zero < published < low
+    assert (published - zero) / (high - zero) == pytest.approx(0.81 / 0.95, abs=0.01)
+    assert "and the published 0.81</title>" in row.svg
+    assert re.findall(r">([^<>]+)</text>", row.svg) == ["0", "0.95"]
+    (below,) = forest([claim(value=-2.0, interval=(-3.25, -1.0))])
+    assert re.findall(r">([^<>]+)</text>", below.svg) == ["−3.2", "0"]
+    assert "<path" not in below.svg
 
 
 def test_the_lead_says_what_was_decided_and_how_much_was_not():

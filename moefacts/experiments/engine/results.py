@@ -137,6 +137,7 @@ def _result(
     for claim in plan.study.claims[plan.scale]:
         verdict = claim.decide(findings.evidence)
         row: dict[str, Any] = {"claim": claim.text, "published": claim.published, "here": verdict.here}
+        row |= {"published_value": claim.published_value} if claim.published_value is not None else {}
         row |= {"value": verdict.value, "interval": verdict.interval, "p_value": verdict.p_value}
         row |= {"verdict": verdict.answer, "rule": claim.rule}
         claims.append(row)

@@ -39,12 +39,14 @@ class Claim:
         published: the published number, or "none published".
         rule: how it is decided, in words.
         decide: the same rule in code; it takes the study's evidence.
+        published_value: the published number where it is the same quantity as the verdict's ``value``; pages draw it.
     """
 
     text: str
     published: str
     rule: str
     decide: Callable[[Any], Verdict]
+    published_value: float | None = None
 
 
 def cannot_tell(reason: str) -> Verdict:

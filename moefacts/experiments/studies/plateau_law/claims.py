@@ -156,6 +156,7 @@ _SUBLINEAR = Claim(
     f"Holds if the 95% interval of b lies inside {list(SUBLINEAR)}; does not hold if it lies outside; cannot tell "
     "otherwise.",
     partial(_exponent_within, *SUBLINEAR),
+    published.B,
 )
 _EXPONENT = Claim(
     "The exponent is that of the study",
@@ -163,6 +164,7 @@ _EXPONENT = Claim(
     f"Holds if the 95% interval of b lies inside {published.B} ± {EXPONENT_MARGIN}; does not hold if it lies "
     "outside; cannot tell otherwise.",
     partial(_exponent_within, published.B - EXPONENT_MARGIN, published.B + EXPONENT_MARGIN),
+    published.B,
 )
 _PREFACTOR = Claim(
     "The prefactor is that of the study",
@@ -170,6 +172,7 @@ _PREFACTOR = Claim(
     f"Holds if the 95% interval of a lies within a factor of {PREFACTOR_FACTOR} of {published.A}; does not hold if it "
     "lies outside; cannot tell otherwise.",
     _prefactor,
+    published.A,
 )
 _ENDS = Claim(
     "At every size the plateau ends when it does in the study",
