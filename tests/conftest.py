@@ -85,20 +85,21 @@ def finished_run(trained_once, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def quick_figures(monkeypatch):
-    """Figures are laid out, and their files are empty: turning them into files takes most of the time of a report."""
+    """Figures are drawn without a layout, and their files are empty: both take most of the time of a report."""
     from matplotlib import pyplot
 
     from moefacts.analysis import figures
     from moefacts.runs.durable import write_durably
 
-    def laid_out(figure, folder, name, caption):
+    def drawn(figure, folder, name, caption):
+        figure.set_layout_engine("none")
         figure.draw_without_rendering()
         pyplot.close(figure)
         for kind in ("png", "pdf"):
             write_durably(folder / f"{name}.{kind}", b"")
         return figures.Drawing(name, caption, "<svg></svg>")
 
-    monkeypatch.setattr(figures, "save_figure", laid_out)
+    monkeypatch.setattr(figures, "save_figure", drawn)
 
 
 @pytest.fixture

@@ -63,9 +63,13 @@ def fresh_compiler():
     torch.compiler.reset()
 
 
+def slow(*kinds):
+    return [pytest.param(kind, marks=pytest.mark.slow) for kind in kinds]
+
+
 # One of every path through the layer, since compiling takes its time.
 @pytest.mark.parametrize(
-    "kind", ["soft", "top2 renormalised", "noisy keep_top_k", "expert_choice", "shared", "capacity 0.6"]
+    "kind", ["top2 renormalised", "noisy keep_top_k", "expert_choice", *slow("soft", "shared", "capacity 0.6")]
 )
 def test_in_bf16_every_kind_is_one_graph_for_all_numbers_of_tokens(kind):
     """The path of CUDA uses grouped products and nothing that the host would wait for; else fullgraph would raise."""
@@ -87,7 +91,7 @@ def test_in_bf16_every_kind_is_one_graph_for_all_numbers_of_tokens(kind):
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # torch reads it where a graph ends
-@pytest.mark.parametrize("kind", ["switch", "noisy keep_top_k", "capacity 0.6"])
+@pytest.mark.parametrize("kind", ["switch", *slow("noisy keep_top_k", "capacity 0.6")])
 def test_in_fp32_a_compiled_mixture_equals_the_eager_one(kind):
     model = build_model(config(moe_config(**KINDS[kind])), VOCAB, seed=0)
     compiled = torch.compile(model, backend="aot_eager")
