@@ -176,6 +176,7 @@ def test_a_signal_stops_all_processes_at_the_same_step_with_the_state_saved(tmp_
     assert f"interrupted at step {manifest['last_step']}" in complaints(errors)[0]
 
 
+@pytest.mark.slow
 def test_a_lost_process_ends_the_other_with_one_line(tmp_path):
     run, process, (_, other) = running(tmp_path, "parallel=fsdp")
     os.kill(other, signal.SIGKILL)
@@ -189,7 +190,9 @@ def test_a_lost_process_ends_the_other_with_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["training.batch_size=6", "training.gradient_accumulation=2"], "2 processes"),
+        pytest.param(
+            ["training.batch_size=6", "training.gradient_accumulation=2"], "2 processes", marks=pytest.mark.slow
+        ),
         (["training.learning_rate=1e9", "training.clip_norm=null"], "training diverged"),
     ],
     ids=["indivisible batch", "divergence"],
