@@ -18,6 +18,7 @@ from moefacts.analysis.figures import DECISION_FIGURE, Drawing
 from moefacts.analysis.fine_tuning_tables import probe_cells
 from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
 from moefacts.analysis.groups import Group
+from moefacts.analysis.hallucination_tables import hallucination_tables
 from moefacts.analysis.knowledge import KNOWLEDGE
 from moefacts.analysis.mechanism import has_mechanism, layer_cells
 from moefacts.analysis.phases import phase_measures
@@ -81,6 +82,11 @@ def _hallucination(groups: list[Group], drawings: list[Drawing]) -> dict[str, An
         "drawings": [drawing for drawing in drawings if drawing.name.startswith(DECISION_FIGURE)],
         "header": header,
         "rows": rows,
+        "tables": [
+            (f"{group.label}: " if len(groups) > 1 else "", cells)
+            for group in groups
+            for cells in hallucination_tables(group)
+        ],
         "router": (["configuration"] * (len(groups) > 1) + ROUTER_HEADER, router_rows(groups), ROUTER_CAPTION),
     }
 

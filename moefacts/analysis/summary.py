@@ -189,6 +189,7 @@ def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, An
         | (measures := measure_run(run, threshold))
         | {"knowledge_by_attribute": knowledge_by_attribute(run, measures), "retention": retention_summary(run)}
         | {"decisions": decisions_as_json(run), "router_detection": _rows(run.probed(tables.ROUTER_DETECTION))}
+        | {"known_person": _rows(run.probed(tables.KNOWN_PERSON)), "temperature": _rows(run.probed(tables.TEMPERATURE))}
         | ({"fine_tuning": fine_tuning_as_json(run)} if run.is_fine_tuned else {})
         for group in groups
         for run in group.runs

@@ -131,6 +131,7 @@ def _print_table(groups, threshold: float | None) -> None:
     from moefacts.analysis.decision_tables import ROUTER_HEADER, decision_sentence, decision_table, router_rows
     from moefacts.analysis.fading import NOT_FORGETTING
     from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
+    from moefacts.analysis.hallucination_tables import requested_tables
     from moefacts.analysis.knowledge import KNOWLEDGE
     from moefacts.analysis.retention_tables import RETENTION_HEADER, retention_rows
     from moefacts.analysis.summary import cell, fine_tuned, has_knowledge, knowledge_rows, meanings, summarize_group
@@ -156,6 +157,10 @@ def _print_table(groups, threshold: float | None) -> None:
             _print_rows([first, *header], [(key, *cells) for key, cells, _ in measured])
             for text in sentences:
                 console().print(text, highlight=False)
+    for group in groups:
+        for cells in requested_tables(group):
+            console().print(cells.caption, highlight=False)
+            _print_rows(cells.header, cells.rows)
     if routed := router_rows(groups):
         _print_rows([*["group"] * (len(groups) > 1), *ROUTER_HEADER], routed)
     if found := retention_rows(groups):

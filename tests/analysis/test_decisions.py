@@ -11,6 +11,7 @@ from moefacts.analysis.decision_figures import reliability_diagram, risk_coverag
 from moefacts.analysis.decision_tables import decision_sentence, decision_table, router_rows
 from moefacts.analysis.decisions import DECISION_MEANINGS, decisions_as_json, detection, measures_by_cohort
 from moefacts.analysis.groups import Group
+from moefacts.analysis.hallucination_tables import hallucination_tables, requested_tables
 from moefacts.analysis.known_risk import known_risk
 from moefacts.analysis.summary import as_json
 from moefacts.config.presets import compose
@@ -150,3 +151,39 @@ def test_who_was_shown_depends_on_fine_tuning(settings, sampling, seen_before, s
     settings = replace(settings, sampling=replace(settings.sampling, cohort=sampling))
     run = Run(Path("nowhere"), settings, {"seen_before": seen_before}, [])
     assert (run.shown_cohort, run.unseen_cohorts) == (shown, unseen)
+
+
+def known(auroc):
+    """A table of two states; what is added to the last changes nothing."""
+    row = {"people": 8, "auroc_logistic": auroc, "auroc_means": 0.5, "auroc_permuted": 0.5, "auroc_names": 0.5}
+    row |= {"confidence_unseen": 0.25, "confidence_seen": 0.75}
+    changed = {name: 0.4 for name in tables.KNOWN_PERSON.columns if name not in row and name != "layer"}
+    return pd.DataFrame(
+        [{"layer": 0, **row, **changed}, {"layer": 1, **row, **changed}], columns=list(tables.KNOWN_PERSON.columns)
+    )
+
+
+def test_decisions_by_attribute_and_what_was_asked_for_stand_in_tables_with_means_over_seeds(run):
+    (by_attribute,) = hallucination_tables(Group("one", [run]))
+    assert [row[:2] for row in by_attribute.rows] == [
+        [name, attribute] for name in (*COHORTS, *MIXTURES) for attribute in ("major", "company")
+    ]
+    regrets = [row[by_attribute.header.index("regret (nats)")] for row in by_attribute.rows]
+    assert regrets[2] == f"{3 - np.log(8):.4g}"
+    assert regrets[0] == regrets[-1] == "–"
+    tables.KNOWN_PERSON.write(run.path, known(0.5))
+    (asked,) = requested_tables(Group("one", [run]))
+    assert asked.rows[1][:2] == ["1", "0.5"]
+    assert asked.rows[1][-1] == "0.4"
+    assert as_json([Group("one", [run])])["runs"][0]["known_person"][0]["auroc_logistic"] == 0.5
+
+
+def test_known_people_are_told_with_an_interval_over_seeds(run, tmp_path):
+    runs = []
+    for seed, auroc in enumerate((0.5, 0.6, 0.7)):
+        (path := tmp_path / str(seed)).mkdir()
+        tables.KNOWN_PERSON.write(path, known(auroc))
+        runs.append(replace(run, path=path))
+    (asked,) = requested_tables(Group("all", runs))
+    assert asked.rows[0][1].startswith("0.6 ± 0.2484")
+    assert asked.header[:2] == ["state", "logistic regression"]
