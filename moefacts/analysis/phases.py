@@ -22,7 +22,7 @@ class Phases:
             ``PLATEAU_CEILING`` times the baseline crosses that level. The study defines no start; this definition is
             ours.
         plateau_start_low, plateau_start_high: the evaluations between which the start lies: the last one before the
-            loss less its 95% margin is below that level, and the first one at which the loss plus its margin is. The
+            loss minus its 95% margin is below that level, and the first one at which the loss plus its margin is. The
             loss is far from straight there, so the interpolation is no better than their distance.
         plateau_end: first evaluation with an attribute loss below ``threshold`` times the baseline (study, section 2).
         plateau_end_interpolated: where the straight line that leads to that evaluation crosses the threshold.

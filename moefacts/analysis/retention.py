@@ -20,7 +20,7 @@ NUM_SHOWN_RANGES, NUM_SINCE_RANGES = 3, 8
 def person_table(run: Run, at_end: bool = False) -> pd.DataFrame | None:
     """The retention probe's rows, one per person and checkpoint, with a column ``knowledge``, in baselines.
 
-    Knowledge is the control loss of a person less the loss on the person's own values, in held-out templates. None if
+    Knowledge is the control loss of a person minus the loss on the person's own values, in held-out templates. None if
     the run has not been probed. ``at_end`` restricts the rows to the checkpoint nearest to the plateau's end.
     """
     table = run.retention_at_end if at_end else run.retention

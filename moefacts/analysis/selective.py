@@ -57,7 +57,7 @@ class RiskCoverage:
 
     @property
     def excess_aurc(self) -> float:
-        """That area less the one of the perfect order (E-AURC, ibid.)."""
+        """That area minus the one of the perfect order (E-AURC, ibid.)."""
         return self.aurc - float(self.perfect_risk_K.mean())
 
     @property

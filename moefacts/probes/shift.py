@@ -62,7 +62,7 @@ def decomposition(
 
     Returns:
         ``shift``, the root mean square over people of ‖z_i(t) − z_i(0)‖; ``specific_share`` = Σ‖z_i(t) − z_i(0) −
-        c‖² / Σ‖z_i(t) − z_i(0)‖², which exceeds 1 where the mean of others says nothing, and ``common_share``, 1 less
+        c‖² / Σ‖z_i(t) − z_i(0)‖², which exceeds 1 where the mean of others says nothing, and ``common_share``, 1 minus
         that (neither without a shift); accuracies, which are the shares of people whose right candidate is the largest:
         ``accuracy_before`` of z_i(0), ``accuracy`` of z_i(t), ``accuracy_common_only`` of z_i(0) + c,
         ``accuracy_common_removed`` of z_i(t) − c, and as a control ``accuracy_random_shift`` of z_i(0) + r, with r in a

@@ -11,7 +11,7 @@ EVALUATED = (ATTRIBUTE_LOSS, ATTRIBUTE_ACCURACY, MAX_PROBABILITY, ENTROPY)  # fo
 LOSS_STANDARD_ERROR = "attribute_loss_standard_error"
 ACCURACY_STANDARD_ERROR = "attribute_accuracy_standard_error"
 CONTROL_LOSS = "control_loss"  # the attribute loss with permuted values (training.control), also per attribute
-CONTROL_DIFFERENCE_STANDARD_ERROR = "control_difference_standard_error"  # of the control loss less the attribute loss
+CONTROL_DIFFERENCE_STANDARD_ERROR = "control_difference_standard_error"  # of the control loss minus the attribute loss
 
 STEP = "step"
 TRAIN = "train"

@@ -22,7 +22,7 @@ def control_evaluator(batcher: Batcher, cohort: str, num_biographies: int, batch
 class ControlEvaluation:
     """Measures the loss on the first evaluated cohort with permuted values, when ``interval_control`` says so.
 
-    Knowledge is this control loss less the loss on the true values, over the no-knowledge baseline.
+    Knowledge is this control loss minus the loss on the true values, over the no-knowledge baseline.
     """
 
     def __init__(self, config: RunConfig, batcher: Batcher, evaluators: dict[str, Evaluator]):

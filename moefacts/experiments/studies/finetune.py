@@ -79,7 +79,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 def preference_kept(run: Run) -> float | None:
     """How much of the preference for names is left at the last checkpoint, 1 meaning all.
 
-    Preference is the share of attention that the token before a value gives to name tokens, less that of attention
+    Preference is the share of attention that the token before a value gives to name tokens, minus that of attention
     without preference, summed over the layers in which it was positive at step 0. None before the attention probe has
     run.
     """

@@ -63,7 +63,7 @@ def _last_routing(run: Run, column: str) -> float | None:
 
 
 def apart(run: Run) -> float | None:
-    """How far the experts of old and of new people lie apart, less the distance by chance (total variation).
+    """How far the experts of old and of new people lie apart, minus the distance by chance (total variation).
 
     It is that between their shares of assignments; by chance is between as many old people and the other old people.
     """
@@ -96,7 +96,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 
 def _apart_claim(kind: str) -> Claim:
     rule = (
-        "Total variation distance between the experts of old and of new people where a value is predicted, less that "
+        "Total variation distance between the experts of old and of new people where a value is predicted, minus that "
         f"by chance, at the last checkpoint, “{kind}”, averaged over seeds. Holds if its 95% interval lies above 0; "
         "does not hold if it lies below; cannot tell otherwise, or before routing is probed."
     )

@@ -73,7 +73,7 @@ def of_known(run: Run, measure: str, level: float, cohort: str = keys.UNSEEN) ->
 
 
 def regret(run: Run, level: float, cohort: str = keys.UNSEEN) -> float | None:
-    """The loss on people never seen less the baseline, in nats, where so many values of seen people are known."""
+    """The loss on people never seen minus the baseline, in nats, where so many values of seen people are known."""
     loss = of_known(run, keys.ATTRIBUTE_LOSS, level, cohort)
     return None if loss is None else loss - run.baseline
 
@@ -136,8 +136,8 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     """Measure the loss and the certainty on people never seen, as knowledge of others grows."""
     arms = ByArm.of_runs(runs)
     note = (
-        "Means over seeds with 95% intervals. Regret: the loss on people never seen less the no-knowledge baseline, in "
-        "nats. Emergence begins with 5% and ends with 90% of the values of seen people known."
+        "Means over seeds with 95% intervals. Regret: the loss on people never seen minus the no-knowledge baseline, "
+        "in nats. Emergence begins with 5% and ends with 90% of the values of seen people known."
     )
     table, values = arms.table("People never seen", _COLUMNS, note)
     figures = {}
@@ -155,7 +155,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
                 partial(confidence_and_entropy, [group]),
             ),
             "regret": (
-                "Regret (loss on people never seen less the baseline) where so many values of seen people are known.",
+                "Regret (loss on people never seen minus the baseline) where so many values of seen people are known.",
                 partial(compare_over, {"": {"regret (nats)": lines}}, "values of seen people known", logarithmic=False),
             ),
         }

@@ -71,7 +71,7 @@ def _claim(arm: str) -> Claim:
     return Claim(
         f"{whose} hallucinates as much as a dense model that knows as much",
         "none published",
-        f"Loss on people never seen less the baseline, over the baseline, averaged over where {LEVELS[0]:.0%} "
+        f"Loss on people never seen minus the baseline, over the baseline, averaged over where {LEVELS[0]:.0%} "
         f"to {LEVELS[-1]:.0%} of the values of seen people are known, minus the same of the dense model, over pairs of "
         f"equal seed. Holds if its 95% interval lies inside ±{MARGIN:g}; does not hold if it lies outside; cannot tell "
         f"otherwise, or if in some run {_NOT_KNOWN}.",
@@ -92,8 +92,8 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     arms = ByArm.of_runs(runs)
     columns = {f"{level:.0%} known": _at(level) for level in LEVELS} | {"mean": mean_regret}
     note = (
-        "Regret: the loss on people never seen less the no-knowledge baseline, over the baseline, where so many values "
-        "of seen people are known. Means over seeds with 95% intervals."
+        "Regret: the loss on people never seen minus the no-knowledge baseline, over the baseline, where so many "
+        "values of seen people are known. Means over seeds with 95% intervals."
     )
     table, values = arms.table("Regret at equal knowledge", columns, note)
     lines = [

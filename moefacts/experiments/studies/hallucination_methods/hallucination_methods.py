@@ -81,7 +81,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     arms = ByArm.of_runs(runs)
     note = (
         "At the end of training, with as many steps for all; means over seeds with 95% intervals. Regret: loss on "
-        "unseen people less the baseline. A model answers where its first choice is a value and its confidence at "
+        "unseen people minus the baseline. A model answers where its first choice is a value and its confidence at "
         f"least {SURE}. "
         "Hallucination rate: answered share of the values of unseen people. Over-refusal: share of what the model "
         "without the method gets right about seen people that this one does not answer."

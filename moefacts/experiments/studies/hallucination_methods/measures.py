@@ -23,7 +23,7 @@ def accuracy(run: Run) -> float | None:
 
 
 def regret(run: Run) -> float | None:
-    """The loss on unseen people less the baseline at the end, in nats; None if it is too early."""
+    """The loss on unseen people minus the baseline at the end, in nats; None if it is too early."""
     if accuracy(run) is None:
         return None
     return float(run.curve(keys.ATTRIBUTE_LOSS, keys.UNSEEN).iloc[-1]) - run.baseline

@@ -37,7 +37,7 @@ def _total_orders_better(evidence: Evidence) -> Verdict:
 
 
 def exponent_difference(evidence: Evidence, ours: str, theirs: str) -> Difference | None:
-    """The exponent of one arm less that of another: how their log ratio of ends grows with log people.
+    """The exponent of one arm minus that of another: how their log ratio of ends grows with log people.
 
     None with fewer than ``SIZES_NEEDED`` sizes that claims use in both arms.
     """

@@ -33,7 +33,7 @@ class Forgotten:
     def known(self) -> pd.DataFrame:
         """What is known of ``staying`` and ``leaving`` people in nats, by steps since the latter left.
 
-        It is the loss on people who were never shown less the loss on them: 0 when they are forgotten.
+        It is the loss on people who were never shown minus the loss on them: 0 when they are forgotten.
         """
         record = self.run.record
         unseen = record.curve(keys.ATTRIBUTE_LOSS, keys.UNSEEN)

@@ -10,7 +10,7 @@ from moefacts.experiments.studies.leaving.forgotten import Forgotten
 
 CAPTION = (
     "What is known of people who are shown no more from the plateau's end on, and of those who stay: the loss on "
-    "people never shown less the loss on them, over its value when they left. Thin: runs."
+    "people never shown minus the loss on them, over its value when they left. Thin: runs."
 )
 
 

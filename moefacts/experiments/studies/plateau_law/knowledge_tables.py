@@ -38,7 +38,7 @@ def knowledge_table(knowledge: Knowledge) -> Table:
 
 def _note(knowledge: Knowledge) -> str:
     note = (
-        "Knowledge is the loss on permuted values less that on true ones; it, the floor (the lowest loss on permuted "
+        "Knowledge is the loss on permuted values minus that on true ones; it, the floor (the lowest loss on permuted "
         "values that was measured) and the loss on permuted values are in baselines. "
     )
     law, end_law, ratio_law = knowledge.law, knowledge.end_law, knowledge.ratio_law
