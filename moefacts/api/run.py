@@ -140,9 +140,13 @@ class LoadedRun:
         import numpy as np
 
         from moefacts.synthetic_data.biography import PieceCatalog
+        from moefacts.synthetic_data.near_names import person_of
         from moefacts.synthetic_data.sampling import one_each_plan
 
-        people = self._people(cohort)[:count] if names is None else [self._find(name) for name in names]
+        if names is None:
+            people: Sequence[int] = self._people(cohort)[:count]
+        else:
+            people = [person_of(self.population, name, self.path) for name in names]
         plan = one_each_plan(self.population, np.array(people, dtype=np.int64), "shown", held_out=held_out)
         return PieceCatalog(self.population).texts_of(plan)
 
@@ -212,14 +216,6 @@ class LoadedRun:
 
     def _people(self, cohort: str) -> range:
         return self.config.population.cohort_range(cohort)
-
-    def _find(self, name: str) -> int:
-        from moefacts.synthetic_data.near_names import hint
-
-        individual = self.population.find(name)
-        if individual is None:
-            raise UserError(f"nobody in {self.path} has the name '{name}'{hint(self.population, name)}")
-        return individual
 
 
 def load_run(path: str | Path, step: int | None = None) -> LoadedRun:

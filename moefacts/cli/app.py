@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from moefacts import __version__
-from moefacts.cli import analyze, ask, export, finetune, generate, listing, people, reproduce, sample, train
+from moefacts.cli import analyze, ask, explore, export, finetune, generate, listing, people, reproduce, sample, train
 from moefacts.cli.output import survive_any_encoding
 from moefacts.errors import UserError, is_full_disk
 
@@ -27,6 +27,7 @@ app.command("finetune", context_settings=HYDRA_COMMAND)(finetune.finetune)
 app.command("analyze")(analyze.analyze)
 app.command("reproduce", context_settings=HYDRA_COMMAND)(reproduce.reproduce)
 app.command("ask")(ask.ask)
+app.command("explore")(explore.explore)
 app.command("people")(people.people)
 app.command("sample")(sample.sample)
 app.command("export")(export.export)

@@ -38,6 +38,7 @@ def ask(
     from moefacts.probes.ask import ask as ask_model
     from moefacts.probes.ask import check_name
     from moefacts.runs.manifest import read_manifest
+    from moefacts.runs.shown import shown_in_words, was_seen_before
     from moefacts.synthetic_data.near_names import hint
 
     if max_risk is not None and not 0 <= max_risk < 1:
@@ -49,8 +50,6 @@ def ask(
         raise UserError(f"--max-risk {max_risk}: {unknown}")
     bar = None if max_risk is None or risk is None else Bar(max_risk, risk.smallest_confidence(max_risk))
     population = materials.batcher.population
-    trained_on = [population.cohort(cohort) for cohort in materials.batcher.cohorts]
-    seen_before = [range(*people) for people in manifest.get("seen_before", [])]
     before_model = load_before(run, config, materials)
     replies, is_wrong, answered = [], False, False
     for name in names:
@@ -66,18 +65,18 @@ def ask(
         cohort = None if individual is None else population.cohort_of(individual)
         answers = list(ask_model(materials.model, materials.batcher, name, top))
         before = None if before_model is None else list(ask_model(before_model, materials.batcher, name, 1))
-        was_seen = any(individual in people for people in seen_before)
         if as_json:
             worth = {a.attribute: vars(a) | _worth(a, risk, bar, materials.batcher.abstentions) for a in answers}
             reply: dict[str, Any] = {"name": name, "cohort": cohort, "answers": worth}
             if before is not None:
-                reply["seen_before_fine_tuning"] = was_seen
+                reply["seen_before_fine_tuning"] = individual is not None and was_seen_before(manifest, individual)
                 reply["before_fine_tuning"] = {a.attribute: vars(a) for a in before}
             replies.append(reply)
         else:
-            is_trained_on = any(individual in people for people in trained_on)
             answered = True
-            status = _status(cohort, is_trained_on, was_seen, config.init.is_on)
+            status = _NOBODY
+            if individual is not None and cohort is not None:
+                status = shown_in_words(config, manifest, individual, cohort)
             _print_answers(f"{name} {status}", answers, before, top, risk, bar, materials.batcher.abstentions)
     if as_json:
         from moefacts.cli.output import json_text
@@ -145,26 +144,6 @@ def _explained(risk: "KnownRisk") -> str:
         f"right when this sure: the share of right answers among the tenth of {len(risk.right_N)} that were about as "
         f"sure, {risk.mixture} people; see docs/hallucination.md"
     )
-
-
-def _status(cohort: str | None, is_trained_on: bool, was_seen: bool, is_fine_tuned: bool) -> str:
-    """What the model can know about a person, in words."""
-    from moefacts.runs.keys import NEW
-    from moefacts.synthetic_data.cohorts import STRANGERS
-
-    if cohort is None:
-        return _NOBODY
-    if cohort == STRANGERS:
-        return "is a stranger, of whom training may show the name, but none of these facts"
-    if was_seen:
-        return (
-            "was seen before fine-tuning and in it" if is_trained_on else "was seen before fine-tuning, but not in it"
-        )
-    if is_trained_on:
-        return "is new: seen in fine-tuning only" if is_fine_tuned else "was seen in training"
-    if cohort == NEW and not is_fine_tuned:
-        return "exists in the population but is kept for fine-tuning; it was not seen in training"
-    return "exists in the population but was never seen in training"
 
 
 def _print_answers(

@@ -21,7 +21,7 @@ from moefacts.models.branches import Trees, read_branches
 from moefacts.models.transformer import Transformer
 from moefacts.synthetic_data.batches import Batcher
 from moefacts.synthetic_data.pools import ATTRIBUTES
-from moefacts.training.evaluation import Evaluator
+from moefacts.training.evaluation import Biographies
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,17 @@ def beginnings_of(batcher: Batcher) -> Beginnings:
 
 @torch.no_grad()
 def value_log_probabilities(
-    model: Transformer, evaluator: Evaluator, beginnings: Beginnings
+    model: Transformer, biographies: Biographies, beginnings: Beginnings
 ) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
     """ln p(answer | text before it) of every value, for the text of every biography up to each of its values.
 
     Yields:
-        Rows of the evaluator's plan, (B,), and one array (B, V) for every attribute, float64. V counts the values and,
+        Rows of the biographies' plan, (B,), and one array (B, V) for every attribute, float64. V counts the values and,
         after them, the answers that are no value.
     """
     model.eval()
-    trees = beginnings.trees(evaluator.batches[0][1].token_BT.device)
-    for rows, batch, at_N, packing in evaluator.batches:
+    trees = beginnings.trees(biographies.batches[0][1].token_BT.device)
+    for rows, batch, at_N, packing in biographies.batches:
         first_N = at_N[batch.value_position_BT[:, 1:].flatten()[at_N] == 0]  # input positions: each predicts its value
         row_N, attribute_N = first_N // batch.targets_BT.shape[1], batch.attribute_BT[:, 1:].flatten()[first_N]
         last_BA = torch.zeros(len(rows), len(ATTRIBUTES), dtype=torch.long, device=first_N.device)

@@ -5,6 +5,7 @@ from pathlib import Path
 CONFIG, MANIFEST, METRICS, LOCK = "config.yaml", "manifest.json", "metrics.jsonl", ".lock"
 WRITING_LOCK = ".writing.lock"  # beside what is made from runs: probes, figures and reports
 CHECKPOINTS, PROBES, FIGURES, REPORT = "checkpoints", "probes", "figures", "report.html"
+EXPLORE = "explore.html"
 
 
 def checkpoint_steps(run: Path) -> list[int]:

@@ -4,6 +4,7 @@ from difflib import SequenceMatcher
 
 import numpy as np
 
+from moefacts.errors import UserError
 from moefacts.synthetic_data.population import Population
 
 _LEAST = 0.7  # of a similarity between 0 and 1, the mean over the parts of the name
@@ -34,6 +35,19 @@ def hint(population: Population, name: str) -> str:
     """A question about ``near_names`` that follows a sentence about ``name``; empty if there are none."""
     found = [f"'{one}'" for one in near_names(population, name)]
     return f"; did you mean {' or '.join(found)}?" if found else ""
+
+
+def person_of(population: Population, name: str, run: object) -> int:
+    """The individual with this full name.
+
+    Raises:
+        UserError: nobody in the population, which is that of ``run``, has it; the message names people whose names are
+            like it.
+    """
+    individual = population.find(name)
+    if individual is None:
+        raise UserError(f"nobody in {run} has the name '{name}'{hint(population, name)}")
+    return individual
 
 
 def _likeness(left: str, right: str) -> float:

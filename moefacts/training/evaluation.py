@@ -83,20 +83,32 @@ def measure_batch(logits_NV: Tensor, batch: Batch, at_N: Tensor, abstention_ids:
     )
 
 
-class Evaluator:
+class Biographies:
+    """Biographies on the device, in batches of similar length.
+
+    Attributes:
+        plan: what they say.
+        batches: rows of the plan, their batch, its value tokens as indices into the flattened targets, its packing.
+    """
+
+    def __init__(self, batcher: Batcher, plan: BiographyPlan, batch_size: int):
+        self.plan = plan
+        self.batches = []
+        for rows, batch in batcher.batches_by_length(plan, batch_size):
+            at_N = (batch.attribute_BT[:, 1:] >= 0).flatten().nonzero().squeeze(1)
+            self.batches.append((rows, batch, at_N, pack(batch)))
+
+
+class Evaluator(Biographies):
     """A fixed set of biographies of one cohort, or of its first people, in held-out templates and on the device."""
 
     def __init__(
         self, batcher: Batcher, cohort: str, num_biographies: int, batch_size: int, num_people: int | None = None
     ):
+        super().__init__(batcher, evaluation_plan(batcher.population, cohort, num_biographies, num_people), batch_size)
         self.cohort = cohort
         self.batch_size = batch_size
         self.abstention_ids = [ids[0] for ids in batcher.tokenizer.encode([f" {one}" for one in batcher.abstentions])]
-        self.plan: BiographyPlan = evaluation_plan(batcher.population, cohort, num_biographies, num_people)
-        self.batches = []
-        for rows, batch in batcher.batches_by_length(self.plan, batch_size):
-            at_N = (batch.attribute_BT[:, 1:] >= 0).flatten().nonzero().squeeze(1)
-            self.batches.append((rows, batch, at_N, pack(batch)))
 
     def measure(
         self, model: Callable[..., ModelOutput], autocast: AbstractContextManager | None = None
