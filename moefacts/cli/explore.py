@@ -33,8 +33,9 @@ def explore(
     from moefacts.experiments.tasks.explore import explore_run
 
     found = explore_run(run, None if out is None else out.expanduser(), people, name or (), chosen)
-    last = f"{found.num_people} people at {len(found.steps)} checkpoints, {found.num_bytes / 1e6:.2f} MB"
-    typer.echo(f"page: {found.path} ({last})")
+    people_in_it = "1 person" if found.num_people == 1 else f"{found.num_people} people"
+    checkpoints = "1 checkpoint" if len(found.steps) == 1 else f"{len(found.steps)} checkpoints"
+    typer.echo(f"page: {found.path} ({people_in_it} at {checkpoints}, {found.num_bytes / 1e6:.2f} MB)")
     typer.echo("open it in a browser, choose a person, and move the slider to see when each fact is learned")
 
 

@@ -105,7 +105,7 @@ def spread(there: Sequence[int], wanted: Sequence[int], most: int = MOST_STEPS) 
     begin = max(there[min(1, len(there) - 1)], 1)
     for number in range(2, 10 * most):
         marks = np.geomspace(begin, max(there[-1], begin), number)
-        more = always | {min(there, key=lambda step: (abs(step - mark), step)) for mark in marks.tolist()}
+        more = always | {there[place] for place in np.abs(np.subtract.outer(there, marks)).argmin(axis=0)}
         if len(more) > most:
             break
         found = more
@@ -149,8 +149,8 @@ def _biographies(population: Population, named: Sequence[int], number: int) -> B
 
 def _too_large(num_people: int, num_steps: int) -> UserError:
     return UserError(
-        f"the page of {num_people:,} people at {num_steps} checkpoints would be larger than {MOST_BYTES / 1e6} MB; take "
-        "fewer with --people or --steps"
+        f"the page of {num_people:,} people at {num_steps} checkpoints would be larger than {MOST_BYTES / 1e6} MB; "
+        "take fewer with --people or --steps"
     )
 
 
@@ -234,5 +234,5 @@ def _add_moments(
                 said = [said_A[attribute][answer] for answer in answer_K]
                 answers.append([(texts.setdefault(one, len(texts)), p) for one, p in zip(said, share_K, strict=True)])
             data["people"][row]["moments"].append(
-                moment(answers, reading.truth_Q, reading.attention_LT, reading.expert_T)
+                moment(answers, reading.truth_Q.tolist(), reading.attention_LT, reading.expert_T)
             )
