@@ -75,9 +75,7 @@ def _by_attribute(group: Group) -> Cells | None:
     for run in group.runs:
         for cohort, answers in answers_by_cohort(run).items():
             for attribute, rows in answers.groupby("attribute", sort=False):
-                measured = decision_measures(rows)
-                if cohort not in unseen:
-                    measured.pop("regret")
+                measured = decision_measures(rows) | ({} if cohort in unseen else {"regret": None})
                 parts.append({"cohort": cohort, "attribute": str(attribute), **measured})
     if not parts:
         return None

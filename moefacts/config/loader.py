@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def load_config(values: Any) -> RunConfig:
     try:
         config = OmegaConf.to_object(typed_values(values))
     except ConfigKeyError as error:
-        raise unknown_key(str(error.full_key)) from None
+        raise _misplaced(str(error.full_key), values) or unknown_key(str(error.full_key)) from None
     except MissingMandatoryValue as error:
         raise UserError(f"{error.full_key} has no value; it must be given") from None
     except OmegaConfBaseException as error:
@@ -39,6 +40,18 @@ def load_config(values: Any) -> RunConfig:
     except (OverflowError, ValueError, RecursionError) as error:  # a number that does not fit its type
         raise UserError(f"a setting cannot be read: {str(error).partition(chr(10))[0]}") from None
     return checked_config(config)
+
+
+def _misplaced(key: str, values: Any) -> UserError | None:
+    """The error for a file of settings below a folder's name, where Hydra puts what does not say otherwise."""
+    below = values.get(key) if isinstance(values, Mapping) else None
+    sections = {section.partition(".")[0] for section in config_keys(RunConfig)}
+    if not isinstance(below, Mapping) or not sections.intersection(map(str, below)):
+        return None
+    return UserError(
+        f"the settings of the file chosen with +{key}= are read as {key}.{next(iter(below))} and so on; make "
+        "'# @package _global_' the first line of that file"
+    )
 
 
 def typed_values(values: Any) -> DictConfig:

@@ -146,9 +146,15 @@ def explain(error: Exception, arguments: Sequence[str]) -> UserError:
     missing = re.search(r"Could not find '([\w/]+)/([^'/]+)'", text)
     if missing and missing[1] in GROUPS:
         return UserError(f"there is no {missing[1]} '{missing[2]}'; {nearest(missing[2], preset_names(missing[1]))}")
+    own = re.search(r"No match in the defaults list.*use (\+[^\s]+)", text, re.DOTALL)
+    if own:
+        return UserError(f"a file of your own is added with a plus sign: {own[1]}")
     if missing and missing[1] == "hydra/launcher":
         ways = "use joblib, or install another with pip install -e '.[slurm]' or '.[ray]'"
         return UserError(f"there is no launcher '{missing[2]}' here; {ways}")
+    available = re.search(r"Available options in '[^']*':\n((?:\t.*\n)+)", text)
+    if missing and available:
+        return UserError(f"there is no {missing[1]} '{missing[2]}'; {nearest(missing[2], available[1].split())}")
     key = re.search(r"Could not (?:override|delete|append)[^']*'([^'=@]+)", text)
     known = key is not None and key[1] in config_keys(RunConfig)
     if key and known and key[1].startswith("model.moe."):

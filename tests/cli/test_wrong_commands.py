@@ -66,6 +66,24 @@ def test_a_wrong_override_gets_one_line_and_leaves_nothing_behind(fails, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("override", "first_line", "answer"),
+    [
+        ("+experiment=mine", "", "read as experiment.training and so on; make '# @package _global_' the first line"),
+        ("experiment=mine", "# @package _global_\n", "a file of your own is added with a plus sign: +experiment=mine"),
+        ("+experiment=mien", "# @package _global_\n", "there is no experiment 'mien'; did you mean mine?"),
+    ],
+)
+def test_who_chooses_a_file_of_their_own_wrongly_is_told_what_is_missing(
+    fails, tmp_path, monkeypatch, override, first_line, answer
+):
+    (tmp_path / "conf" / "experiment").mkdir(parents=True)
+    (tmp_path / "conf" / "experiment" / "mine.yaml").write_text(f"{first_line}training:\n  steps: 20\n")
+    monkeypatch.chdir(tmp_path)
+    assert answer in fails("train", *TINY, "-cd", "conf", override)
+    assert [path.name for path in tmp_path.iterdir()] == ["conf"]
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ("ask", "runs/x"), ("analyze",), ("foo",), ("generate", "--preview", "abc"), ("train", "--resume"),
