@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moefacts.analysis.embed import common_factor
 from moefacts.analysis.figures import Drawing
 from moefacts.analysis.forest import Row, forest, lead
 from moefacts.analysis.report import page_template
@@ -33,6 +34,11 @@ class StudyPage:
     def forest(self) -> list[Row]:
         """The claims with their effects."""
         return forest(self.result["claims"])
+
+    @property
+    def factor(self) -> float:
+        """By how much its drawings are enlarged."""
+        return common_factor(self.drawings)
 
     @property
     def lead(self) -> str:
