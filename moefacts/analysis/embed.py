@@ -4,9 +4,11 @@ import html
 import re
 from collections.abc import Sequence
 
+from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 from moefacts.analysis.figures import Drawing
+from moefacts.analysis.series import as_json
 
 COLUMN = 960.0  # px; what a page is wide without its margins, see head.html
 _MOST = 1.06  # two figures of the usual size beside each other
@@ -39,6 +41,11 @@ def embedded(drawing: Drawing, factor: float) -> Markup:
     if _SIZE.search(drawing.svg) is None:
         return Markup(drawing.svg.replace("<svg", f"<svg {shown}", 1))
     return Markup(_SIZE.sub(shown, drawing.svg, count=1))
+
+
+def panels(drawing: Drawing) -> Markup:
+    """The curves of a drawing as JSON that is data in any page."""
+    return htmlsafe_json_dumps(as_json(drawing.panels), separators=(",", ":"))
 
 
 def first_sentence(text: str) -> str:

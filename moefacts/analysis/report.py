@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 import yaml
+from markupsafe import Markup
 
 from moefacts.analysis.decision_tables import (
     ROUTER_CAPTION,
@@ -14,7 +15,7 @@ from moefacts.analysis.decision_tables import (
     decision_table,
     router_rows,
 )
-from moefacts.analysis.embed import common_factor, embedded, first_sentence, width
+from moefacts.analysis.embed import common_factor, embedded, first_sentence, panels, width
 from moefacts.analysis.fading import NOT_FORGETTING
 from moefacts.analysis.figures import DECISION_FIGURE, Drawing
 from moefacts.analysis.fine_tuning_tables import Cells, probe_cells
@@ -78,6 +79,7 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         ],
         plots=_by_section(drawings),
         factor=common_factor(drawings),
+        charts=any(drawing.panels for drawing in drawings),
         hallucination=_hallucination(groups),
         fine_tuning=_fine_tuning(groups),
         mechanism=_mechanism(groups),
@@ -125,6 +127,7 @@ def _by_section(drawings: list[Drawing]) -> dict[str, list[Drawing]]:
         found[next((of for start, of in _SECTIONS.items() if drawing.name.startswith(start)), "routing")].append(
             drawing
         )
+    found["unseen"].sort(key=lambda drawing: drawing.name.startswith(DECISION_FIGURE))
     return found
 
 
@@ -188,7 +191,8 @@ def page_template(name: str) -> jinja2.Template:
     """The Jinja template ``name`` from this folder."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"embedded": embedded, "width": width, "first_sentence": first_sentence}
+    environment.filters |= {"embedded": embedded, "width": width, "first_sentence": first_sentence, "panels": panels}
+    environment.globals["asset"] = lambda file: Markup((Path(__file__).parent / file).read_text(encoding="utf-8"))
     return environment.get_template(name)
 
 

@@ -49,5 +49,7 @@ class StudyPage:
 def write_study_report(pages: Sequence[StudyPage], path: Path) -> None:
     """Write the page of one or several studies."""
     title = pages[0].result["title"] if len(pages) == 1 else f"{len(pages)} studies and their verdicts"
-    page = page_template("study.html").render(title=title, pages=pages)
+    page = page_template("study.html").render(
+        title=title, pages=pages, charts=any(drawing.panels for page in pages for drawing in page.drawings)
+    )
     write_durably(path, page.encode())

@@ -1,13 +1,20 @@
 """What every page promises: it loads nothing, is readable at 400 px and by a screen reader, and has fonts of one size."""
 
+import json
 import re
+import tomllib
+from pathlib import Path
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
-from moefacts.analysis.embed import COLUMN, common_factor, embedded, first_sentence, width
+from moefacts.analysis import embed
+from moefacts.analysis.embed import COLUMN, common_factor, embedded, first_sentence, panels, width
 from moefacts.analysis.figures import Drawing
 from moefacts.analysis.groups import Group
 from moefacts.analysis.report import write_report
+from moefacts.analysis.series import MOST_POINTS, STEP, panels_over_steps
 from moefacts.analysis.study_report import StudyPage, Table, write_study_report
 from moefacts.analysis.summary import MEANINGS, in_sentence, share_in_sentence
 from moefacts.config.presets import compose
@@ -133,3 +140,61 @@ def test_a_number_in_a_sentence_has_three_digits_at_most():
         "1,234",
         "16",
     ]
+
+
+def test_a_page_without_curves_holds_no_library_for_them_and_reads_alike_without_scripts(pages):
+    assert "uPlot" not in pages["study"].replace("window.uPlot", "").replace("uPlot.", "").replace("uPlot(", "")
+    plain = re.sub(r"<script.*?</script>", "", pages["study"], flags=re.DOTALL)
+    assert "hidden>" not in plain
+    assert "It &lt;knows&gt; more" in plain
+
+
+def test_the_library_is_named_with_its_license_and_is_part_of_the_package():
+    folder = Path(embed.__file__).parent / "vendor"
+    assert "Leon Sorokin" in (folder / "LICENSE.uPlot.txt").read_text()
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    assert "vendor/*" in project["tool"]["setuptools"]["package-data"]["moefacts.analysis"]
+    assert "moefacts/analysis/vendor/LICENSE.*" in project["project"]["license-files"]
+
+
+def curves():
+    figure, axes = plt.subplots(2, 1, sharex=True)
+    for seed in (0, 1):
+        axes[0].plot([0, 10, 20], [3, 2, 1 + seed], linewidth=0.7, color="#0072b2")
+    axes[0].plot([0, 10, 20], [3, 2, 1.5], linewidth=1.6, color="#0072b2", label="</script> people", linestyle="--")
+    axes[0].axhline(2.5, label="baseline")
+    axes[0].axhline(2.7)
+    axes[0].set_yscale("log")
+    axes[0].set_ylabel("loss")
+    axes[1].plot(range(2000), np.arange(2000) / 3, label="other")
+    axes[1].set_xlabel(STEP)
+    plt.close(figure)
+    return figure
+
+
+def test_curves_over_steps_are_read_with_their_seeds_and_at_most_so_many_points():
+    above, below = panels_over_steps(curves())
+    assert (above.title, above.is_log) == ("loss", True)
+    assert [(one.label, one.is_seed) for one in above.series] == [
+        ("</script> people, run 1", True), ("</script> people, run 2", True), ("</script> people", False),
+        ("baseline", False),
+    ]  # fmt: skip
+    assert (above.series[1].steps, above.series[1].values) == ([0, 10, 20], [3, 2, 2])
+    assert (above.series[3].steps, above.series[3].values) == ([0, 20], [2.5, 2.5])
+    (long,) = below.series
+    assert (len(long.steps), long.steps[0], long.steps[-1]) == (MOST_POINTS, 0, 1999)
+    assert long.values[-1] == pytest.approx(1999 / 3, rel=1e-4)
+
+
+def test_what_is_not_over_training_steps_has_no_curves():
+    figure, axes = plt.subplots()
+    axes.plot([0, 1], [0, 1])
+    axes.set_xlabel("confidence")
+    plt.close(figure)
+    assert panels_over_steps(figure) == []
+
+
+def test_labels_are_data_in_the_page_and_never_markup():
+    shown = panels(Drawing("a", "b", "<svg></svg>", panels_over_steps(curves())))
+    assert "</script>" not in shown
+    assert json.loads(str(shown))[0]["series"][2]["label"] == "</script> people"
