@@ -75,7 +75,7 @@ def _series(axes: Axes) -> list[Series]:
             if not label.startswith("_"):
                 levels.append(line)
             continue
-        if not len(line.get_xdata()):
+        if not np.size(line.get_xdata()):
             continue
         if label.startswith("_") and line.get_linewidth() < 1:
             waiting.append(line)
