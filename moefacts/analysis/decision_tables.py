@@ -2,7 +2,7 @@
 
 from moefacts.analysis.decisions import DECISION_MEANINGS, main_mixture, main_unseen
 from moefacts.analysis.groups import Group
-from moefacts.analysis.summary import decision_summary, estimate, format_number
+from moefacts.analysis.summary import decision_summary, estimate, in_sentence, share_in_sentence
 from moefacts.runs.tables import ROUTER_DETECTION
 
 ROUTER_HEADER = ["people not shown", "layer", "tokens", "signal", "AUROC", "permuted labels", "AUROC of confidence"]
@@ -24,7 +24,7 @@ def decision_sentence(group: Group) -> str:
         return ""
     both, strangers = summary[mixture], summary[unseen]
     answered, area, excess, regret = (
-        format_number(100 * one.mean if key == "coverage_at_10_risk" else one.mean)
+        share_in_sentence(one.mean) if key == "coverage_at_10_risk" else in_sentence(one.mean)
         for one, key in (
             *((both[key], key) for key in ("coverage_at_10_risk", "aurc", "excess_aurc")),
             (strangers["regret"], "regret"),
@@ -32,7 +32,7 @@ def decision_sentence(group: Group) -> str:
         if one is not None
     )
     return (
-        f"If at most 10% of its answers may be wrong, the model can answer {answered}% of questions, half of them "
+        f"If at most 10% of its answers may be wrong, the model can answer {answered} of questions, half of them "
         f"about {run.shown_cohort} and half about {unseen} people (area under the risk–coverage curve {area}, "
         f"{excess} of it because some wrong answers are surer than right ones); about {unseen} people its loss is "
         f"{regret} nats above that of the ideal answer, by which all values are equally likely."

@@ -7,7 +7,7 @@ Thin lines are single runs (seeds), thick lines their mean.
 import io
 import os
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,7 @@ from moefacts.analysis.mechanism_figures import FIGURES as MECHANISM_FIGURES
 from moefacts.analysis.phase_bands import shade_phases
 from moefacts.analysis.retention_figures import RETENTION_CAPTION, retention_curves
 from moefacts.analysis.routing_figures import routing_figures
+from moefacts.analysis.series import Panel, panels_over_steps
 from moefacts.analysis.summary import fine_tuned
 from moefacts.runs import keys
 from moefacts.runs.durable import write_durably
@@ -195,11 +196,12 @@ DrawFigure = Callable[[], Figure]
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as the report holds it: its name, caption and inline SVG."""
+    """A figure as the report holds it: its name, caption and inline SVG, and its curves over training steps."""
 
     name: str
     caption: str
     svg: str
+    panels: Sequence[Panel] = ()
 
 
 def figures_of(groups: list[Group], threshold: float | None = None) -> dict[str, tuple[str, DrawFigure]]:
@@ -266,8 +268,9 @@ def save_figure(figure: Figure, folder: Path, name: str, caption: str) -> Drawin
     write_durably(
         folder / f"{name}.pdf", lambda path: figure.savefig(path, format="pdf", metadata={"CreationDate": None})
     )
+    panels = panels_over_steps(figure)
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     plt.close(figure)
     text = buffer.getvalue()
-    return Drawing(name, caption, text[text.index("<svg") :])
+    return Drawing(name, caption, text[text.index("<svg") :], panels)

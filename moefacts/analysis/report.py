@@ -1,10 +1,12 @@
 """The report of an analysis: one self-contained HTML page with findings, figures, measures, settings and commands."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import yaml
+from markupsafe import Markup
 
 from moefacts.analysis.decision_tables import (
     ROUTER_CAPTION,
@@ -13,9 +15,10 @@ from moefacts.analysis.decision_tables import (
     decision_table,
     router_rows,
 )
+from moefacts.analysis.embed import common_factor, embedded, first_sentence, panels, width
 from moefacts.analysis.fading import NOT_FORGETTING
 from moefacts.analysis.figures import DECISION_FIGURE, Drawing
-from moefacts.analysis.fine_tuning_tables import probe_cells
+from moefacts.analysis.fine_tuning_tables import Cells, probe_cells
 from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
 from moefacts.analysis.groups import Group
 from moefacts.analysis.hallucination_tables import hallucination_tables
@@ -28,15 +31,38 @@ from moefacts.analysis.summary import (
     Estimate,
     cell,
     fine_tuned,
-    format_number,
     has_knowledge,
+    in_sentence,
     knowledge_rows,
     meanings,
+    share_in_sentence,
     summarize_group,
 )
 from moefacts.runs.durable import write_durably
 from moefacts.runs.reader import Run
 from moefacts.runs.thresholds import PLATEAU_CEILING
+
+_KNOWLEDGE_TITLES = {
+    "plateau_floor": "floor of the plateau (baselines)",
+    "plateau_floor_step": "its step",
+    "knowledge_at_plateau_end": "knowledge where the plateau ends (baselines)",
+    "steps_to_5_knowledge": "step of 5% knowledge",
+    "final_knowledge": "knowledge at the end (baselines)",
+}
+# How the name of a drawing begins -> its section; what is not here shows routing
+_SECTIONS = {
+    "attribute_loss": "main",
+    "attribute_accuracy": "when",
+    "loss_by_attribute": "when",
+    "floor_and_knowledge": "when",
+    "seen_and_unseen_loss": "unseen",
+    "confidence_and_entropy": "unseen",
+    DECISION_FIGURE: "unseen",
+    "forgetting_": "fine_tuning",
+    "mechanism_": "mechanism",
+    "attention": "attention",
+    "retention": "retention",
+}
 
 
 def write_report(groups: list[Group], drawings: list[Drawing], path: Path, threshold: float | None) -> None:
@@ -46,19 +72,23 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
     page = page_template("report.html").render(
         title=_title(runs, groups),
         lead=_lead(runs[0]) if len(groups) == 1 else f"Configurations: {'; '.join(group.label for group in groups)}.",
-        findings=[
-            text for group, s in zip(groups, summaries, strict=True) for text in _findings(group, s, groups, threshold)
+        findings=_of_each(_findings, groups, summaries, threshold),
+        when=_of_each(_when_sentences, groups, summaries, threshold),
+        confidence=[
+            text for group, s in zip(groups, summaries, strict=True) for text in _confidence_sentences(group, s, groups)
         ],
-        drawings=[one for one in drawings if not one.name.startswith(("forgetting_", "mechanism_", DECISION_FIGURE))],
-        hallucination=_hallucination(groups, drawings),
-        fine_tuning=_fine_tuning(groups, drawings),
-        mechanism=_mechanism(groups, drawings),
+        plots=_by_section(drawings),
+        factor=common_factor(drawings),
+        charts=any(drawing.panels for drawing in drawings),
+        hallucination=_hallucination(groups),
+        fine_tuning=_fine_tuning(groups),
+        mechanism=_mechanism(groups),
         labels=[group.label for group in groups],
-        measures=[
+        measured=[
             (key, [cell(key, s.get(key), has_knowledge(s)) for s in summaries], text)
             for key, text in meanings(groups).items()
         ],
-        knowledge=(KNOWLEDGE, knowledge_rows(groups, threshold)),
+        knowledge=_knowledge(groups, threshold),
         retention=(RETENTION_HEADER, retention_rows(groups), NOT_FORGETTING),
         two_way=[(group.label, found) for group in groups if (found := two_way_cells(group.runs[0]))],
         runs=[_run_row(run) for run in runs],
@@ -71,7 +101,37 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
     write_durably(path, page.encode())
 
 
-def _hallucination(groups: list[Group], drawings: list[Drawing]) -> dict[str, Any] | None:
+def _knowledge(groups: list[Group], threshold: float | None) -> tuple[list[str], list[list[str]]]:
+    several = len(groups) > 1
+    rows = [[label] * several + [name, *cells] for label, name, cells in knowledge_rows(groups, threshold)]
+    return ["configuration"] * several + ["attribute", *(_KNOWLEDGE_TITLES[key] for key in KNOWLEDGE)], rows
+
+
+def _of_each(
+    sentences: Callable[[Group, dict[str, Estimate | None], list[Group], float | None], list[str]],
+    groups: list[Group],
+    summaries: list[dict[str, Estimate | None]],
+    threshold: float | None,
+) -> list[str]:
+    return [
+        text
+        for group, summary in zip(groups, summaries, strict=True)
+        for text in sentences(group, summary, groups, threshold)
+    ]
+
+
+def _by_section(drawings: list[Drawing]) -> dict[str, list[Drawing]]:
+    """The drawings of every section of the page, each in one section; curves stand before what decisions show."""
+    found: dict[str, list[Drawing]] = {section: [] for section in (*dict.fromkeys(_SECTIONS.values()), "routing")}
+    for drawing in drawings:
+        found[next((of for start, of in _SECTIONS.items() if drawing.name.startswith(start)), "routing")].append(
+            drawing
+        )
+    found["unseen"].sort(key=lambda drawing: drawing.name.startswith(DECISION_FIGURE))
+    return found
+
+
+def _hallucination(groups: list[Group]) -> dict[str, Any] | None:
     """What the section on hallucination shows; None if no run's decisions have been probed."""
     header, rows = decision_table(groups)
     if not header:
@@ -79,7 +139,6 @@ def _hallucination(groups: list[Group], drawings: list[Drawing]) -> dict[str, An
     sentences = [(group.label, text) for group in groups if (text := decision_sentence(group))]
     return {
         "sentences": [f"{label}: {text}" if len(groups) > 1 else text for label, text in sentences],
-        "drawings": [drawing for drawing in drawings if drawing.name.startswith(DECISION_FIGURE)],
         "header": header,
         "rows": rows,
         "tables": [
@@ -91,7 +150,7 @@ def _hallucination(groups: list[Group], drawings: list[Drawing]) -> dict[str, An
     }
 
 
-def _fine_tuning(groups: list[Group], drawings: list[Drawing]) -> dict[str, Any] | None:
+def _fine_tuning(groups: list[Group]) -> dict[str, Any] | None:
     """What the section on fine-tuning shows; None if no group was fine-tuned. Probes are those of each first run."""
     tuned = fine_tuned(groups)
     if not tuned:
@@ -103,7 +162,6 @@ def _fine_tuning(groups: list[Group], drawings: list[Drawing]) -> dict[str, Any]
             for group in tuned
             for text in forgetting_sentences(group)
         ],
-        "drawings": [drawing for drawing in drawings if drawing.name.startswith("forgetting_")],
         "header": header,
         "rows": rows,
         "probes": [
@@ -114,22 +172,28 @@ def _fine_tuning(groups: list[Group], drawings: list[Drawing]) -> dict[str, Any]
     }
 
 
-def _mechanism(groups: list[Group], drawings: list[Drawing]) -> dict[str, Any] | None:
-    """What the section on the mechanism shows; None if no group was probed for it."""
-    tables = [
-        (f"{group.label}: " if len(groups) > 1 else "", cells)
-        for group in groups
-        if all(map(has_mechanism, group.runs))
-        for cells in layer_cells(group.runs)
-    ]
-    own = [drawing for drawing in drawings if drawing.name.startswith("mechanism_")]
-    return {"tables": tables, "drawings": own} if tables else None
+def _mechanism(groups: list[Group]) -> dict[str, Any] | None:
+    """What the section on the mechanism shows; None if no group was probed for it.
+
+    The table of the last checkpoint on the main cohort is open; all others are folded.
+    """
+    shown: list[tuple[str, Cells]] = []
+    folded: list[tuple[str, Cells]] = []
+    for group in groups:
+        if all(map(has_mechanism, group.runs)):
+            first, *others = ((_prefix(group, groups), cells) for cells in layer_cells(group.runs))
+            shown.append(first)
+            folded += others
+    return {"tables": shown, "folded": folded} if shown else None
 
 
 def page_template(name: str) -> jinja2.Template:
     """The Jinja template ``name`` from this folder."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(name)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"embedded": embedded, "width": width, "first_sentence": first_sentence, "panels": panels}
+    environment.globals["asset"] = lambda file: Markup((Path(__file__).parent / file).read_text(encoding="utf-8"))
+    return environment.get_template(name)
 
 
 def _title(runs: list[Run], groups: list[Group]) -> str:
@@ -149,44 +213,57 @@ def _lead(run: Run) -> str:
 
 
 def _findings(
-    group: Group, measures: dict[str, Estimate | None], groups: list[Group], threshold: float | None
+    group: Group, measures: dict[str, Estimate | None], groups: list[Group], threshold: float | None = None
 ) -> list[str]:
-    """The result in words. Every number is a mean whose interval stands in the table of measures."""
-    prefix = f"{group.label}: " if len(groups) > 1 else ""
+    """What the page leads with. Every number is a rounded mean whose digits and interval the table of measures has."""
     start, end = measures["plateau_start"], measures["plateau_end_interpolated"]
     if start is None:
         plateau = "The attribute loss never came near the no-knowledge baseline."
     elif end is None:
-        plateau = f"The plateau began at step {format_number(start.mean)} and did not end in this run."
+        plateau = f"The plateau began at step {start.mean:,.0f} and did not end in this run."
     else:
-        plateau = f"The plateau began at step {format_number(start.mean)} and ended at step {format_number(end.mean)}."
-    unsure = [
-        f"seed {run.seed}: {found['plateau_end_reason']}"
-        for run in group.runs
-        if (found := phase_measures(run, threshold))["plateau_end_status"] == CANNOT_TELL
-    ]
-    if unsure:
-        plateau += f" Its end could not be determined in {len(unsure)} of {len(group.runs)} runs ({'; '.join(unsure)})."
-    floor = _floor_sentence(measures)
+        plateau = f"The plateau lasted from step {start.mean:,.0f} to step {end.mean:,.0f}."
     accuracy, loss = measures["final_attribute_accuracy"], measures["unseen_final_loss_over_baseline"]
     assert accuracy is not None
-    knowledge = f"At the end the model knew {100 * accuracy.mean:.1f}% of the attribute values of the people it saw."
+    knowledge = f"At the end the model knew {share_in_sentence(accuracy.mean)} of the values of the people it saw."
     unseen = ""
     if loss is not None:
-        unseen = f"On people it never saw, its loss was {format_number(loss.mean)} times the baseline"
+        unseen = f"On people it never saw, its loss was {in_sentence(loss.mean)} times the baseline"
         if start is not None and measures["unseen_departure"] is not None:
             unseen += " and had left it for good: the model hallucinates."
         elif loss.mean > PLATEAU_CEILING:
             unseen += "; it never came near the baseline, so these runs do not say when it would have left it."
         else:
             unseen += ", which is near it: the model guesses and does not hallucinate."
-    auroc = measures["unseen_auroc"]
-    confidence = (
-        f"Its confidence tells seen from unseen people with an AUROC of {format_number(auroc.mean)} (0.5 is chance)."
-        if auroc
-        else ""
+    return [_prefix(group, groups) + text for text in (plateau, knowledge, unseen) if text]
+
+
+def _when_sentences(
+    group: Group, measures: dict[str, Estimate | None], groups: list[Group], threshold: float | None
+) -> list[str]:
+    """What else is known of the phases: runs whose plateau's end cannot be told, and the plateau's floor."""
+    unsure = [
+        f"seed {run.seed}: {found['plateau_end_reason']}"
+        for run in group.runs
+        if (found := phase_measures(run, threshold))["plateau_end_status"] == CANNOT_TELL
+    ]
+    text = (
+        f"The plateau's end could not be determined in {len(unsure)} of {len(group.runs)} runs ({'; '.join(unsure)})."
     )
-    return [prefix + text for text in (plateau, floor, knowledge, unseen, confidence) if text]
+    found = [text] if unsure else []
+    return [_prefix(group, groups) + text for text in (*found, _floor_sentence(measures)) if text]
+
+
+def _confidence_sentences(group: Group, measures: dict[str, Estimate | None], groups: list[Group]) -> list[str]:
+    auroc = measures["unseen_auroc"]
+    if auroc is None:
+        return []
+    text = f"Its confidence tells seen from unseen people with an AUROC of {auroc.mean:.2g} (0.5 is chance)."
+    return [_prefix(group, groups) + text]
+
+
+def _prefix(group: Group, groups: list[Group]) -> str:
+    return f"{group.label}: " if len(groups) > 1 else ""
 
 
 def _floor_sentence(measures: dict[str, Estimate | None]) -> str:
@@ -197,25 +274,25 @@ def _floor_sentence(measures: dict[str, Estimate | None]) -> str:
     reached = measures["steps_to_5_knowledge"]
     when = "never worth 5% of the baseline"
     if reached is not None:
-        when = f"worth 5% of the baseline from step {format_number(reached.mean)} on"
+        when = f"worth 5% of the baseline from step {reached.mean:,.0f} on"
     return (
-        f"Without knowledge of persons the loss was at least {format_number(floor.mean)} times the baseline (permuted "
-        f"values, step {format_number(step.mean)}). What the model knew of persons was {when}, and "
-        f"{format_number(final.mean)} times the baseline at the end."
+        f"Without knowledge of persons the loss was at least {in_sentence(floor.mean)} times the baseline (permuted "
+        f"values, step {step.mean:,.0f}). What the model knew of persons was {when}, and "
+        f"{in_sentence(final.mean)} times the baseline at the end."
     )
 
 
-def _run_row(run: Run) -> dict[str, Any]:
+def _run_row(run: Run) -> list[str]:
     manifest, counts = run.manifest, run.manifest["parameters"]
     steps = run.evaluations.index[-1]
-    return {
-        "path": run.path,
-        "seed": run.seed,
-        "state": manifest["state"],
-        "parameters": f"{counts['total']:,} / {counts['non_embedding']:,} / {counts['active']:,}",
-        "biographies": f"{steps * run.config['training']['batch_size']:,}",
-        "tokens": f"{manifest.get('tokens', 0):,}",
-        "wall": f"{manifest.get('wall_seconds', 0) / 60:.1f} min",
-        "device": manifest["device"],
-        "fingerprint": manifest.get("population_fingerprint", "")[:16],
-    }
+    return [
+        str(run.path),
+        str(run.seed),
+        manifest["state"],
+        f"{counts['total']:,} / {counts['non_embedding']:,} / {counts['active']:,}",
+        f"{steps * run.config['training']['batch_size']:,}",
+        f"{manifest.get('tokens', 0):,}",
+        f"{manifest.get('wall_seconds', 0) / 60:.1f} min",
+        manifest["device"],
+        manifest.get("population_fingerprint", "")[:16],
+    ]

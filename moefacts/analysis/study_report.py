@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from moefacts.analysis.embed import common_factor
 from moefacts.analysis.figures import Drawing
 from moefacts.analysis.forest import Row, forest, lead
 from moefacts.analysis.report import page_template
@@ -35,6 +36,11 @@ class StudyPage:
         return forest(self.result["claims"])
 
     @property
+    def factor(self) -> float:
+        """By how much its drawings are enlarged."""
+        return common_factor(self.drawings)
+
+    @property
     def lead(self) -> str:
         """What was found, in one or two sentences."""
         return lead(self.result["claims"])
@@ -43,5 +49,7 @@ class StudyPage:
 def write_study_report(pages: Sequence[StudyPage], path: Path) -> None:
     """Write the page of one or several studies."""
     title = pages[0].result["title"] if len(pages) == 1 else f"{len(pages)} studies and their verdicts"
-    page = page_template("study.html").render(title=title, pages=pages)
+    page = page_template("study.html").render(
+        title=title, pages=pages, charts=any(drawing.panels for page in pages for drawing in page.drawings)
+    )
     write_durably(path, page.encode())

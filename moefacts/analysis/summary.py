@@ -88,6 +88,21 @@ def format_number(value: float | None) -> str:
     return f"{value:.4g}"
 
 
+def in_sentence(value: float) -> str:
+    """A number as a sentence has it: three significant digits at most, without a fraction from a hundred up."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def share_in_sentence(share: float) -> str:
+    """A share as a whole per cent; below 10% and above 99% with a decimal, and never as 0% or 100% if it is neither."""
+    value = 100 * share
+    if 0 < value < 0.05:
+        return "less than 0.1%"
+    if 99.95 <= value < 100:
+        return "more than 99.9%"
+    return f"{value:.0f}%" if 9.95 <= value <= 99 or value in (0, 100) else f"{value:.1f}%"
+
+
 def cell(key: str, estimate: Estimate | None, is_recorded: bool = True) -> str:
     """An estimate as a table cell, or the reason why there is none; ``is_recorded`` comes from ``has_knowledge``."""
     if estimate is not None:

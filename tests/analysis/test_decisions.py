@@ -97,7 +97,7 @@ def test_the_report_says_it_in_one_sentence_and_draws_it(run):
     group = Group("dense", [run])
     sentence = decision_sentence(group)
     assert "can answer 50% of questions, half of them about seen and half about unseen people" in sentence
-    assert f"its loss is {3 - np.log(8):.4g} nats above" in sentence
+    assert f"its loss is {3 - np.log(8):.3g} nats above" in sentence
     header, rows = decision_table([group])
     assert header == [*COHORTS, *MIXTURES]
     assert [key for key, _, _ in rows] == list(DECISION_MEANINGS)

@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -104,7 +105,12 @@ def test_figures_and_a_self_contained_report_are_written(run, tmp_path, several)
     assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
         "http://creativecommons.org", ""
     )
-    assert "<script" not in page
+    assert "uPlot" in page  # curves over training steps
+    data = re.findall(r'<script type="application/json">(.*?)</script>', page)
+    losses = json.loads(data[0])[0]["series"]
+    assert [one["is_seed"] for one in losses][:3] == [True, True, False]
+    assert losses[0]["values"][:2] == pytest.approx(runs[0].curve("attribute_loss").iloc[:2], rel=1e-4)
+    assert losses[0]["steps"] == runs[0].curve("attribute_loss").index.tolist()
     assert run.manifest["command"] in page.replace("&#39;", "'")
     assert all(key in page for key in MEANINGS)
 

@@ -147,6 +147,6 @@ def test_analyze_probes_retention_only_where_knowledge_was_recorded(copied, fini
     assert (copied / "figures" / "floor_and_knowledge.png").exists()
     page = (copied / "report.html").read_text()
     assert page.count("<svg") == 10
-    assert "<h2>Retention</h2>" in page
+    assert "<h2>Retention: what is known of people shown longer ago?</h2>" in page
     assert "times shown" in page
     assert probe_run(read_run(copied)) == []

@@ -26,7 +26,7 @@ def test_analyze_measures_the_mechanism_only_when_asked(finished_run, quick_figu
     assert (sentence.groupby(["step", "layer"])["attention"].sum().sub(1).abs() < 1e-5).all()
     assert (finished_run / "figures" / "mechanism_arcs.png").exists()
     page = (finished_run / "report.html").read_text()
-    assert "Mechanism: which layer does what" in page
+    assert "Mechanism: which layer does what?" in page
     assert "name ← name cut" in page
     assert "mechanism" not in call("analyze", str(finished_run)).stderr  # it is not measured twice
 
