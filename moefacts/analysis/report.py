@@ -247,11 +247,11 @@ def _when_sentences(
         for run in group.runs
         if (found := phase_measures(run, threshold))["plateau_end_status"] == CANNOT_TELL
     ]
-    text = (
+    undetermined = (
         f"The plateau's end could not be determined in {len(unsure)} of {len(group.runs)} runs ({'; '.join(unsure)})."
     )
-    found = [text] if unsure else []
-    return [_prefix(group, groups) + text for text in (*found, _floor_sentence(measures)) if text]
+    sentences = [undetermined * bool(unsure), _floor_sentence(measures)]
+    return [_prefix(group, groups) + text for text in sentences if text]
 
 
 def _confidence_sentences(group: Group, measures: dict[str, Estimate | None], groups: list[Group]) -> list[str]:
