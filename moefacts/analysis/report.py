@@ -55,9 +55,9 @@ _SECTIONS = {
     "attribute_accuracy": "when",
     "loss_by_attribute": "when",
     "floor_and_knowledge": "when",
-    "seen_and_unseen_loss": "unseen",
-    "confidence_and_entropy": "unseen",
-    DECISION_FIGURE: "unseen",
+    "seen_and_unseen_loss": "strangers",
+    "confidence_and_entropy": "strangers",
+    DECISION_FIGURE: "strangers",
     "forgetting_": "fine_tuning",
     "mechanism_": "mechanism",
     "attention": "attention",
@@ -127,7 +127,7 @@ def _by_section(drawings: list[Drawing]) -> dict[str, list[Drawing]]:
         found[next((of for start, of in _SECTIONS.items() if drawing.name.startswith(start)), "routing")].append(
             drawing
         )
-    found["unseen"].sort(key=lambda drawing: drawing.name.startswith(DECISION_FIGURE))
+    found["strangers"].sort(key=lambda drawing: drawing.name.startswith(DECISION_FIGURE))
     return found
 
 
