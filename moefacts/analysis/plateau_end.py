@@ -43,8 +43,9 @@ class PlateauEnd:
         step: where the straight line that leads to that evaluation crosses the threshold; only when "reached".
         low: where the curve minus 1.96 standard errors first crosses the threshold; only when "reached".
         high: where the curve plus 1.96 standard errors crosses the threshold and stays below; only when "reached".
-        earliest, latest: steps between which the end lies, whatever the status; both are ``step`` when "reached".
-            ``latest`` is None when the end may lie beyond the curve.
+        earliest, latest: steps between which the end lies, whatever the status; both are ``step`` when "reached". Else
+            they are evaluations, since nothing is known of the curve between these; ``latest`` is None when the end may
+            lie beyond the curve.
     """
 
     status: str
@@ -95,20 +96,20 @@ def find_fall(
         reason = f"{words.curve} begins {words.beyond}, or within noise of it"
         return PlateauEnd(CANNOT_TELL, reason, first_step)
     latest = _stays_below(curve + margin, level)
-    low = crossing(step, curve - margin, level, earliest)
+    before = float(step[earliest - 1])
     if first is None or latest is None:
         reason = f"{words.curve} ends within noise of {words.level}"
-        return PlateauEnd(CANNOT_TELL, reason, first_step, earliest=low)
+        return PlateauEnd(CANNOT_TELL, reason, first_step, earliest=before)
     end = crossing(step, curve, level, first)
-    low, high = min(end, low), max(end, crossing(step, curve + margin, level, latest))
+    low = min(end, crossing(step, curve - margin, level, earliest))
+    high = max(end, crossing(step, curve + margin, level, latest))
     gap = step[first] - step[first - 1]
     if gap > SPARSE_SHARE * end:
         reason = f"evaluations are too sparse: {gap} steps apart where {words.event}"
-        around = {"earliest": min(low, float(step[first - 1])), "latest": max(high, float(step[first]))}
-        return PlateauEnd(CANNOT_TELL, reason, first_step, **around)
+        return PlateauEnd(CANNOT_TELL, reason, first_step, earliest=before, latest=float(step[latest]))
     if high - low > WIDE_SHARE * end:
         reason = f"{words.curve} hovers within noise of {words.level} between steps {low:.0f} and {high:.0f}"
-        return PlateauEnd(CANNOT_TELL, reason, first_step, earliest=low, latest=high)
+        return PlateauEnd(CANNOT_TELL, reason, first_step, earliest=before, latest=float(step[latest]))
     return PlateauEnd(REACHED, "", first_step, end, low, high, earliest=end, latest=end)
 
 

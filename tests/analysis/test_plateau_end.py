@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from moefacts.analysis.plateau_end import CANNOT_TELL, NOT_REACHED, REACHED, find_plateau_end
@@ -155,6 +155,7 @@ def test_an_evaluation_at_the_threshold_is_not_below_it():
 
 
 @given(leaves=st.integers(100, 1500), spacing=st.integers(10, 400), last=st.integers(50, 1200), error=st.floats(0, 0.1))
+@example(leaves=100, spacing=104, last=50, error=0.0625)  # between two evaluations the line is not the curve
 def test_whatever_the_status_the_end_lies_between_its_bounds(leaves, spacing, last, error):
     step = np.arange(0, last + spacing, spacing)
     end = find(step, curve(step, leaves), error)
