@@ -14,7 +14,7 @@ from tests.experiments.engine import tiny_study
 from tests.torture import faulty_study
 
 
-def _laid_out(figure, folder, name, caption):
+def _drawn(figure, folder, name, caption):
     """In place of ``save_figure``: everything but layout and files, which take ten times as long."""
     figure.set_layout_engine("none")
     figure.draw_without_rendering()
@@ -23,6 +23,6 @@ def _laid_out(figure, folder, name, caption):
 
 
 torch.set_num_threads(1)
-figures.save_figure = _laid_out
+figures.save_figure = _drawn
 faulty_study.add_to_catalog()
 tiny_study.add_to_catalog()
