@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from moefacts.analysis.curves import marker_of
+from moefacts.analysis.curves import color_of, marker_of
 from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, Estimate, estimate
 
 _DODGE = 0.025  # shift, as a share of the size, that sets the intervals of several models side by side
@@ -54,7 +54,6 @@ def compare_over(
     panels = grid.reshape(1, -1) if is_wrapped else grid
     for axes in panels[0][len(measures) :]:
         axes.set_axis_off()
-    colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     handles = {}
     for row, (title, by_measure) in enumerate(rows.items()):
         for column, measure in enumerate(measures):
@@ -63,7 +62,7 @@ def compare_over(
             for place, line in enumerate(lines):
                 shift = 1 + _DODGE * (place - (len(lines) - 1) / 2) * logarithmic
                 number = labels.index(line.label)
-                handles[line.label] = _line(axes, line, shift, colors[number % len(colors)], marker_of(number))
+                handles[line.label] = _line(axes, line, shift, number)
             axes.set_xscale("log" if logarithmic else "linear")
             sizes = sorted({size for line in lines for size in line.values})
             axes.xaxis.set_major_locator(FixedLocator(sizes))
@@ -81,8 +80,9 @@ def compare_over(
     return figure
 
 
-def _line(axes: Axes, line: Series, shift: float, color: str, marker: str) -> Line2D:
+def _line(axes: Axes, line: Series, shift: float, number: int) -> Line2D:
     """Draw a line of means, its intervals and the runs as dots; returns what stands for it in the legend."""
+    color = color_of(number)
     sizes = sorted(line.values)
     means = {size: mean for size in sizes if (mean := estimate(list(line.values[size]))) is not None}
     x = np.array(list(means), float) * shift
@@ -93,7 +93,7 @@ def _line(axes: Axes, line: Series, shift: float, color: str, marker: str) -> Li
         axes.plot([size * shift] * len(dots), dots, ".", color=color, markersize=3, alpha=0.6)
     if (known := ~np.isnan(half)).any():
         axes.errorbar(x[known], y[known], yerr=half[known], color=color, capsize=2, linewidth=0, elinewidth=0.9)
-    (means_line,) = axes.plot(x, y, color=color, marker=marker, markersize=4, linewidth=1.2)
+    (means_line,) = axes.plot(x, y, color=color, marker=marker_of(number), markersize=4, linewidth=1.2)
     return means_line
 
 

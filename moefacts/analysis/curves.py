@@ -2,11 +2,18 @@
 
 import textwrap
 
+import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-_MARKERS = "os^DvPX"
+_MARKERS = "os^DvPX<>ph"
+
+
+def color_of(place: int) -> str:
+    """The colour of the line at ``place`` among several."""
+    colors: list[str] = plt.rcParams["axes.prop_cycle"].by_key()["color"]
+    return colors[place % len(colors)]
 
 
 def marker_of(place: int) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from moefacts.analysis.calibration import reliability
-from moefacts.analysis.curves import draw_mean, legend_below
+from moefacts.analysis.curves import color_of, draw_mean, legend_below
 from moefacts.analysis.decisions import answers_by_cohort, curve_of, main_mixture
 from moefacts.analysis.groups import Group
 from moefacts.runs.reader import Run
@@ -24,7 +24,6 @@ RELIABILITY_CAPTION = (
     "diagonal, the model is right as often as it says; below it, it is surer than right."
 )
 _GRID = np.arange(1, 201) / 200
-_NUM_COLORS = 7
 
 
 def is_probed(group: Group) -> bool:
@@ -49,7 +48,7 @@ def risk_coverage(groups: list[Group]) -> Figure:
             curve = curve_of(answers_by_cohort(run)[name])
             curves.append(pd.Series(np.interp(_GRID, curve.coverage_K, curve.risk_K), _GRID))
             best.append(np.interp(_GRID, curve.coverage_K, curve.perfect_risk_K))
-        color = _color(place)
+        color = color_of(place)
         draw_mean(axes, curves, color, "-", label, place)
         if name == _mixture(group.runs[0]):
             in_best_order = "the same in the best order" if len(groups) == 1 else None
@@ -67,7 +66,7 @@ def reliability_diagram(groups: list[Group]) -> Figure:
     for place, group, name, label in _lines(groups):
         answers = pd.concat([answers_by_cohort(run)[name] for run in group.runs])
         bins = reliability(answers["confidence"].to_numpy(), answers["right"].to_numpy(), equal_mass=True)
-        axes.plot(bins["confidence"], bins["accuracy"], color=_color(place), marker="o", markersize=3, label=label)
+        axes.plot(bins["confidence"], bins["accuracy"], color=color_of(place), marker="o", markersize=3, label=label)
     axes.set_xlabel("confidence: probability of the answer")
     axes.set_ylabel("share of answers right")
     _finish(axes, groups, "upper left")
@@ -89,10 +88,6 @@ def _lines(groups: list[Group]) -> list[tuple[int, Group, str, str]]:
 
 def _mixture(run: Run) -> str | None:
     return main_mixture(run.shown_cohort, run.unseen_cohorts)
-
-
-def _color(place: int) -> str:
-    return plt.rcParams["axes.prop_cycle"].by_key()["color"][place % _NUM_COLORS]
 
 
 def _finish(axes: Axes, groups: list[Group], legend: Literal["center left", "upper left"]) -> None:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, PercentFormatter, ScalarFormatter
 
 from moefacts.analysis.attention_figures import ATTENTION_CAPTION, attention_signatures
-from moefacts.analysis.curves import draw_mean, legend_below
+from moefacts.analysis.curves import color_of, draw_mean, legend_below
 from moefacts.analysis.decision_figures import (
     RELIABILITY_CAPTION,
     RISK_CAPTION,
@@ -45,10 +45,6 @@ from moefacts.runs.durable import write_durably
 if "inline" not in os.environ.get("MPLBACKEND", ""):  # a notebook shows figures itself
     matplotlib.use("Agg")
 STYLE = Path(__file__).with_name("moefacts.mplstyle")
-
-
-def _color(index: int) -> str:
-    return plt.rcParams["axes.prop_cycle"].by_key()["color"][index % 7]
 
 
 def _baseline(axes: Axes, groups: list[Group]) -> None:
@@ -102,7 +98,7 @@ def _compare(
             )
             style = "-" if single or not place else ":"
             curves = [run.curve(measure, cohort) for run in group.runs]
-            draw_mean(axes, curves, _color(place if single else index), style, label, None if single else index)
+            draw_mean(axes, curves, color_of(place if single else index), style, label, None if single else index)
     if single:
         shade_phases(axes, groups[0], threshold)
 
@@ -167,7 +163,7 @@ def loss_by_attribute(groups: list[Group], threshold: float | None = None) -> Fi
                 for run in group.runs
             ]
             mean = pd.concat(curves, axis=1, join="inner").mean(axis=1)
-            axes.plot(mean.index, mean, color=_color(index), label=attribute.replace("_", " "), linewidth=1.3)
+            axes.plot(mean.index, mean, color=color_of(index), label=attribute.replace("_", " "), linewidth=1.3)
         axes.axhline(1, color="black", linestyle="--", linewidth=0.9)
         if len(groups) == 1:
             shade_phases(axes, group, threshold)

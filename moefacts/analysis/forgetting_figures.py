@@ -11,12 +11,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, ScalarFormatter
 
-from moefacts.analysis.curves import draw_mean, legend_below, marker_of
+from moefacts.analysis.curves import color_of, draw_mean, legend_below, marker_of
 from moefacts.analysis.forgetting import LEVELS, old_and_new_accuracy, trough_of
 from moefacts.analysis.groups import Group
 from moefacts.runs import keys, tables
 from moefacts.runs.reader import Run
 
+_NUM_COLORS = 6  # without black, in which learned people are drawn
 _INTERPOLATION = "interpolation"  # its method in the table of corrections
 
 
@@ -123,7 +124,7 @@ def _old(groups: list[Group]) -> Iterator[tuple[Group, str, str, str]]:
 
 
 def _color(index: int) -> str:
-    return plt.rcParams["axes.prop_cycle"].by_key()["color"][index % 6]
+    return color_of(index % _NUM_COLORS)
 
 
 def _step_axis(axes: Axes, groups: list[Group]) -> None:

@@ -70,31 +70,23 @@ def group_by_seed(runs: list[Run]) -> list[Group]:
     others = [key for key in varying if not is_of(key, _UNLABELLED)]
     if len({repr([values.get(key) for key in others]) for values in described.values()}) == len(described):
         varying = others
-    labels = [_label(described[name], varying, list(described.values())) for name in members]
-    if len(set(labels)) < len(labels):
-        labels = [", ".join(_setting(described[name], key) for key in varying) for name in members]
     return [
-        Group(label or group[0].settings.model.preset, group)
-        for label, group in zip(labels, members.values(), strict=True)
+        Group(_label(described[name], varying, list(described.values())) or group[0].settings.model.preset, group)
+        for name, group in members.items()
     ]
 
 
 def _label(own: dict[str, Any], varying: list[str], described: list[dict[str, Any]]) -> str:
     """The settings of ``varying`` as words. Beside a preset, what follows from it and what is off is not said."""
-    if _PRESET not in varying:
-        return ", ".join(_setting(own, key) for key in varying)
     alike = [other for other in described if other[_PRESET] == own[_PRESET]]
-    said = [key for key in varying if not is_of(key, ["model"])]
-    said += [
-        key
-        for key in varying
-        if key != _PRESET and is_of(key, ["model"]) and own.get(key) and len({repr(one.get(key)) for one in alike}) > 1
-    ]
-    return ", ".join(_setting(own, key) for key in [_PRESET, *sorted(said)])
 
+    def is_said(key: str) -> bool:
+        if key == _PRESET or _PRESET not in varying or not is_of(key, ["model"]):
+            return True
+        return bool(own.get(key)) and len({repr(other.get(key)) for other in alike}) > 1
 
-def _setting(own: dict[str, Any], key: str) -> str:
-    return f"{key.rsplit('.', 1)[-1]}={own.get(key)}"
+    said = sorted(filter(is_said, varying), key=lambda key: key != _PRESET)
+    return ", ".join(f"{key.rsplit('.', 1)[-1]}={own.get(key)}" for key in said)
 
 
 def _without_seed(settings: RunConfig) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from moefacts.analysis.curves import draw_mean, legend_below
+from moefacts.analysis.curves import color_of, draw_mean, legend_below
 from moefacts.analysis.groups import Group
 from moefacts.analysis.knowledge import LEVEL, knowledge_curve
 from moefacts.analysis.phase_bands import shade_phases
@@ -29,10 +29,9 @@ def floor_and_knowledge(groups: list[Group], threshold: float | None = None) -> 
     """
     width, height = plt.rcParams["figure.figsize"]
     figure, (above, below) = plt.subplots(2, 1, figsize=(1.2 * width, 1.8 * height), sharex=True)
-    colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
     single = len(groups) == 1
     for index, group in enumerate(groups):
-        color, control_color = colors[index % 7], colors[1 if single else index % 7]
+        color, control_color = color_of(index), color_of(1 if single else index)
         starts = [phase_measures(run, threshold)["plateau_start"] for run in group.runs]
         curves = [knowledge_curve(run, start) for run, start in zip(group.runs, starts, strict=True)]
         controls = [run.curve(keys.CONTROL_LOSS) for run in group.runs]

@@ -42,6 +42,7 @@ from moefacts.runs.durable import write_durably
 from moefacts.runs.reader import Run
 from moefacts.runs.thresholds import PLATEAU_CEILING
 
+Measures = dict[str, Estimate | None]
 _KNOWLEDGE_TITLES = {
     "plateau_floor": "floor of the plateau (baselines)",
     "plateau_floor_step": "its step",
@@ -74,9 +75,7 @@ def write_report(groups: list[Group], drawings: list[Drawing], path: Path, thres
         lead=_lead(runs[0]) if len(groups) == 1 else f"Configurations: {'; '.join(group.label for group in groups)}.",
         findings=_of_each(_findings, groups, summaries, threshold),
         when=_of_each(_when_sentences, groups, summaries, threshold),
-        confidence=[
-            text for group, s in zip(groups, summaries, strict=True) for text in _confidence_sentences(group, s, groups)
-        ],
+        confidence=_of_each(_confidence_sentences, groups, summaries, threshold),
         plots=_by_section(drawings),
         factor=common_factor(drawings),
         charts=any(drawing.panels for drawing in drawings),
@@ -108,15 +107,16 @@ def _knowledge(groups: list[Group], threshold: float | None) -> tuple[list[str],
 
 
 def _of_each(
-    sentences: Callable[[Group, dict[str, Estimate | None], list[Group], float | None], list[str]],
+    sentences: Callable[[Group, Measures, float | None], list[str]],
     groups: list[Group],
-    summaries: list[dict[str, Estimate | None]],
+    summaries: list[Measures],
     threshold: float | None,
 ) -> list[str]:
     return [
-        text
+        _prefix(group, groups) + text
         for group, summary in zip(groups, summaries, strict=True)
-        for text in sentences(group, summary, groups, threshold)
+        for text in sentences(group, summary, threshold)
+        if text
     ]
 
 
@@ -136,16 +136,11 @@ def _hallucination(groups: list[Group]) -> dict[str, Any] | None:
     header, rows = decision_table(groups)
     if not header:
         return None
-    sentences = [(group.label, text) for group in groups if (text := decision_sentence(group))]
     return {
-        "sentences": [f"{label}: {text}" if len(groups) > 1 else text for label, text in sentences],
+        "sentences": [_prefix(group, groups) + text for group in groups if (text := decision_sentence(group))],
         "header": header,
         "rows": rows,
-        "tables": [
-            (f"{group.label}: " if len(groups) > 1 else "", cells)
-            for group in groups
-            for cells in hallucination_tables(group)
-        ],
+        "tables": [(_prefix(group, groups), cells) for group in groups for cells in hallucination_tables(group)],
         "router": (["configuration"] * (len(groups) > 1) + ROUTER_HEADER, router_rows(groups), ROUTER_CAPTION),
     }
 
@@ -157,11 +152,7 @@ def _fine_tuning(groups: list[Group]) -> dict[str, Any] | None:
         return None
     header, rows = forgetting_table(groups)
     return {
-        "sentences": [
-            f"{group.label}: {text}" if len(groups) > 1 else text
-            for group in tuned
-            for text in forgetting_sentences(group)
-        ],
+        "sentences": [_prefix(group, groups) + text for group in tuned for text in forgetting_sentences(group)],
         "header": header,
         "rows": rows,
         "probes": [
@@ -212,9 +203,7 @@ def _lead(run: Run) -> str:
     )
 
 
-def _findings(
-    group: Group, measures: dict[str, Estimate | None], groups: list[Group], threshold: float | None = None
-) -> list[str]:
+def _findings(group: Group, measures: Measures, threshold: float | None) -> list[str]:
     """What the page leads with. Every number is a rounded mean whose digits and interval the table of measures has."""
     start, end = measures["plateau_start"], measures["plateau_end_interpolated"]
     if start is None:
@@ -235,12 +224,10 @@ def _findings(
             unseen += "; it never came near the baseline, so these runs do not say when it would have left it."
         else:
             unseen += ", which is near it: the model guesses and does not hallucinate."
-    return [_prefix(group, groups) + text for text in (plateau, knowledge, unseen) if text]
+    return [plateau, knowledge, unseen]
 
 
-def _when_sentences(
-    group: Group, measures: dict[str, Estimate | None], groups: list[Group], threshold: float | None
-) -> list[str]:
+def _when_sentences(group: Group, measures: Measures, threshold: float | None) -> list[str]:
     """What else is known of the phases: runs whose plateau's end cannot be told, and the plateau's floor."""
     unsure = [
         f"seed {run.seed}: {found['plateau_end_reason']}"
@@ -250,23 +237,21 @@ def _when_sentences(
     undetermined = (
         f"The plateau's end could not be determined in {len(unsure)} of {len(group.runs)} runs ({'; '.join(unsure)})."
     )
-    sentences = [undetermined * bool(unsure), _floor_sentence(measures)]
-    return [_prefix(group, groups) + text for text in sentences if text]
+    return [undetermined * bool(unsure), _floor_sentence(measures)]
 
 
-def _confidence_sentences(group: Group, measures: dict[str, Estimate | None], groups: list[Group]) -> list[str]:
+def _confidence_sentences(group: Group, measures: Measures, threshold: float | None) -> list[str]:
     auroc = measures["unseen_auroc"]
     if auroc is None:
         return []
-    text = f"Its confidence tells seen from unseen people with an AUROC of {auroc.mean:.2g} (0.5 is chance)."
-    return [_prefix(group, groups) + text]
+    return [f"Its confidence tells seen from unseen people with an AUROC of {auroc.mean:.2g} (0.5 is chance)."]
 
 
 def _prefix(group: Group, groups: list[Group]) -> str:
     return f"{group.label}: " if len(groups) > 1 else ""
 
 
-def _floor_sentence(measures: dict[str, Estimate | None]) -> str:
+def _floor_sentence(measures: Measures) -> str:
     """How high the plateau's floor is and when there was some knowledge; empty if it was not recorded."""
     floor, step, final = (measures[key] for key in ("plateau_floor", "plateau_floor_step", "final_knowledge"))
     if floor is None or step is None or final is None:

@@ -21,6 +21,6 @@ from tests.conftest import TINY
 def test_a_loss_above_the_baseline_is_hallucination_only_after_it_was_near(monkeypatch, unseen, said, number):
     monkeypatch.setattr(test_measures, "UNSEEN_LOSS", unseen)
     group = Group("", [test_measures.made_up(compose(TINY))])
-    (sentence,) = [one for one in _findings(group, summarize_group(group), [group], None) if "never saw" in one]
+    (sentence,) = [one for one in _findings(group, summarize_group(group), None) if "never saw" in one]
     assert said in sentence
     assert f"{number} times the baseline" in sentence

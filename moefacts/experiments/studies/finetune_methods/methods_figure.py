@@ -7,13 +7,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from moefacts.analysis.curves import marker_of
 from moefacts.analysis.forgetting import old_and_new_accuracy
 from moefacts.analysis.phases import steps_to_accuracy
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
 
 _LEVELS = np.array([*np.arange(0.05, 0.96, 0.05), 0.99])
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h")
 _PANEL = (3.4, 3.2)  # inches, without the legend
 _LEGEND_ROW = 0.19
 
@@ -40,7 +40,7 @@ def old_against_new(panels: Mapping[str, Mapping[str, Sequence[Run]]], methods: 
         for method, runs in by_method.items():
             mean = np.mean([old_at_levels(run) for run in runs], axis=0)
             known = np.flatnonzero(~np.isnan(mean))
-            style = {"color": colors[method], "marker": _MARKERS[methods.index(method)], "markersize": 4}
+            style = {"color": colors[method], "marker": marker_of(methods.index(method)), "markersize": 4}
             axes.plot(_LEVELS[known], mean[known], linewidth=1.1, markevery=[-1] if len(known) else None, **style)
         for of_axis in (axes.xaxis, axes.yaxis):
             of_axis.set_major_formatter(PercentFormatter(1))
@@ -51,7 +51,7 @@ def old_against_new(panels: Mapping[str, Mapping[str, Sequence[Run]]], methods: 
         axes.grid(axis="y")
     axes_row[0][0].set_ylabel("old values known")
     handles = [
-        plt.Line2D([], [], color=colors[method], marker=_MARKERS[place], markersize=4, label=method)
+        plt.Line2D([], [], color=colors[method], marker=marker_of(place), markersize=4, label=method)
         for place, method in enumerate(methods)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)

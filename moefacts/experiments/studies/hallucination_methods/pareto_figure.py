@@ -7,7 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+from moefacts.analysis.curves import color_of, marker_of
+
 _PANEL = (3.4, 3.2)  # inches, without the legend
 _LEGEND_ROW = 0.19
 Points = Mapping[str, Sequence[tuple[float, float]]]  # method -> (accuracy, hallucination rate) of each strength
@@ -20,12 +21,11 @@ def pareto(panels: Mapping[str, Points]) -> Figure:
     figure, axes_row = plt.subplots(
         1, len(panels), figsize=(_PANEL[0] * len(panels), _PANEL[1] + _LEGEND_ROW * rows), sharey=True, squeeze=False
     )
-    colors = dict(zip(methods, plt.rcParams["axes.prop_cycle"].by_key()["color"], strict=False))
     for axes, (kind, points) in zip(axes_row[0], panels.items(), strict=True):
         for method, found in points.items():
             accuracy_S, rate_S = np.array(found).reshape(-1, 2).T
-            marker = _MARKERS[methods.index(method) % len(_MARKERS)]
-            axes.plot(accuracy_S, rate_S, color=colors[method], marker=marker, markersize=5, linewidth=0.8)
+            style = {"color": color_of(methods.index(method)), "marker": marker_of(methods.index(method))}
+            axes.plot(accuracy_S, rate_S, markersize=5, linewidth=0.8, **style)
         for of_axis in (axes.xaxis, axes.yaxis):
             of_axis.set_major_formatter(PercentFormatter(1))
         axes.set_title(kind)
@@ -33,7 +33,7 @@ def pareto(panels: Mapping[str, Points]) -> Figure:
         axes.grid(axis="y")
     axes_row[0][0].set_ylabel("values of unseen people answered")
     handles = [
-        plt.Line2D([], [], color=colors[method], marker=_MARKERS[place % len(_MARKERS)], markersize=5, label=method)
+        plt.Line2D([], [], color=color_of(place), marker=marker_of(place), markersize=5, label=method)
         for place, method in enumerate(methods)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)

@@ -1,7 +1,6 @@
 """Figures of law-capacity. Every arm has a colour and a marker of its own."""
 
 from collections.abc import Callable, Sequence
-from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,11 +9,11 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
+from moefacts.analysis.curves import color_of, marker_of
 from moefacts.experiments.studies.law_capacity.collapse import rising_curve
 from moefacts.experiments.studies.law_capacity.grid import ARMS
 from moefacts.experiments.studies.law_capacity.points import Evidence, Step
 
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _GREY = "#999999"
 _PANEL = (3.7, 3.1)  # inches, without the legend
 _LEGEND_ROW = 0.17
@@ -73,10 +72,8 @@ def _exponents(axes: Axes, evidence: Evidence, log_x: Callable[[Step], float], c
 
 
 def _style(arm: str) -> dict:
-    colors = plt.rcParams["axes.prop_cycle"].by_key()["color"]
-    styles = dict(zip((one.name for one in ARMS), zip(cycle(colors), _MARKERS, strict=False), strict=True))
-    color, marker = styles[arm]
-    return {"color": color, "marker": marker, "markersize": 4.5}
+    place = [one.name for one in ARMS].index(arm)
+    return {"color": color_of(place), "marker": marker_of(place), "markersize": 4.5}
 
 
 def _panels(evidence: Evidence) -> tuple[Figure, tuple[Axes, Axes]]:
