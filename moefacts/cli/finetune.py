@@ -31,7 +31,7 @@ def finetune(
 
     The same command resumes a run that was stopped, and so does  moefacts train --resume
     """
-    from moefacts.config.overrides import GROUPS
+    from moefacts.config.preset_files import GROUPS
     from moefacts.experiments.tasks.finetuning import complete, finetuning_overrides
 
     for argument in context.args:

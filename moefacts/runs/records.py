@@ -9,6 +9,7 @@ from moefacts.runs import keys, layout
 from moefacts.runs.stored import parse_json, shown
 
 _TAIL_BYTES = 1 << 16
+_EVALUATIONS_BYTES = 1 << 20  # hold the last evaluations, also those with many experts
 _MOST_LINE_BYTES = 1 << 24
 _MOST = 1e39  # what is measured fits single precision
 _REMEDY = "`moefacts train --resume` on this run writes it again if a checkpoint before it can be resumed"
@@ -98,3 +99,15 @@ def last_step(run: Path) -> int:
         return step if type(step) is int else 0
     except (OSError, IndexError, KeyError, TypeError, ValueError):
         return 0
+
+
+def last_value(path: Path, key: str) -> float | None:
+    """The newest value of ``key`` among the last records of a metrics file; None if they have none that is a number."""
+    name = f'"{key}":'.encode()
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _EVALUATIONS_BYTES))
+            lines = file.read().split(b"\n")[:-1]
+        return float(next(_record(line + b"\n")[key] for line in reversed(lines) if name in line))
+    except (OSError, StopIteration, ValueError):
+        return None
