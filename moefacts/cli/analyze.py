@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from moefacts.cli.folders import as_folder
+from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError
 
 ANALYSIS_FOLDER = "analysis"
@@ -97,6 +98,9 @@ def analyze(
         _print_table(groups, threshold)
     if report:
         typer.echo(f"report: {target / layout.REPORT}", err=as_json)
+        say_next("explore", groups[0].runs[0].path)
+    else:
+        say_next("analyze", *runs)
 
 
 def _is_analysis(path: Path) -> bool:

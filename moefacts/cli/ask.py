@@ -1,5 +1,6 @@
 """``moefacts ask``."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ def ask(
     from moefacts.probes.ask import check_name
     from moefacts.runs.manifest import read_manifest
     from moefacts.runs.shown import shown_in_words, was_seen_before
+    from moefacts.runs.tables import DECISIONS
     from moefacts.synthetic_data.near_names import hint
 
     if max_risk is not None and not 0 <= max_risk < 1:
@@ -86,6 +89,11 @@ def ask(
         typer.echo(unknown if risk is None else _explained(risk))
     if is_wrong:
         raise typer.Exit(EXIT_WRONG_NAME)
+    known = [name for name in names if population.find(name) is not None]
+    if not DECISIONS.path(run).exists():
+        say_next("analyze", run)
+    else:
+        say_next("explore", run, *(word for name in known for word in ("--name", name)))
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,8 @@ def _known_risk(
 
     table = DECISIONS.read(run)
     if table is None:
-        return None, f"how often it is right when this sure is not known yet; `moefacts analyze {run}` finds out"
+        command = shlex.join(["moefacts", "analyze", str(run)])
+        return None, f"how often it is right when this sure is not known yet; `{command}` finds out"
     risk = known_risk(table, shown_cohort(config, manifest), unseen_cohorts(config, manifest))
     if risk is None:
         return None, "how often it is right when this sure is not known: the run does not evaluate unseen people"

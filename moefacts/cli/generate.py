@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from moefacts.cli.folders import as_new_folder
+from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError
 
 _MOST_PRINTED = 10_000  # who wants more wants a dataset
@@ -35,8 +36,11 @@ def generate(
             raise UserError("nothing to do; give --out FOLDER to write a dataset, or --preview 3 to print biographies")
         if preview:
             _print_preview(config, preview)
-        if out is not None:
+        if out is None:
+            say_next("generate", *context.args, "--out", "datasets/biographies")
+        else:
             _write(config, out)
+            say_next("train", *(one for one in context.args if not one.lstrip("+").startswith("dataset.")))
 
     run_with_hydra("moefacts generate", context.args, task)
 
