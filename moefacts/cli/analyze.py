@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from moefacts.cli.completion import complete_runs
 from moefacts.cli.folders import as_folder
 from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError
@@ -15,7 +16,11 @@ ANALYSIS_FOLDER = "analysis"
 
 def analyze(
     runs: Annotated[
-        list[Path], typer.Argument(help="Run directories, or folders of runs, of which all finished ones are taken.")
+        list[Path],
+        typer.Argument(
+            help="Run directories, or folders of runs, of which all finished ones are taken.",
+            autocompletion=complete_runs,
+        ),
     ],
     out: Annotated[
         Path | None,

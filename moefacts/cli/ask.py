@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moefacts.cli.completion import complete_runs
 from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError
 
@@ -21,7 +22,7 @@ _NOBODY = "is not in the population; everything the model says is made up"
 
 
 def ask(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: Annotated[Path, typer.Argument(help="Run directory.", autocompletion=complete_runs)],
     names: Annotated[list[str], typer.Argument(help='Full names, each in quotes: "First Middle Last".')],
     top: Annotated[int, typer.Option(min=1, help="Number of answers to show.")] = 3,
     step: Annotated[int | None, typer.Option(help="Ask the checkpoint of this step (default: the last).")] = None,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moefacts.cli.completion import Overrides, complete_study
 from moefacts.cli.folders import as_folder
 from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError, check_choice
@@ -19,8 +20,10 @@ EXIT_INCOMPLETE = 1
 
 
 def reproduce(
-    context: typer.Context,
-    study: Annotated[str, typer.Argument(help="A study (moefacts list shows them), or 'all'.")],
+    study: Annotated[
+        str, typer.Argument(help="A study (moefacts list shows them), or 'all'.", autocompletion=complete_study)
+    ],
+    overrides: Overrides = None,
     scale: Annotated[str, typer.Option(help="laptop, workstation (some studies) or paper.")] = "laptop",
     out: Annotated[
         Path | None,
@@ -51,13 +54,14 @@ def reproduce(
 
     check_choice("--scale", scale, SCALES)
     studies = find_studies(study, scale)
-    settings = [argument for argument in context.args if argument.lstrip("+~").startswith("hydra")]
-    overrides = [argument for argument in context.args if argument not in settings]
+    typed = overrides or []
+    settings = [argument for argument in typed if argument.lstrip("+~").startswith("hydra")]
+    of_runs = [argument for argument in typed if argument not in settings]
     folders = [out / one.name if out and len(studies) > 1 else out for one in studies]
-    plans = [make_plan(one, scale, overrides, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
+    plans = [make_plan(one, scale, of_runs, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
     given = {"--scale": scale if scale != "laptop" else None, "--out": out, "--launcher": launcher, "--jobs": jobs}
     words = [word for option, value in given.items() if value is not None for word in (option, str(value))]
-    command = ["reproduce", study, *words, *["--force"] * force, *context.args]
+    command = ["reproduce", study, *words, *["--force"] * force, *typed]
     if report:
         _write_pages(plans, len(studies), out, command)
         return

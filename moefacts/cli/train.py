@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moefacts.cli.completion import Overrides, complete_runs
 from moefacts.cli.folders import as_folder
 from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError
@@ -25,9 +26,12 @@ _HYDRA_WRITES_NOTHING = [
 
 
 def train(
-    context: typer.Context,
+    overrides: Overrides = None,
     resume: Annotated[
-        Path | None, typer.Option(parser=as_folder, metavar="RUN", help="Resume the run in this directory.")
+        Path | None,
+        typer.Option(
+            parser=as_folder, metavar="RUN", help="Resume the run in this directory.", autocompletion=complete_runs
+        ),
     ] = None,
 ) -> None:
     """Train one run, or several with -m.
@@ -57,9 +61,9 @@ def train(
 
     with one_line_when_interrupted():
         if resume is None:
-            train_with_hydra("moefacts train", context.args, load_config)
+            train_with_hydra("moefacts train", overrides or [], load_config)
         else:
-            _resume(resume, context.args)
+            _resume(resume, overrides or [])
 
 
 @contextmanager
