@@ -91,7 +91,8 @@ def _line(axes: Axes, line: Series, shift: float, color: str, marker: str) -> Li
     for size in means:
         dots = [value for value in line.values[size] if value is not None]
         axes.plot([size * shift] * len(dots), dots, ".", color=color, markersize=3, alpha=0.6)
-    axes.errorbar(x, y, yerr=half, color=color, capsize=2, linewidth=0, elinewidth=0.9)
+    if (known := ~np.isnan(half)).any():
+        axes.errorbar(x[known], y[known], yerr=half[known], color=color, capsize=2, linewidth=0, elinewidth=0.9)
     (means_line,) = axes.plot(x, y, color=color, marker=marker, markersize=4, linewidth=1.2)
     return means_line
 

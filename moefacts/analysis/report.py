@@ -55,9 +55,9 @@ _SECTIONS = {
     "attribute_accuracy": "when",
     "loss_by_attribute": "when",
     "floor_and_knowledge": "when",
-    "seen_and_unseen_loss": "unseen",
-    "confidence_and_entropy": "unseen",
-    DECISION_FIGURE: "unseen",
+    "seen_and_unseen_loss": "strangers",
+    "confidence_and_entropy": "strangers",
+    DECISION_FIGURE: "strangers",
     "forgetting_": "fine_tuning",
     "mechanism_": "mechanism",
     "attention": "attention",
@@ -127,7 +127,7 @@ def _by_section(drawings: list[Drawing]) -> dict[str, list[Drawing]]:
         found[next((of for start, of in _SECTIONS.items() if drawing.name.startswith(start)), "routing")].append(
             drawing
         )
-    found["unseen"].sort(key=lambda drawing: drawing.name.startswith(DECISION_FIGURE))
+    found["strangers"].sort(key=lambda drawing: drawing.name.startswith(DECISION_FIGURE))
     return found
 
 
@@ -247,11 +247,11 @@ def _when_sentences(
         for run in group.runs
         if (found := phase_measures(run, threshold))["plateau_end_status"] == CANNOT_TELL
     ]
-    text = (
+    undetermined = (
         f"The plateau's end could not be determined in {len(unsure)} of {len(group.runs)} runs ({'; '.join(unsure)})."
     )
-    found = [text] if unsure else []
-    return [_prefix(group, groups) + text for text in (*found, _floor_sentence(measures)) if text]
+    sentences = [undetermined * bool(unsure), _floor_sentence(measures)]
+    return [_prefix(group, groups) + text for text in sentences if text]
 
 
 def _confidence_sentences(group: Group, measures: dict[str, Estimate | None], groups: list[Group]) -> list[str]:

@@ -80,6 +80,13 @@ def test_every_table_scrolls_on_its_own_and_has_a_caption_and_scopes(pages, name
 
 
 @pytest.mark.parametrize("name", ["run", "study"])
+def test_the_policy_against_loading_lets_heat_maps_through(pages, name):
+    """They are pictures inside the figures, as data; without this a browser shows a broken picture in their place."""
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', pages[name])
+    assert policy.startswith("default-src 'none'; img-src data:;")
+
+
+@pytest.mark.parametrize("name", ["run", "study"])
 def test_figures_are_named_by_their_caption_and_enlarged_by_one_factor(pages, name):
     shown = re.findall(
         r'<svg role="img" aria-label="([^"]+)" style="width:(\d+)px[^"]*" viewBox="0 0 ([\d.]+)', pages[name]

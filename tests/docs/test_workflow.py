@@ -28,4 +28,5 @@ def test_a_push_and_a_pull_request_run_all_that_main_must_pass():
     (job,) = workflow["jobs"].values()
     assert [step["run"] for step in job["steps"] if "run" in step] == ["bash .ci/run"]
     assert "3.11" in job["strategy"]["matrix"]["python"]
-    assert {"make lint", "make docs", "make test"} <= set((ROOT / ".ci" / "run").read_text().splitlines())
+    makes = [line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make ")]
+    assert {"lint", "docs", "test"} <= {target for line in makes for target in line.partition("#")[0].split()}

@@ -167,7 +167,7 @@ def running(tmp_path, *arguments):
 def test_a_signal_stops_all_processes_at_the_same_step_with_the_state_saved(tmp_path, to_all):
     run, process, (_, other) = running(tmp_path)
     os.kill(process.pid if to_all else other, signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     manifest = read_manifest(run)
     assert manifest["state"] == "interrupted", errors
@@ -180,7 +180,7 @@ def test_a_signal_stops_all_processes_at_the_same_step_with_the_state_saved(tmp_
 def test_a_lost_process_ends_the_other_with_one_line(tmp_path):
     run, process, (_, other) = running(tmp_path, "parallel=fsdp")
     os.kill(other, signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert current_state(run, read_manifest(run)) in ("failed", "killed", "interrupted")
     assert len(complaints(errors)) == 1, errors
@@ -199,7 +199,7 @@ def test_a_lost_process_ends_the_other_with_one_line(tmp_path):
 )
 def test_an_error_of_all_processes_is_reported_once(tmp_path, arguments, expected):
     process = torchrun(*TINY, *arguments, f"run.dir={tmp_path}/run")
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode != 0
     assert len(complaints(errors)) == 1, errors
     assert expected in complaints(errors)[0]

@@ -40,10 +40,10 @@ _SETTINGS = (
     "evaluation.biographies=512",
     "evaluation.interval=40",
     "evaluation.interval_after_plateau=40",
-    "training.steps=2800",
+    "training.steps=5000",
     "training.stop_at_accuracy=0.85",
 )
-_LIKELY_STEPS = 1800
+_LIKELY_STEPS = 2500
 _NOT_KNOWN = f"{LEVELS[-1]:.0%} of the values of seen people are never known"
 
 

@@ -45,7 +45,7 @@ def test_killed_and_started_again_the_results_are_the_same(undisturbed, tmp_path
     )
     wait_for(lambda: any(len(layout.checkpoint_steps(path.parent)) > 1 for path in out.glob("*/config.yaml")))
     os.kill(process.pid, number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == (-9 if number == signal.SIGKILL else 130), errors
     assert "Traceback" not in errors
     assert [run.state for run in make_plan(tiny_study.LONGER, "laptop", [], out, tmp_path).runs] == [HALF_DONE, TO_DO]
