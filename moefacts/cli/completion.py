@@ -104,5 +104,5 @@ def _as_typed(path: str) -> str:
 
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Settings, and options of Hydra.", autocompletion=complete_override),
+    typer.Argument(metavar="KEY=VALUE", help="Settings, and options of Hydra.", autocompletion=complete_override),
 ]
