@@ -20,7 +20,7 @@ def as_dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in values.items():
         key = f"{prefix}{name}"
-        if not is_of(key, NOT_IDENTITY):
+        if key not in NOT_IDENTITY:  # nor what lies in it: sections come before their settings
             found |= as_dotted(value, f"{key}.") if isinstance(value, dict) else {key: value}
     return found
 

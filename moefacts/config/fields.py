@@ -1,6 +1,7 @@
 """The settings of a schema: which there are, and which of them are sections."""
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Iterator
@@ -29,6 +30,11 @@ def section_of(field: dataclasses.Field) -> Any:
     return next((option for option in options if dataclasses.is_dataclass(option)), None)
 
 
+@functools.cache
+def _with_sections(schema: Any) -> list[tuple[dataclasses.Field, Any]]:
+    return [(field, section_of(field)) for field in dataclasses.fields(schema)]
+
+
 def neutral_value(field: dataclasses.Field) -> Any:
     """The neutral value of a setting, or ``MISSING``, which equals nothing, when the setting cannot be off."""
     return field.default_factory() if callable(field.default_factory) else field.default
@@ -41,8 +47,7 @@ def with_neutral_values(values: dict[str, Any], schema: Any) -> dict[str, Any]:
         KeyError: one is missing that has none.
     """
     found = dict(values)
-    for field in dataclasses.fields(schema):
-        part = section_of(field)
+    for field, part in _with_sections(schema):
         if field.name not in found:
             if (neutral := neutral_value(field)) is dataclasses.MISSING:
                 raise KeyError(field.name)

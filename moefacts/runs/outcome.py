@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from moefacts.runs import keys, layout
-from moefacts.runs.records import last_value
+from moefacts.runs.records import last_values
 
 _BASELINE, _PLATEAU_END = "no_knowledge_baseline", "plateau_end"
 
@@ -31,9 +31,10 @@ class Outcome:
 def outcome(run: Path, manifest: Mapping[str, Any], cohort: str) -> Outcome:
     """The outcome of the finished run ``run``, whose plateau is that of ``cohort``."""
     metrics, baseline = run / layout.METRICS, manifest.get(_BASELINE)
-    unseen = last_value(metrics, keys.evaluation_key(keys.UNSEEN, keys.ATTRIBUTE_LOSS))
+    of_unseen = keys.evaluation_key(keys.UNSEEN, keys.ATTRIBUTE_LOSS)
+    accuracy, unseen = last_values(metrics, keys.evaluation_key(cohort, keys.ATTRIBUTE_ACCURACY), of_unseen)
     return Outcome(
         plateau_end=manifest.get(_PLATEAU_END),
-        accuracy=last_value(metrics, keys.evaluation_key(cohort, keys.ATTRIBUTE_ACCURACY)),
+        accuracy=accuracy,
         unseen_loss=None if unseen is None or baseline is None else unseen / baseline,
     )

@@ -101,13 +101,21 @@ def last_step(run: Path) -> int:
         return 0
 
 
-def last_value(path: Path, key: str) -> float | None:
-    """The newest value of ``key`` among the last records of a metrics file; None if they have none that is a number."""
-    name = f'"{key}":'.encode()
+def last_values(path: Path, *keys: str) -> list[float | None]:
+    """The newest value of every key among the last records of a metrics file; None where they have no number."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, file.seek(0, 2) - _EVALUATIONS_BYTES))
-            lines = file.read().split(b"\n")[:-1]
-        return float(next(_record(line + b"\n")[key] for line in reversed(lines) if name in line))
-    except (OSError, StopIteration, ValueError):
+            content = file.read()
+    except OSError:
+        return [None] * len(keys)
+    return [_last_value(content, key) for key in keys]
+
+
+def _last_value(content: bytes, key: str) -> float | None:
+    place = content.rfind(f'"{key}":'.encode())
+    line = content[content.rfind(b"\n", 0, place) + 1 : content.find(b"\n", place) + 1]
+    try:
+        return float(_record(line)[key])
+    except (KeyError, ValueError):
         return None
