@@ -89,20 +89,22 @@ def _print_folder(screen: "Console", folder: Path, runs: Sequence["ListedRun"]) 
 
 
 def _widths(most: int, header: Sequence[str], rows: Sequence[Sequence[str]]) -> dict[str, int]:
-    """The widths of the first column and of what differs with which a table is at most so wide; empty if it is anyway.
+    """The widths of all columns with which a table is at most so wide: the first and what differs give way to others.
 
     What differs is as wide as its longest setting, if that is not too long.
     """
-    widest = [max(map(len, "\n".join(cells).splitlines())) for cells in zip(header, *rows, strict=True)]
-    excess = sum(widest) + _GAP * (len(widest) - 1) - most
-    if excess <= 0:
-        return {}
-    if "what differs" not in header:
-        return {header[0]: max(1, widest[0] - excess)}
-    place = header.index("what differs")
-    longest = max(len(part) + 1 for row in rows for part in row[place].split(", "))
-    differs = min(widest[place], max(longest, len("what differs")), _WIDEST)
-    return {header[0]: max(1, widest[0] + widest[place] - excess - differs), "what differs": differs}
+    from rich.cells import cell_len
+
+    lines = ["\n".join(cells).splitlines() for cells in zip(header, *rows, strict=True)]
+    widths = {name: max(map(cell_len, texts)) for name, texts in zip(header, lines, strict=True)}
+    excess = sum(widths.values()) + _GAP * (len(widths) - 1) - most
+    if excess > 0 and "what differs" in widths:
+        longest = max(len(part) + 1 for row in rows for part in row[header.index("what differs")].split(", "))
+        differs = min(widths["what differs"], max(longest, len("what differs")), _WIDEST)
+        excess -= widths["what differs"] - differs
+        widths["what differs"] = differs
+    widths[header[0]] = max(1, widths[header[0]] - max(0, excess))
+    return widths
 
 
 def _print_table(

@@ -100,7 +100,7 @@ def test_they_answer_unless_they_are_patched(copied, run):
     if settings.patching.is_on:
         assert isinstance(CliRunner().invoke(cli.app, question).exception, UserError)
         return
-    reply = json.loads(moefacts(*question))[0]
+    reply = json.loads(CliRunner().invoke(cli.app, question).stdout)[0]
     assert reply["cohort"] == "seen"
     assert set(reply["answers"]) == {"birth_date", "birthplace", "location", "university", "major", "company"}
 
