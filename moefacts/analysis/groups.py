@@ -5,18 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from moefacts.config.identity import NOT_IDENTITY, digest, identity, is_of
+from moefacts.config.differences import as_dotted, what_differs
+from moefacts.config.identity import digest, identity
 from moefacts.config.loader import read_config
 from moefacts.config.schema import RunConfig
 from moefacts.config.sections import InitConfig
 from moefacts.errors import UserError
 from moefacts.runs import layout
 from moefacts.runs.reader import Run
-
-_PRESET = "model.preset"
-_UNLABELLED = ("init", "population.cohorts", "evaluation.cohorts")
 
 
 @dataclass(frozen=True)
@@ -64,29 +60,12 @@ def group_by_seed(runs: list[Run]) -> list[Group]:
     for run in runs:
         name = json.dumps(_without_seed(run.settings), sort_keys=True)
         members.setdefault(name, []).append(run)
-        described[name] = _settings(run)
-    keys = sorted({key for values in described.values() for key in values} - {"seed"})
-    varying = [key for key in keys if len({repr(values.get(key)) for values in described.values()}) > 1]
-    others = [key for key in varying if not is_of(key, _UNLABELLED)]
-    if len({repr([values.get(key) for key in others]) for values in described.values()}) == len(described):
-        varying = others
+        described[name] = as_dotted(run.config)
+    labels = what_differs(list(described.values()), but=["seed"])
     return [
-        Group(_label(described[name], varying, list(described.values())) or group[0].settings.model.preset, group)
-        for name, group in members.items()
+        Group(label or group[0].settings.model.preset, group)
+        for label, group in zip(labels, members.values(), strict=True)
     ]
-
-
-def _label(own: dict[str, Any], varying: list[str], described: list[dict[str, Any]]) -> str:
-    """The settings of ``varying`` as words. Beside a preset, what follows from it and what is off is not said."""
-    alike = [other for other in described if other[_PRESET] == own[_PRESET]]
-
-    def is_said(key: str) -> bool:
-        if key == _PRESET or _PRESET not in varying or not is_of(key, ["model"]):
-            return True
-        return bool(own.get(key)) and len({repr(other.get(key)) for other in alike}) > 1
-
-    said = sorted(filter(is_said, varying), key=lambda key: key != _PRESET)
-    return ", ".join(f"{key.rsplit('.', 1)[-1]}={own.get(key)}" for key in said)
 
 
 def _without_seed(settings: RunConfig) -> dict[str, Any]:
@@ -112,9 +91,3 @@ def _source(init: InitConfig) -> dict[str, Any]:
         return {}
     is_last = layout.checkpoint_steps(path)[-1:] == [init.step]
     return {"source": _without_seed(source)} | ({"step": "last"} if is_last else {})
-
-
-def _settings(run: Run) -> dict[str, Any]:
-    """The settings that determine what a run computes, as dotted keys, including those that are off."""
-    flat = pd.json_normalize(run.config).iloc[0].to_dict()
-    return {key: value for key, value in flat.items() if not is_of(key, NOT_IDENTITY)}

@@ -6,18 +6,28 @@ from typing import Annotated
 
 import typer
 
+from moefacts.cli.completion import complete_runs
 from moefacts.cli.folders import as_folder
+from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError
 
 ANALYSIS_FOLDER = "analysis"
 
 
 def analyze(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Run directories, or folders of runs, of which all finished ones are taken.",
+            autocompletion=complete_runs,
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
-            parser=as_folder, metavar="FOLDER", help="Folder for figures and report (default: the run's own)."
+            parser=as_folder,
+            metavar="FOLDER",
+            help="Folder for figures and report (default: the run's own; for several runs analysis, beside them).",
         ),
     ] = None,
     threshold: Annotated[
@@ -43,9 +53,12 @@ def analyze(
     """Measure runs (phases, plateau, emergence, hallucination), draw figures and write an HTML report.
 
     Runs that differ only in their seed are averaged, with intervals.
+
+    A whole study or sweep:  moefacts analyze runs/phases
     """
     from moefacts.analysis.groups import choose_runs, group_by_seed
     from moefacts.analysis.summary import as_json as measures_as_json
+    from moefacts.cli.run_folders import finished_runs, is_run
     from moefacts.runs import tables
     from moefacts.runs.reader import read_run
 
@@ -54,7 +67,11 @@ def analyze(
     paths = [path for path in dict.fromkeys(path.resolve() for path in runs) if not _is_analysis(path)]
     if not paths:
         raise UserError("there is no run among these folders, only the results of earlier analyses")
-    read, notes = choose_runs([read_run(_shown(path)) for path in paths])
+    checked = list(tables.PROBES) if report else ["retention", "decisions", "router_detection"]
+    found = []
+    for path in map(_shown, paths):
+        found += finished_runs(path, checked) if path.is_dir() and not is_run(path) else [read_run(path)]
+    read, notes = choose_runs(found)
     for note in notes:
         typer.echo(f"moefacts: {note}", err=True)
     if report:
@@ -64,9 +81,10 @@ def analyze(
     if requested:
         _run_probes(read, *requested)
     for run in read:
-        run.check_tables(*(tables.PROBES if report else ["retention", "decisions", "router_detection"]))
+        run.check_tables(*checked)
     groups = group_by_seed(read)
-    target = out or (_shown(paths[0]) if len(paths) == 1 else _shown(paths[0].parent) / ANALYSIS_FOLDER)
+    beside = paths[0] if len(paths) == 1 else paths[0].parent
+    target = out or (_shown(beside) if is_run(beside) else _shown(beside) / ANALYSIS_FOLDER)
     if report:
         from moefacts.analysis.figures import draw_figures
         from moefacts.analysis.report import write_report
@@ -85,6 +103,9 @@ def analyze(
         _print_table(groups, threshold)
     if report:
         typer.echo(f"report: {target / layout.REPORT}", err=as_json)
+        say_next("explore", groups[0].runs[0].path)
+    else:
+        say_next("analyze", *runs)
 
 
 def _is_analysis(path: Path) -> bool:
@@ -126,8 +147,6 @@ def _report_undetermined_plateaus(groups, threshold: float | None) -> None:
 
 
 def _print_table(groups, threshold: float | None) -> None:
-    from rich.table import Table
-
     from moefacts.analysis.decision_tables import ROUTER_HEADER, decision_sentence, decision_table, router_rows
     from moefacts.analysis.fading import NOT_FORGETTING
     from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
@@ -136,25 +155,22 @@ def _print_table(groups, threshold: float | None) -> None:
     from moefacts.analysis.retention_tables import RETENTION_HEADER, retention_rows
     from moefacts.analysis.summary import cell, fine_tuned, has_knowledge, knowledge_rows, meanings, summarize_group
     from moefacts.cli.output import console
+    from moefacts.cli.table_parts import print_in_parts
 
     summaries = [summarize_group(group, threshold) for group in groups]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("measure", no_wrap=True)
-    for group in groups:
-        table.add_column(f"{group.label} ({len(group.runs)} run{'s' if len(group.runs) > 1 else ''})", overflow="fold")
-    for key in meanings(groups):
-        table.add_row(key, *(cell(key, summary.get(key), has_knowledge(summary)) for summary in summaries))
-    console().print(table)
-    if rows := knowledge_rows(groups, threshold):
+    labels = [f"{group.label} ({len(group.runs)} run{'s' if len(group.runs) > 1 else ''})" for group in groups]
+    rows = [[key, *(cell(key, one.get(key), has_knowledge(one)) for one in summaries)] for key in meanings(groups)]
+    print_in_parts(["measure", *labels], rows)
+    if known := knowledge_rows(groups, threshold):
         _print_rows(
-            ["group", "attribute", *KNOWLEDGE], [(label, attribute, *cells) for label, attribute, cells in rows]
+            ["group", "attribute", *KNOWLEDGE], [(label, attribute, *cells) for label, attribute, cells in known]
         )
     for first, (header, measured), sentences in (
         ("answers", decision_table(groups), _sentences(groups, groups, lambda group: [decision_sentence(group)])),
         ("fine-tuning", forgetting_table(groups), _sentences(groups, fine_tuned(groups), forgetting_sentences)),
     ):
         if header:
-            _print_rows([first, *header], [(key, *cells) for key, cells, _ in measured])
+            print_in_parts([first, *header], [(key, *cells) for key, cells, _ in measured])
             for text in sentences:
                 console().print(text, highlight=False)
     for group in groups:

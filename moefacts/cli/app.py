@@ -51,7 +51,7 @@ def main() -> None:
     """Run the command; an error that the user can fix becomes one line and exit code 2."""
     survive_any_encoding()
     try:
-        exit_code = app(standalone_mode=False)
+        exit_code = app(prog_name="moefacts", standalone_mode=False)
     except UserError as error:
         _fail(str(error))
     except OSError as error:

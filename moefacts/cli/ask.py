@@ -1,5 +1,6 @@
 """``moefacts ask``."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moefacts.cli.completion import complete_runs
+from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ _NOBODY = "is not in the population; everything the model says is made up"
 
 
 def ask(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: Annotated[Path, typer.Argument(help="Run directory.", autocompletion=complete_runs)],
     names: Annotated[list[str], typer.Argument(help='Full names, each in quotes: "First Middle Last".')],
     top: Annotated[int, typer.Option(min=1, help="Number of answers to show.")] = 3,
     step: Annotated[int | None, typer.Option(help="Ask the checkpoint of this step (default: the last).")] = None,
@@ -39,6 +42,7 @@ def ask(
     from moefacts.probes.ask import check_name
     from moefacts.runs.manifest import read_manifest
     from moefacts.runs.shown import shown_in_words, was_seen_before
+    from moefacts.runs.tables import DECISIONS
     from moefacts.synthetic_data.near_names import hint
 
     if max_risk is not None and not 0 <= max_risk < 1:
@@ -86,6 +90,11 @@ def ask(
         typer.echo(unknown if risk is None else _explained(risk))
     if is_wrong:
         raise typer.Exit(EXIT_WRONG_NAME)
+    known = [name for name in names if population.find(name) is not None]
+    if not DECISIONS.path(run).exists():
+        say_next("analyze", run)
+    else:
+        say_next("explore", run, *(word for name in known for word in ("--name", name)))
 
 
 @dataclass(frozen=True)
@@ -117,7 +126,8 @@ def _known_risk(
 
     table = DECISIONS.read(run)
     if table is None:
-        return None, f"how often it is right when this sure is not known yet; `moefacts analyze {run}` finds out"
+        command = shlex.join(["moefacts", "analyze", str(run)])
+        return None, f"how often it is right when this sure is not known yet; `{command}` finds out"
     risk = known_risk(table, shown_cohort(config, manifest), unseen_cohorts(config, manifest))
     if risk is None:
         return None, "how often it is right when this sure is not known: the run does not evaluate unseen people"

@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from moefacts.cli.completion import complete_runs
 from moefacts.errors import UserError
 
 
 def explore(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: Annotated[Path, typer.Argument(help="Run directory.", autocompletion=complete_runs)],
     people: Annotated[
         int | None,
         typer.Option(min=1, help="Show this many people of each cohort (default: 12; with --name, only those named)."),

@@ -5,14 +5,18 @@ from typing import Annotated
 
 import typer
 
+from moefacts.cli.completion import Overrides, complete_runs
 from moefacts.cli.folders import as_folder
 from moefacts.cli.train import one_line_when_interrupted, train_with_hydra
 from moefacts.errors import UserError
 
 
 def finetune(
-    context: typer.Context,
-    run: Annotated[Path, typer.Argument(parser=as_folder, metavar="RUN", help="The run to start from.")],
+    run: Annotated[
+        Path,
+        typer.Argument(parser=as_folder, metavar="RUN", help="The run to start from.", autocompletion=complete_runs),
+    ],
+    overrides: Overrides = None,
     step: Annotated[
         int | None, typer.Option(help="Start from the checkpoint of this step (default: the last).")
     ] = None,
@@ -31,12 +35,12 @@ def finetune(
 
     The same command resumes a run that was stopped, and so does  moefacts train --resume
     """
-    from moefacts.config.overrides import GROUPS
+    from moefacts.config.preset_files import GROUPS
     from moefacts.experiments.tasks.finetuning import complete, finetuning_overrides
 
-    for argument in context.args:
+    for argument in overrides or []:
         if (group := argument.lstrip("+~").partition("=")[0]) in GROUPS:
             raise UserError(f"{argument}: fine-tuning keeps the {group} of the run that it starts from; leave it out")
     with one_line_when_interrupted():
         base = finetuning_overrides(run, step, new)
-        train_with_hydra("moefacts finetune", context.args, complete, base)
+        train_with_hydra("moefacts finetune", overrides or [], complete, base)

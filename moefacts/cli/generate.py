@@ -6,14 +6,16 @@ from typing import Annotated
 
 import typer
 
+from moefacts.cli.completion import Overrides
 from moefacts.cli.folders import as_new_folder
+from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError
 
 _MOST_PRINTED = 10_000  # who wants more wants a dataset
 
 
 def generate(
-    context: typer.Context,
+    overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(parser=as_new_folder, metavar="FOLDER", help="Folder to write the dataset to.")
     ] = None,
@@ -27,7 +29,8 @@ def generate(
     """
     from moefacts.cli.hydra_bridge import parse_arguments, run_with_hydra
 
-    if parse_arguments("moefacts generate", context.args).multirun:
+    arguments = overrides or []
+    if parse_arguments("moefacts generate", arguments).multirun:
         raise UserError("-m would write several datasets to one --out; run moefacts generate once for each")
 
     def task(config) -> None:
@@ -35,10 +38,13 @@ def generate(
             raise UserError("nothing to do; give --out FOLDER to write a dataset, or --preview 3 to print biographies")
         if preview:
             _print_preview(config, preview)
-        if out is not None:
+        if out is None:
+            say_next("generate", *arguments, "--out", "datasets/biographies")
+        else:
             _write(config, out)
+            say_next("train", *(one for one in arguments if not one.lstrip("+").startswith("dataset.")))
 
-    run_with_hydra("moefacts generate", context.args, task)
+    run_with_hydra("moefacts generate", arguments, task)
 
 
 def _write(config, out: Path) -> None:

@@ -12,7 +12,8 @@ from typing import Any, NoReturn, TypeVar
 from moefacts.cli.signals import signals_passed_on
 from moefacts.config.loader import load_config
 from moefacts.config.overrides import as_typed, num_runs
-from moefacts.config.presets import CONFIG_MODULE, CONFIG_NAME, explain
+from moefacts.config.preset_files import CONFIG_MODULE, CONFIG_NAME
+from moefacts.config.presets import explain
 from moefacts.errors import UserError
 
 Loaded = TypeVar("Loaded")

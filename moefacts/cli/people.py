@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from moefacts.cli.completion import complete_runs
+
 _OF_EACH = 10
 
 
 def people(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: Annotated[Path, typer.Argument(help="Run directory.", autocompletion=complete_runs)],
     cohort: Annotated[
         str | None, typer.Option(help="List this cohort only, one name per line: seen, unseen, new, or a part of them.")
     ] = None,

@@ -1,12 +1,14 @@
 """``moefacts reproduce``."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moefacts.cli.completion import Overrides, complete_study
 from moefacts.cli.folders import as_folder
+from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError, check_choice
 
 if TYPE_CHECKING:
@@ -18,8 +20,10 @@ EXIT_INCOMPLETE = 1
 
 
 def reproduce(
-    context: typer.Context,
-    study: Annotated[str, typer.Argument(help="A study (moefacts list shows them), or 'all'.")],
+    study: Annotated[
+        str, typer.Argument(help="A study (moefacts list shows them), or 'all'.", autocompletion=complete_study)
+    ],
+    overrides: Overrides = None,
     scale: Annotated[str, typer.Option(help="laptop, workstation (some studies) or paper.")] = "laptop",
     out: Annotated[
         Path | None,
@@ -50,12 +54,16 @@ def reproduce(
 
     check_choice("--scale", scale, SCALES)
     studies = find_studies(study, scale)
-    settings = [argument for argument in context.args if argument.lstrip("+~").startswith("hydra")]
-    overrides = [argument for argument in context.args if argument not in settings]
+    typed = overrides or []
+    settings = [argument for argument in typed if argument.lstrip("+~").startswith("hydra")]
+    of_runs = [argument for argument in typed if argument not in settings]
     folders = [out / one.name if out and len(studies) > 1 else out for one in studies]
-    plans = [make_plan(one, scale, overrides, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
+    plans = [make_plan(one, scale, of_runs, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
+    given = {"--scale": scale if scale != "laptop" else None, "--out": out, "--launcher": launcher, "--jobs": jobs}
+    words = [word for option, value in given.items() if value is not None for word in (option, str(value))]
+    command = ["reproduce", study, *words, *["--force"] * force, *typed]
     if report:
-        _write_pages(plans, len(studies), out)
+        _write_pages(plans, len(studies), out, command)
         return
     chosen = find_launcher(launcher or ("basic" if _has_gpu() else "joblib"))
     jobs_here = jobs or (num_cores() if chosen.jobs_key and chosen.is_local else None)
@@ -70,6 +78,7 @@ def reproduce(
                 _print_simulations(plans[0])
             else:
                 _print_total(plans, estimates)
+            say_next(*command)
             return
         if chosen.is_local and not force:
             _refuse_endless(sum(expected.total_seconds for expected in estimates), estimates, scale)
@@ -80,23 +89,26 @@ def reproduce(
                 launch = launch_with_hydra(chosen, jobs_here, settings, plan.out / ".multirun")
                 yield launch_runs(plan, expected, launch, longest_first=jobs_here not in (None, 1))
 
-        _write_pages(launched(), len(studies), out)
+        _write_pages(launched(), len(studies), out, command)
     except Interrupted as interrupted:
         typer.echo(f"moefacts: {interrupted}", err=True)
         raise typer.Exit(interrupted.exit_code) from None
 
 
-def _write_pages(plans: Iterable["Plan"], num_studies: int, out: Path | None) -> None:
-    """Write and print the results of each study in turn, and one page if there are several.
+def _write_pages(plans: Iterable["Plan"], num_studies: int, out: Path | None, command: Sequence[str]) -> None:
+    """Write and print the results of each study in turn, and one page if there are several; ``command`` resumes them.
 
     Raises:
         typer.Exit: with code 1, when a study is incomplete.
     """
     from moefacts.analysis.study_report import write_study_report
     from moefacts.experiments.engine.results import left_to_others, write_results
+    from moefacts.runs.manifest import FAILED
 
-    pages = []
+    pages, has_failed, folder = [], False, out or _ROOT
     for plan in plans:
+        has_failed |= bool(plan.distinct(FAILED))
+        folder = plan.out if num_studies == 1 else folder
         try:
             pages.append(write_results(plan))
         except UserError as error:  # no run is finished; this must not stop the other studies
@@ -110,7 +122,9 @@ def _write_pages(plans: Iterable["Plan"], num_studies: int, out: Path | None) ->
         write_study_report(pages, page)
         typer.echo(f"all studies on one page: {page}")
     if len(pages) < num_studies or not all(page.result["complete"] for page in pages):
+        say_next(*command, *["--retry-failed"] * has_failed)
         raise typer.Exit(EXIT_INCOMPLETE)
+    say_next("list", "--root", folder)
 
 
 def _has_gpu() -> bool:

@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from moefacts.cli.completion import complete_runs
+
 
 def sample(
-    run: Annotated[Path, typer.Argument(help="Run directory.")],
+    run: Annotated[Path, typer.Argument(help="Run directory.", autocompletion=complete_runs)],
     text: Annotated[str, typer.Argument(help='The beginning of a biography, in quotes: "First Middle Last works".')],
     tokens: Annotated[int, typer.Option(min=1, max=10_000, help="Write this many tokens at most.")] = 20,
     temperature: Annotated[

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moefacts.cli.completion import Overrides, complete_runs
 from moefacts.cli.folders import as_folder
+from moefacts.cli.next_step import say_next
 from moefacts.errors import UserError
 
 if TYPE_CHECKING:
     from moefacts.config.schema import RunConfig
 
+_MOST_NAMED = 4  # runs of a sweep; of more, the folder is named in which they are
 _HYDRA_WRITES_NOTHING = [
     "hydra.output_subdir=null",
     "hydra/job_logging=none",
@@ -23,9 +26,12 @@ _HYDRA_WRITES_NOTHING = [
 
 
 def train(
-    context: typer.Context,
+    overrides: Overrides = None,
     resume: Annotated[
-        Path | None, typer.Option(parser=as_folder, metavar="RUN", help="Resume the run in this directory.")
+        Path | None,
+        typer.Option(
+            parser=as_folder, metavar="RUN", help="Resume the run in this directory.", autocompletion=complete_runs
+        ),
     ] = None,
 ) -> None:
     """Train one run, or several with -m.
@@ -55,9 +61,9 @@ def train(
 
     with one_line_when_interrupted():
         if resume is None:
-            train_with_hydra("moefacts train", context.args, load_config)
+            train_with_hydra("moefacts train", overrides or [], load_config)
         else:
-            _resume(resume, context.args)
+            _resume(resume, overrides or [])
 
 
 @contextmanager
@@ -81,9 +87,21 @@ def train_with_hydra(
     from moefacts.cli.hydra_bridge import run_with_hydra
     from moefacts.training.distributed import is_main
 
-    if is_main():
-        _check_every_job(program, arguments, load, base)
-    run_with_hydra(program, arguments if is_main() else _writing_nothing(arguments), _train_one, load, base)
+    runs = _check_every_job(program, arguments, load, base) if is_main() else []
+
+    def train_one(config: "RunConfig") -> None:
+        run = _train_one(config)
+        runs.extend([run] * (run not in runs))
+
+    run_with_hydra(program, arguments if is_main() else _writing_nothing(arguments), train_one, load, base)
+    if runs and is_main():
+        say_next("analyze", *folders_of(runs))
+
+
+def folders_of(runs: Sequence[Path]) -> list[Path]:
+    """The folders that say shortest which runs these are: their common one, if they are many."""
+    parents = {run.parent for run in runs}
+    return list(parents if len(runs) > _MOST_NAMED and len(parents) == 1 else runs)
 
 
 def _resume(resume: Path, arguments: list[str]) -> None:
@@ -107,27 +125,33 @@ def _resume(resume: Path, arguments: list[str]) -> None:
     if tracking.mode not in ("disabled", config.wandb.mode) and is_main():
         note = f"not mirrored to W&B; add wandb.mode={tracking.mode} to the command if it should be"
         typer.echo(f"{resume}: {note}", err=True)
-    _train_one(config, extend=bool(rest))
+    run = _train_one(config, extend=bool(rest))
+    if is_main():
+        say_next("analyze", run)
 
 
 def _check_every_job(
     program: str, arguments: list[str], load: Callable[[Any], "RunConfig"], base: Sequence[str]
-) -> None:
-    """Compose and check all runs of a sweep, so that a wrong value is found before any of them trains."""
+) -> list[Path]:
+    """Compose and check all runs of a sweep, so that a wrong value is found before any of them trains.
+
+    Returns:
+        Their directories; none if it is no sweep, or if its sweeper chooses values by the results of runs.
+    """
     from moefacts.cli.hydra_bridge import parse_arguments, run_with_hydra
     from moefacts.config.presets import explain
+    from moefacts.runs.location import run_directory
 
-    if not parse_arguments(program, arguments).multirun:
-        return
-    if any(a.startswith("hydra/sweeper") for a in arguments):
-        return  # another sweeper may choose values by the results of runs
+    if not parse_arguments(program, arguments).multirun or any(a.startswith("hydra/sweeper") for a in arguments):
+        return []
     where = ("hydra/launcher", "hydra.launcher", "hydra.sweep")
     kept = [a for a in arguments if not a.lstrip("+~").startswith(where)]
     wrong: list[UserError] = []
+    runs: list[Path] = []
 
     def check(values: Any) -> None:
         try:
-            load(values)
+            runs.append(run_directory(load(values)))
         except UserError as error:
             wrong.append(error)
 
@@ -139,6 +163,7 @@ def _check_every_job(
             raise explain(error, arguments) from None
     if wrong:
         raise wrong[0]
+    return list(dict.fromkeys(runs))
 
 
 def _writing_nothing(arguments: list[str]) -> list[str]:
@@ -147,10 +172,11 @@ def _writing_nothing(arguments: list[str]) -> list[str]:
     return [a for a in arguments if a.partition("=")[0] not in replaced] + _HYDRA_WRITES_NOTHING
 
 
-def _train_one(config: "RunConfig", extend: bool = False) -> None:
+def _train_one(config: "RunConfig", extend: bool = False) -> Path:
     from moefacts.experiments.tasks.train import execute
     from moefacts.training.distributed import is_main
 
     run = execute(config, extend)
     if is_main():
         typer.echo(run)
+    return run

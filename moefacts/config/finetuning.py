@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from moefacts.config.presets import CONFIG_MODULE
+from moefacts.config.preset_files import CONFIG_MODULE
 
 RATE_OVER = 4e-4 / 3e-5  # the study's peak learning rate over that of its fine-tuning (section 5)
 

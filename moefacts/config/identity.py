@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
+from moefacts.config.fields import neutral_value
 from moefacts.config.schema import RunConfig
 
 # Settings that say where a run is kept, how fast it is, or which preset it came from, but not what it computes.
@@ -41,14 +42,9 @@ def _set_values(section: Any, prefix: str = "") -> dict[str, Any]:
             inner = _set_values(value, f"{key}.")
             if inner:
                 values[field.name] = inner
-        elif value != _neutral(field):
+        elif value != neutral_value(field):
             values[field.name] = _plain(value)
     return values
-
-
-def _neutral(field: dataclasses.Field) -> Any:
-    """The neutral value of a setting, or ``MISSING``, which equals nothing, when the setting cannot be off."""
-    return field.default_factory() if callable(field.default_factory) else field.default
 
 
 def _plain(value: Any) -> Any:

@@ -16,9 +16,9 @@ from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Overrid
 from hydra.errors import HydraException
 
 from moefacts.config.fields import config_fields
+from moefacts.config.preset_files import GROUPS
 from moefacts.config.schema import RunConfig
 
-GROUPS = ("scale", "model")
 _OF_GRAMMAR = frozenset("'\"\\$()[]{}")  # characters with which a value says itself how it is to be read
 _SAFE = re.compile(r"[A-Za-z_./][A-Za-z0-9_./+-]*", re.ASCII)
 _OTHER_THAN_TEXT = ("null", "true", "false", "nan", "inf")

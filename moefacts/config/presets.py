@@ -5,7 +5,6 @@ import dataclasses
 import functools
 import re
 from collections.abc import Sequence
-from importlib import resources
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -16,18 +15,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from moefacts.config.fields import config_fields, config_keys
 from moefacts.config.loader import checked_config, load_config, typed_values, unknown_key
-from moefacts.config.overrides import GROUPS, as_typed, parse, value_text
+from moefacts.config.overrides import as_typed, parse, value_text
+from moefacts.config.preset_files import CONFIG_MODULE, CONFIG_NAME, GROUPS, preset_names
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError, nearest
-
-CONFIG_MODULE = "moefacts.conf"
-CONFIG_NAME = "config"
-
-
-def preset_names(group: str) -> list[str]:
-    """The presets of a configuration group."""
-    folder = resources.files(CONFIG_MODULE).joinpath(group)
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
 def compose(overrides: Sequence[str] = ()) -> RunConfig:

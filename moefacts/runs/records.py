@@ -9,6 +9,7 @@ from moefacts.runs import keys, layout
 from moefacts.runs.stored import parse_json, shown
 
 _TAIL_BYTES = 1 << 16
+_EVALUATIONS_BYTES = 1 << 20  # hold the last evaluations, also those with many experts
 _MOST_LINE_BYTES = 1 << 24
 _MOST = 1e39  # what is measured fits single precision
 _REMEDY = "`moefacts train --resume` on this run writes it again if a checkpoint before it can be resumed"
@@ -98,3 +99,23 @@ def last_step(run: Path) -> int:
         return step if type(step) is int else 0
     except (OSError, IndexError, KeyError, TypeError, ValueError):
         return 0
+
+
+def last_values(path: Path, *keys: str) -> list[float | None]:
+    """The newest value of every key among the last records of a metrics file; None where they have no number."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, 2) - _EVALUATIONS_BYTES))
+            content = file.read()
+    except OSError:
+        return [None] * len(keys)
+    return [_last_value(content, key) for key in keys]
+
+
+def _last_value(content: bytes, key: str) -> float | None:
+    place = content.rfind(f'"{key}":'.encode())
+    line = content[content.rfind(b"\n", 0, place) + 1 : content.find(b"\n", place) + 1]
+    try:
+        return float(_record(line)[key])
+    except (KeyError, ValueError):
+        return None

@@ -5,6 +5,7 @@ import os
 import queue
 import re
 import secrets
+import shlex
 import sys
 import threading
 from pathlib import Path
@@ -52,6 +53,7 @@ class WandbMirror:
 
     def __init__(self, config: WandbConfig, run: Path, settings: dict[str, Any], run_id: str):
         self._queue: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self._unsent: Path | None = None  # files that nobody sends by itself
         self._thread = threading.Thread(target=self._work, args=(config, run, settings, run_id), daemon=True)
         self._thread.start()
 
@@ -70,6 +72,8 @@ class WandbMirror:
                 config=settings,
                 settings=wandb.Settings(console="off", disable_git=True, x_disable_stats=True, silent=True),
             )
+            if config.mode == "offline":
+                self._unsent = Path(session.dir).parent
             while (record := self._queue.get()) is not None:
                 values = dict(record)
                 session.log(values, step=values.pop("step"))
@@ -83,6 +87,10 @@ class WandbMirror:
     def close(self) -> None:
         self._queue.put(None)
         self._thread.join(self._SECONDS_TO_FINISH)
+        if self._unsent is not None:
+            here = Path.cwd()
+            folder = self._unsent.relative_to(here) if self._unsent.is_relative_to(here) else self._unsent
+            print(f"kept for W&B; to send it: {shlex.join(['wandb', 'sync', str(folder)])}", file=sys.stderr)
 
 
 class NoSink:

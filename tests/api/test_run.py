@@ -10,9 +10,11 @@ import torch
 from typer.testing import CliRunner
 
 import moefacts
+from moefacts.analysis.summary import measure_run
 from moefacts.cli import app as cli
 from moefacts.experiments.tasks.train import execute
 from moefacts.runs import layout
+from moefacts.runs.reader import read_run
 from moefacts.runs.records import read_metrics
 from tests.conftest import tiny_config
 
@@ -159,7 +161,11 @@ def test_figures_are_drawn_by_name(run):
 def test_runs_are_listed_with_their_state(trained_once):
     (listed,) = moefacts.list_runs(trained_once.parent).to_dict("records")
     expected = {"path": str(trained_once), "state": "finished", "step": 12, "steps": 12, "people": 48, "seed": 0}
-    assert listed == expected | {"model": "dense_laptop", "note": ""}
+    measured = measure_run(read_run(trained_once))
+    assert listed.pop("plateau_end") is None
+    assert listed.pop("unseen_loss") == pytest.approx(measured["unseen_final_loss_over_baseline"])
+    assert listed.pop("accuracy") == measured["final_attribute_accuracy"]
+    assert listed == expected | {"model": "dense_laptop", "note": "", "differs": ""}
 
 
 @pytest.mark.parametrize(

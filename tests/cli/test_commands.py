@@ -40,11 +40,11 @@ def test_an_earlier_analysis_among_the_runs_is_ignored(finished_run, tmp_path):
     manifest = tmp_path / "two" / layout.MANIFEST
     people = build_population(tiny_config().population, seed=7).fingerprint
     manifest.write_text(json.dumps(read_manifest(manifest.parent) | {"population_fingerprint": people}))
-    for _ in range(2):
-        folders = sorted(map(str, tmp_path.iterdir()))
-        result = CliRunner().invoke(cli.app, ["analyze", *folders])
+    for folders in ([tmp_path], [tmp_path / name for name in ("analysis", "one", "two")]):
+        result = CliRunner().invoke(cli.app, ["analyze", *map(str, folders)])
         assert result.exit_code == 0, result.output
-    assert (tmp_path / "analysis" / "report.html").exists()
+        assert (tmp_path / "analysis" / "report.html").exists()
+    assert not (tmp_path / "report.html").exists()  # where a study has its own
 
 
 def test_the_recorded_command_survives_odd_values(tmp_path):

@@ -54,7 +54,9 @@ def test_a_setting_that_a_later_version_adds_changes_no_identity_while_it_is_off
 def test_a_run_with_cohorts_that_was_stored_before_they_had_halves_keeps_its_identity_and_name(tmp_path):
     """Golden: the digest is that of the version before."""
     config = tiny_config(
-        "population.cohorts={rare:{part_of:seen,start:40},first:{part_of:unseen,stop:10}}", "sampling.cohort=rare"
+        "population.cohorts={rare:{part_of:seen,start:40},first:{part_of:unseen,stop:10}}",
+        "sampling.cohort=rare",
+        "run.study=cohorts",
     )
     text = config_yaml(config)
     stored = tmp_path / "config.yaml"

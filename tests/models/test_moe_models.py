@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from moefacts.config.presets import compose, preset_names
+from moefacts.config.preset_files import preset_names
+from moefacts.config.presets import compose
 from moefacts.models.architecture import BalanceConfig, ModelConfig, parameter_counts
 from moefacts.models.packing import Packing
 from moefacts.models.transformer import build_model, count_parameters

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from moefacts.config.presets import compose, preset_names
+from moefacts.config.preset_files import preset_names
+from moefacts.config.presets import compose
 from moefacts.models import architecture
 from moefacts.models import layer as layers
 from moefacts.models.architecture import ModelConfig, parameter_counts

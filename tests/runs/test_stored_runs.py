@@ -3,7 +3,7 @@
 import json
 import shlex
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from moefacts.analysis.summary import measure_run
 from moefacts.cli import app as cli
 from moefacts.config import upgrades
+from moefacts.config.differences import as_dotted
 from moefacts.config.identity import identity
-from moefacts.config.loader import config_yaml, read_config
+from moefacts.config.loader import config_yaml, read_config, read_values
 from moefacts.errors import UserError
 from moefacts.experiments.engine.adopt import adopt_finished
 from moefacts.experiments.engine.grid import make_plan
@@ -63,6 +64,12 @@ def test_they_are_listed_with_their_state(copied, version):
     assert "damaged" not in states
 
 
+@pytest.mark.parametrize("run", RUNS, ids=str)
+def test_their_settings_are_read_quickly_as_they_are_read_thoroughly(run):
+    path = FIXTURES / run / layout.CONFIG
+    assert as_dotted(read_values(path)) == as_dotted(asdict(read_config(path)))
+
+
 @pytest.mark.parametrize("run", [run for run in RUNS if "half_done" not in run.name], ids=str)
 def test_they_are_analyzed_as_they_were(copied, run):
     path = copied(run)
@@ -93,7 +100,7 @@ def test_they_answer_unless_they_are_patched(copied, run):
     if settings.patching.is_on:
         assert isinstance(CliRunner().invoke(cli.app, question).exception, UserError)
         return
-    reply = json.loads(moefacts(*question))[0]
+    reply = json.loads(CliRunner().invoke(cli.app, question).stdout)[0]
     assert reply["cohort"] == "seen"
     assert set(reply["answers"]) == {"birth_date", "birthplace", "location", "university", "major", "company"}
 

@@ -10,7 +10,7 @@ from moefacts.experiments.tasks.train import execute
 from moefacts.runs import layout
 from moefacts.runs.manifest import read_manifest
 from moefacts.training.interrupt import Interrupted
-from moefacts.training.logger import WANDB_ID, id_of_mirror
+from moefacts.training.logger import WANDB_ID, WandbMirror, id_of_mirror
 from moefacts.training.loop import Trainer
 
 
@@ -21,7 +21,8 @@ def wandb(monkeypatch):
 
     def init(**arguments):
         started.append(arguments)
-        return types.SimpleNamespace(log=lambda values, step: None, finish=lambda: None)
+        files = arguments["dir"] / "wandb" / f"offline-run-{len(started)}" / "files"
+        return types.SimpleNamespace(log=lambda values, step: None, finish=lambda: None, dir=str(files))
 
     module = types.SimpleNamespace(init=init, Settings=lambda **settings: settings)
     monkeypatch.setitem(sys.modules, "wandb", module)
@@ -38,6 +39,16 @@ def test_a_killed_and_resumed_run_keeps_its_id(tmp_path, make_config, wandb, mon
     first, second = wandb
     assert first["id"] == second["id"] == read_manifest(tmp_path / "run")[WANDB_ID]
     assert second["resume"] == "allow"
+
+
+@pytest.mark.parametrize(("mode", "said"), [("offline", 1), ("online", 0)])
+def test_who_mirrors_offline_is_told_how_to_send_it(tmp_path, make_config, wandb, capsys, monkeypatch, mode, said):
+    monkeypatch.chdir(tmp_path)
+    mirror = WandbMirror(make_config(f"wandb.mode={mode}").wandb, tmp_path / "my run", {}, "0" * 16)
+    mirror.log({"step": 1, "loss": 2.0})
+    mirror.close()
+    line = "kept for W&B; to send it: wandb sync 'my run/wandb/offline-run-1'\n"
+    assert capsys.readouterr().err == said * line
 
 
 def test_runs_have_different_ids_and_one_without_a_mirror_has_none(make_config):

@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from moefacts.config.fields import config_keys
-from moefacts.config.overrides import GROUPS, quoted
+from moefacts.config.overrides import quoted
+from moefacts.config.preset_files import GROUPS
 from moefacts.config.presets import compose
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError

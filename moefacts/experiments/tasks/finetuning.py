@@ -10,7 +10,7 @@ from moefacts.config.identity import digest, is_of
 from moefacts.config.loader import load_config
 from moefacts.config.methods import MethodConfig
 from moefacts.config.overrides import value_text
-from moefacts.config.presets import preset_names
+from moefacts.config.preset_files import preset_names
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
 from moefacts.synthetic_data.cohorts import NEW, SEEN, UNSEEN, CohortConfig

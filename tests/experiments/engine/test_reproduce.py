@@ -86,15 +86,20 @@ def test_report_examines_what_is_finished_and_trains_nothing(finished, tmp_path)
     shutil.rmtree(next(out.glob("*seed1*")))
     result = reproduce("tiny", "--out", out, "--report")
     assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == f"next: moefacts reproduce tiny --out {out}"
     assert [run["seed"] for run in results(out)["runs"]] == [0]
     assert results(out)["missing"][0]["state"] == TO_DO
     assert not list(out.glob("*seed1*"))
-    assert reproduce("tiny", "--out", finished, "--report").exit_code == 0
+    complete = reproduce("tiny", "--out", finished, "--report")
+    assert complete.exit_code == 0
+    assert complete.stderr.splitlines()[-1] == f"next: moefacts list --root {finished}"
 
 
 def test_a_failed_run_is_listed_and_not_retried_in_silence(tmp_path):
     first = reproduce("tiny-failing", "--launcher", "basic", "--out", tmp_path)
     assert first.exit_code == 1, (first.output, first.exception)
+    command = f"moefacts reproduce tiny-failing --out {tmp_path} --launcher basic"
+    assert first.stderr.splitlines()[-1] == f"next: {command} --retry-failed"
     found = results(tmp_path)
     assert (found["complete"], len(found["runs"])) == (False, 1)
     (missing,) = found["missing"]

@@ -2,7 +2,8 @@
 
 import pytest
 
-from moefacts.config.presets import compose, preset_names
+from moefacts.config.preset_files import preset_names
+from moefacts.config.presets import compose
 from moefacts.errors import UserError
 from moefacts.experiments.tasks.memory import (
     Need,
