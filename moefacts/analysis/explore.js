@@ -77,10 +77,11 @@
         continue;
       }
       const { sign, said, kind } = verdict(next), chosen = next === state.value;
-      const label = `${nameOf(values[next])}: ${data.texts[values[next].truth]}, ${said}`;
-      const button = make("button", { type: "button", class: "value", id: `value${next}`, "aria-pressed": chosen, "aria-label": label });
+      const button = make("button", { type: "button", class: "value", id: `value${next}`, "aria-pressed": chosen });
+      button.append(make("span", { class: "heard" }, `${nameOf(values[next])}: `));
       for (; roles[place] === "v"; place++) button.append(tokenNode(place, weights, experts));
       button.append(make("span", { class: `verdict ${kind}`, "aria-hidden": "true" }, " " + sign));
+      button.append(make("span", { class: "heard" }, `, ${said}`));
       nodes.push(button);
       next++;
       place--;

@@ -16,6 +16,9 @@ class Cells:
     header: list[str]
     rows: list[list[str]]
 
+    def __post_init__(self) -> None:
+        assert all(self.header), f"a column of “{self.caption}” has no name"
+
 
 def probe_cells(run: Run) -> list[Cells]:
     """The tables of the probes of fine-tuning that the run has."""
@@ -78,7 +81,7 @@ def _corrected(table: pd.DataFrame) -> Cells:
     for (method, estimated_on, amount), cells in lines:
         detail = f"a = {amount:g}" if method == "interpolation" else f"of {estimated_on}" if estimated_on else ""
         rows.append([method.replace("_", " "), detail, *cells])
-    return Cells(caption, ["method", "", *header], rows)
+    return Cells(caption, ["method", "setting", *header], rows)
 
 
 def _by_step_and_cohort(table: pd.DataFrame, index: list[str]) -> tuple[list[str], list[tuple[tuple, list[str]]]]:

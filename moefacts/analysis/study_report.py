@@ -21,6 +21,9 @@ class Table:
     rows: Sequence[Sequence[str]]
     note: str = ""
 
+    def __post_init__(self) -> None:
+        assert all(self.columns), f"a column of “{self.title}” has no name"
+
 
 @dataclass(frozen=True)
 class StudyPage:

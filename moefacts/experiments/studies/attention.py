@@ -126,7 +126,7 @@ def _loss_table(runs: Sequence[FinishedRun]) -> Table:
         "The control is the loss with values permuted over the people, which knowledge of persons cannot lower. Both "
         "are interpolated between evaluations."
     )
-    return Table("Loss at these moments", ["", *_MOMENTS], rows, note)
+    return Table("Loss at these moments", ["measure", *_MOMENTS], rows, note)
 
 
 def _over_baseline(run: FinishedRun, measure: str, moment: str) -> float | None:

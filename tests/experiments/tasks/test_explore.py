@@ -145,6 +145,11 @@ def test_the_page_loads_nothing_and_reads_without_scripts(runs):
         assert data["texts"][value["truth"]] in plain
     assert person["name"] in plain
     assert "Step 4" in plain
+    before, _, main = text.partition("<body>")[2].partition("<main>")
+    assert not before.strip()  # its heading, too, is in the main part
+    assert not re.sub(
+        "<script.*?</script>", "", main.partition("</main>")[2].partition("</body>")[0], flags=re.S
+    ).strip()
 
 
 def test_what_the_script_looks_for_is_on_the_page(runs):
