@@ -6,7 +6,7 @@ from typing import Any
 from moefacts.config.identity import NOT_IDENTITY, is_of
 
 PRESET = "model.preset"
-_UNLABELLED = ("init", "population.cohorts", "evaluation.cohorts")
+_UNLABELLED = ("init", "population.cohorts", "evaluation", "training.stop_after_plateau")
 
 Settings = Mapping[str, Any]  # dotted keys -> values
 
@@ -28,8 +28,9 @@ def as_dotted(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def what_differs(described: Sequence[Settings], but: Collection[str] = ()) -> list[str]:
     """For each of ``described`` the settings in which not all are equal, except those of ``but``; "" if there are none.
 
-    Beside a preset, what follows from it and what is off is not said. What a fine-tuned run started from, and which
-    cohorts there are, is said only if some would be described alike without it.
+    Beside a preset, what follows from it and what is off is not said. What a fine-tuned run started from, which cohorts
+    there are, how they are evaluated, and when a run ends after its plateau, is said only if some would be described
+    alike without it.
     """
     keys = sorted({key for values in described for key in values} - set(but))
     varying = [key for key in keys if len({repr(values.get(key)) for values in described}) > 1]

@@ -78,6 +78,15 @@ def test_a_single_run_is_a_group_and_top_level_settings_are_labels_too(make):
     assert [group.label for group in group_by_seed(runs)] == ["tokenizer=word", "tokenizer=sentencepiece_32k"]
 
 
+def test_how_often_runs_are_evaluated_is_in_labels_only_if_nothing_else_tells_them_apart(make):
+    runs = [make("a"), make("b", "population.size=96", "evaluation.interval=2", "training.stop_after_plateau=4")]
+    assert [group.label for group in group_by_seed(runs)] == ["size=48", "size=96"]
+    assert [group.label for group in group_by_seed([make("a"), make("b", "evaluation.interval=2")])] == [
+        "interval=4",
+        "interval=2",
+    ]
+
+
 @pytest.fixture
 def tuned(make, tmp_path):
     """A run that was fine-tuned from the last of two checkpoints of another one, which is written."""
