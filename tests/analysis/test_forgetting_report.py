@@ -153,7 +153,7 @@ def test_tables_of_probes_become_cells(tmp_path):
     assert len(by_shift.header) == len(by_shift.rows[0])
     assert by_group.rows[0] == ["nothing restored", "", "0.250"]
     assert by_group.rows[2] == ["mlp", "0.100", "0.250"]
-    assert by_method.header == ["method", "", "seen, step 5"]
+    assert by_method.header == ["method", "setting", "seen, step 5"]
     assert by_method.rows == [["random direction", "", "0.250"]]
     assert "forgetting_confidence" in forgetting_figures([Group("", [probed])])
     axes = forgetting_figures([Group("", [probed])])["forgetting_confidence"][1]().axes[0]

@@ -159,7 +159,7 @@ def test_what_was_not_recorded_is_not_measured_and_what_was_not_reached_not_reac
     assert as_json([Group("all", [off])])["knowledge_by_attribute"] == {}
 
 
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("several", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_the_figure_and_the_table_are_in_the_report_of_runs_that_recorded_the_control(finished_run, tmp_path, several):
     run = read_run(finished_run)
 

@@ -36,7 +36,11 @@ def start(*arguments, **options):
 
 @pytest.mark.parametrize(
     ("number", "exit_code"),
-    [(signal.SIGINT, 130), (signal.SIGUSR2, 140), (signal.SIGKILL, -9)],  # TERM, below, and USR1 are like USR2
+    [
+        (signal.SIGINT, 130),
+        pytest.param(signal.SIGUSR2, 140, marks=pytest.mark.slow),
+        (signal.SIGKILL, -9),
+    ],  # TERM, below, and USR1 are like USR2
 )
 def test_a_stopped_run_can_go_on(tmp_path, number, exit_code):
     run = tmp_path / "run"
@@ -58,7 +62,7 @@ def test_a_stopped_run_can_go_on(tmp_path, number, exit_code):
     assert steps[-1] == last + 10
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_an_interrupted_generate_leaves_neither_a_traceback_nor_half_a_dataset(tmp_path, number):
     process = start("generate", "scale=paper", "dataset.train=20000000", "--out", str(tmp_path / "data"))
     wait_for(lambda: list(tmp_path.glob(".data.*.tmp/data/*.parquet")))

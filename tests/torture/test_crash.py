@@ -5,7 +5,7 @@ import pytest
 from tests.torture import commands, crash
 from tests.torture.snapshots import difference
 
-COUNT, SEED = 6, 1
+COUNT, SEED = 4, 1
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ def pairs(tmp_path_factory):
     return writers.prepare(tmp_path_factory.mktemp("pairs"), "generate", "train", "export")
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("share", [0.0, pytest.param(0.5, marks=pytest.mark.slow)])
 def test_of_two_writers_one_wins_or_both_get_the_same(pairs, tmp_path, share):
     found = [writers.failure(pair, share * pair.seconds, tmp_path / "shared") for pair in pairs]
     assert not [wrong for wrong in found if wrong]

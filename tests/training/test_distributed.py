@@ -132,7 +132,7 @@ def test_one_process_can_resume_a_run_of_two(runs, tmp_path, how):
     assert_same(runs["one"], execute(tiny_config(*MIXED, f"run.dir={run}")))
 
 
-@pytest.mark.parametrize(("before", "after"), [("one", "ddp"), ("ddp", "fsdp")])
+@pytest.mark.parametrize(("before", "after"), [("one", "ddp"), pytest.param("ddp", "fsdp", marks=pytest.mark.slow)])
 def test_two_processes_can_resume_a_run_of_one_or_of_another_parallelism(runs, tmp_path, before, after):
     run = unfinished(runs[before], tmp_path / "run")
     assert_same(runs["one"], trained_by_two(run, *MIXED, f"parallel={after}"))

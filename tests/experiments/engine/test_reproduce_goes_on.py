@@ -110,7 +110,7 @@ def test_a_run_that_another_process_began_meanwhile_has_no_traceback_in_its_log(
     assert (run / layout.MANIFEST).read_bytes() == manifest
 
 
-@pytest.mark.parametrize("manifest_fits", [True, False])
+@pytest.mark.parametrize("manifest_fits", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_6_a_study_that_ran_out_of_space_goes_on_when_there_is_some(finished, tmp_path, monkeypatch, manifest_fits):
     """Issue 16, line 6: the same command resumes, as the message about the full disk promises."""
     from moefacts.training import run_directory
