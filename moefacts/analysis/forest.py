@@ -2,6 +2,7 @@
 
 import html
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 _WIDTH, _HEIGHT, _MARGIN = 220, 36, 10
 _BAND = 24  # the height of what is drawn, above the ends of the scale
 _HOLDS, _DOES_NOT = "holds", "does not hold"
+_LEADING = re.compile(r"[+−-]?[\d.,]+ \[[^]]*\]")  # the number of a verdict with its interval, if its text begins so
+_MINUS = re.compile(r"(?<![\w^-])-(?=[\d.])")
 
 
 @dataclass(frozen=True)
@@ -27,14 +30,13 @@ def forest(claims: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 def effect_text(claim: Mapping[str, Any]) -> str:
     """The number with its interval, in the digits that the interval allows; without one, what the verdict shows."""
-    _, bracket, rest = str(claim["here"]).partition("]")
-    found = _numbers(claim)
-    if found is None or not bracket:
-        return str(claim["here"])
-    value, low, high = found
-    digits = _digits((high - low) / 2)
-    numbers = (f"{number:,.{digits}f}".replace("-", "−") for number in (value, low, high))
-    return "{} [{}, {}]".format(*numbers) + rest
+    shown, found = str(claim["here"]), _numbers(claim)
+    leading = _LEADING.match(shown)
+    if found is not None and leading:
+        value, low, high = found
+        digits = _digits((high - low) / 2)
+        shown = f"{value:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]{shown[leading.end() :]}"
+    return _MINUS.sub("−", shown)
 
 
 def _numbers(claim: Mapping[str, Any]) -> tuple[float, float, float] | None:

@@ -9,7 +9,7 @@ import pytest
 from moefacts.analysis.forest import effect_text, forest, lead
 from moefacts.analysis.study_report import StudyPage, write_study_report
 
-RESULTS = sorted((Path(__file__).parents[2] / "results" / "laptop").glob("*/results.json"))
+RESULTS = sorted((Path(__file__).parents[2] / "results").glob("*/*/results.json"))
 
 
 def claim(verdict="holds", value=0.2654, interval=(0.1903, 0.3392), here="0.265 [0.19, 0.339] over 12 pairs", **more):
@@ -29,6 +29,18 @@ def claim(verdict="holds", value=0.2654, interval=(0.1903, 0.3392), here="0.265 
 )
 def test_numbers_have_the_digits_that_their_interval_allows(value, interval, text):
     assert effect_text(claim(value=value, interval=interval)) == text
+
+
+@pytest.mark.parametrize(
+    ("here", "text"),
+    [
+        ("R² 0.98 [0.97, 0.99], bend +0.3 [+0.19, +0.34]", "R² 0.98 [0.97, 0.99], bend +0.3 [+0.19, +0.34]"),
+        ("AICc -17.4, T0 + c·N^-1, 8-bit", "AICc −17.4, T0 + c·N^-1, 8-bit"),
+        ("+0.2654 [0.19, 0.34]; [1, 2] besides", "0.265 [0.190, 0.339]; [1, 2] besides"),
+    ],
+)
+def test_only_a_number_that_a_finding_begins_with_is_written_anew(here, text):
+    assert effect_text(claim(here=here)) == text
 
 
 @pytest.mark.parametrize("less", [{"interval": None}, {"value": None}, {"interval": (0.0, float("inf"))}])
