@@ -51,7 +51,7 @@ def pages(tmp_path_factory):
         drawing("attribute_accuracy", 331.2),
         drawing("load_over_training", 700),
     ]
-    write_report([Group("", [of_run()])], drawings, folder / "run.html", None)
+    write_report([Group("dense_laptop", [of_run()])], drawings, folder / "run.html", None)
     table = Table("Sizes", ["size", "effect"], [["1", "12 ± 3"]], "A note.")
     write_study_report([StudyPage(RESULT, [table], drawings)], folder / "study.html")
     return {name: (folder / f"{name}.html").read_text() for name in ("run", "study")}
@@ -75,6 +75,7 @@ def test_every_table_scrolls_on_its_own_and_has_a_caption_and_scopes(pages, name
         assert re.search(r'<div class="scroll" tabindex="0" role="group" aria-label="[^"]+">\s*$', before)
         assert re.search(r"<caption>\S", inside)
         assert all("scope=" in cell for cell in re.findall(r"<th\b[^>]*>", inside))
+        assert all(re.findall(r'<th scope="col"[^>]*>(.*?)</th>', inside, re.DOTALL))
         for row in re.findall(r"<tr\b.*?</tr>", inside.partition("<tbody>")[2], re.DOTALL):
             assert 'scope="row' in row
 
