@@ -8,10 +8,10 @@ import pytest
 import moefacts
 
 RESULTS = Path(__file__).parents[2] / "results" / "laptop"
-STUDIES = sorted(path.parent for path in RESULTS.glob("*/results.json"))
+STUDIES = sorted(path.parent for path in RESULTS.parent.glob("*/*/results.json"))
 
 
-@pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def test_every_committed_study_is_loaded(folder):
     study = moefacts.load_study(folder)
     assert study.name.replace("_", "-") in folder.name.replace("_", "-")
