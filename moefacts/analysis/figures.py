@@ -28,6 +28,8 @@ from moefacts.analysis.decision_figures import (
     reliability_diagram,
     risk_coverage,
 )
+from moefacts.analysis.expert_facts import has_expert_facts
+from moefacts.analysis.expert_figures import EXPERTS_CAPTION, experts
 from moefacts.analysis.forgetting_figures import forgetting_figures
 from moefacts.analysis.groups import Group
 from moefacts.analysis.knowledge_figures import FLOOR_CAPTION, floor_and_knowledge, has_control
@@ -229,6 +231,8 @@ def figures_of(groups: list[Group], threshold: float | None = None) -> dict[str,
         of_run = f" {group.label}, seed {run.seed}." if len(groups) > 1 else ""
         if has_arcs(run):
             found[f"mechanism_arcs{suffix}"] = ARCS_CAPTION + of_run, partial(attention_arcs, run)
+        if has_expert_facts(run):
+            found[f"mechanism_experts{suffix}"] = EXPERTS_CAPTION + of_run, partial(experts, run)
         if run.retention is not None:
             found[f"retention{suffix}"] = RETENTION_CAPTION + of_run, partial(retention_curves, run)
         for name, (caption, draw_run) in routing_figures(run).items():

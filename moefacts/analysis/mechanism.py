@@ -121,4 +121,4 @@ def _rows(measures: Sequence[pd.Series]) -> list[list[str]]:
 def percent(mean: float, low: float | None, high: float | None, count: int) -> str:
     """A share as a cell, with half of its interval where there are three runs or more."""
     half = f" ± {50 * (high - low):.0f}" if low is not None and high is not None and count > 2 else ""
-    return f"{100 * mean:.0f}{half}%".replace("-0%", "0%").replace("-", "−")
+    return f"{round(100 * mean)}{half}%".replace("-", "−")

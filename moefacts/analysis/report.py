@@ -16,6 +16,7 @@ from moefacts.analysis.decision_tables import (
     router_rows,
 )
 from moefacts.analysis.embed import common_factor, embedded, first_sentence, panels, width
+from moefacts.analysis.expert_facts import expert_cells
 from moefacts.analysis.fading import NOT_FORGETTING
 from moefacts.analysis.figures import DECISION_FIGURE, Drawing
 from moefacts.analysis.fine_tuning_tables import Cells, probe_cells
@@ -175,6 +176,8 @@ def _mechanism(groups: list[Group]) -> dict[str, Any] | None:
             first, *others = ((_prefix(group, groups), cells) for cells in layer_cells(group.runs))
             shown.append(first)
             folded += others
+            if (cells := expert_cells(group.runs)) is not None:
+                shown.append((_prefix(group, groups), cells))
     return {"tables": shown, "folded": folded} if shown else None
 
 

@@ -45,6 +45,7 @@ def reproduce(
     Further arguments are Hydra overrides for every run:  moefacts reproduce plateau-law model=moe_laptop
     """
     from moefacts.cli.launchers import find_launcher, launch_with_hydra, num_cores
+    from moefacts.experiments.engine.adopt import find_beside
     from moefacts.experiments.engine.estimates import estimate
     from moefacts.experiments.engine.grid import make_plan
     from moefacts.experiments.engine.launch import launch_runs, runs_to_launch
@@ -65,6 +66,7 @@ def reproduce(
     if report:
         _write_pages(plans, len(studies), out, command)
         return
+    plans = [find_beside(plan) for plan in plans]
     chosen = find_launcher(launcher or ("basic" if _has_gpu() else "joblib"))
     jobs_here = jobs or (num_cores() if chosen.jobs_key and chosen.is_local else None)
     try:
@@ -145,6 +147,7 @@ def _refuse_endless(seconds: float, estimates, scale: str) -> None:
 
 
 def _announce(plan, expected, retry_failed: bool) -> None:
+    from moefacts.experiments.engine.grid import BESIDE
     from moefacts.experiments.engine.grid_progress import clock
     from moefacts.experiments.engine.simulations import planned_simulations
     from moefacts.runs.manifest import FAILED, FINISHED
@@ -152,6 +155,8 @@ def _announce(plan, expected, retry_failed: bool) -> None:
     parts = []
     if runs := plan.distinct():
         parts = [f"{len(runs)} runs", f"{len(plan.distinct(FINISHED))} finished", f"{len(expected.seconds)} to train"]
+    if beside := plan.distinct(BESIDE):
+        parts.append(f"{len(beside)} copied from {', '.join(sorted({run.copied_from.parent.name for run in beside}))}")
     if (failed := plan.distinct(FAILED)) and not retry_failed:
         parts.append(f"{len(failed)} failed earlier (--retry-failed tries them again)")
     if expected.seconds:
@@ -180,7 +185,8 @@ def _print_plan(plan, expected) -> None:
         steps = f"{most:,}" if expected_steps == most else f"about {expected_steps:,}, at most {most:,}"
         left = (steps, f"{tokens[run.path]:,.0f}", clock(seconds[run.path])) if run.path in seconds else ()
         differs = (varied.get(run.path, "needed first"),) if "what differs" in texts else ()
-        table.add_row(run.path.name, *differs, run.state, *left)
+        state = f"finished in {run.copied_from.parent.name}" if run.copied_from else run.state
+        table.add_row(run.path.name, *differs, state, *left)
     screen = console()
     screen.print(table)
     screen.print(

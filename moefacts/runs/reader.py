@@ -220,6 +220,11 @@ class Run:
         return tables.MECHANISM_SENTENCE.read(self.path)
 
     @cached_property
+    def mechanism_experts(self) -> pd.DataFrame | None:
+        """Its table of single experts, which is empty for a dense model; None if it has not been written."""
+        return tables.MECHANISM_EXPERTS.read(self.path)
+
+    @cached_property
     def emergence(self) -> pd.DataFrame | None:
         """Its main measures at every checkpoint; None if they have not been probed."""
         return tables.EMERGENCE.read(self.path)

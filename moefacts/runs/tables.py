@@ -244,6 +244,21 @@ MECHANISM_SENTENCE = ProbeTable(  # one prompt, at the token before the value: p
     is_complete=True,
     may_be_empty=True,  # a recurrence has no attention
 )
+MECHANISM_EXPERTS = ProbeTable(  # the same prompts without one expert: probes.mechanism.experts
+    "mechanism_experts",
+    {
+        "layer": COUNT,
+        "expert": COUNT,
+        "mode": TEXT,  # silenced, or seeing another person's tokens
+        "weight": SHARE,  # of the expert in the output, mean over all tokens
+        "individual": COUNT,
+        "attribute": TEXT,
+        "probability": SHARE,  # of the true value with all experts
+        "lost": Column(least=-1.001, most=1.001),
+    },
+    key=("layer", "expert", "mode", "individual", "attribute"),
+    may_be_empty=True,  # a dense model has no experts
+)
 EMERGENCE = ProbeTable(
     "mechanism_emergence", MECHANISM.columns, key=MECHANISM.key
 )  # its main measures, at all checkpoints
@@ -303,7 +318,7 @@ PROBES = {
     "rerouting": (REROUTED, EXPERT_CHANGE),
     "known_person": (KNOWN_PERSON,),
     "temperature": (TEMPERATURE,),
-    "mechanism": (MECHANISM, MECHANISM_SENTENCE),
+    "mechanism": (MECHANISM, MECHANISM_SENTENCE, MECHANISM_EXPERTS),
     "emergence": (EMERGENCE,),
 }
 ON_REQUEST = ("known_person", "temperature", "mechanism", "emergence")  # probes that no report needs

@@ -3,10 +3,11 @@
 import contextlib
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from moefacts.errors import UserError
-from moefacts.experiments.engine.grid import TO_DO, Plan, PlannedRun, run_state
+from moefacts.experiments.engine.grid import BESIDE, TO_DO, Plan, PlannedRun, run_state
 from moefacts.runs import layout
 from moefacts.runs.durable import FolderTaken, new_folder
 from moefacts.runs.fingerprint import check_population
@@ -15,24 +16,38 @@ from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.temporary import is_temporary
 
 
-def adopt_finished(plan: Plan) -> Plan:
-    """Copy the runs of ``plan`` that have not started but are finished in a folder beside the study's.
+def find_beside(plan: Plan) -> Plan:
+    """Mark the runs of ``plan`` that have not started but are finished in a folder beside the study's.
 
     The same config gives the same run, whichever study asked for it and whichever version of moefacts named it.
+    """
+    beside = plan.out.parent
+    studies = [folder for folder in sorted(beside.iterdir()) if folder != plan.out] if beside.exists() else []
+
+    def marked(planned: PlannedRun) -> PlannedRun:
+        # one that was killed before it had a manifest goes on where it is
+        if planned.state not in (TO_DO, BESIDE) or planned.path.exists():
+            return planned
+        others = runs_of(planned.config, *studies)
+        found = next((other for other in others if _is_the_same(other, planned)), None)
+        return replace(planned, state=BESIDE if found else TO_DO, copied_from=found)
+
+    runs, prerequisites = (tuple(map(marked, part)) for part in (plan.runs, plan.prerequisites))
+    return replace(plan, runs=runs, prerequisites=prerequisites)
+
+
+def adopt_finished(plan: Plan) -> Plan:
+    """Copy the runs that ``find_beside`` finds.
+
     Checkpoints are hard-linked where the file system allows it, so that they take no extra space. Two processes may
     copy the same run at once; the first to end wins.
 
     Returns:
         The plan with the new states.
     """
-    beside = plan.out.parent
-    studies = [folder for folder in sorted(beside.iterdir()) if folder != plan.out] if beside.exists() else []
-    for planned in plan.distinct(TO_DO):
-        if planned.path.exists():  # killed before it had a manifest: it goes on where it is
-            continue
-        for other in runs_of(planned.config, *studies):
-            if _is_the_same(other, planned) and _copy(other, planned.path):
-                break
+    for planned in find_beside(plan).distinct(BESIDE):
+        assert planned.copied_from is not None
+        _copy(planned.copied_from, planned.path)
     return plan.refreshed()
 
 
@@ -46,23 +61,17 @@ def _is_the_same(other: Path, planned: PlannedRun) -> bool:
     return True
 
 
-def _copy(run: Path, target: Path) -> bool:
-    """Copy a run without its locks; return False when it was removed meanwhile."""
-    try:
-        with new_folder(target, refuse_others=False) as folder:
-            for path in sorted(run.rglob("*")):
-                name = path.relative_to(run)
-                if path.name in (layout.LOCK, layout.WRITING_LOCK) or any(map(is_temporary, name.parts)):
-                    continue
-                if path.is_dir():
-                    (folder / name).mkdir()
-                else:
-                    _link_or_copy(path, folder / name)
-    except FolderTaken:  # another process has copied it here, too, or has begun to train here
-        return True
-    except FileNotFoundError:
-        return False
-    return True
+def _copy(run: Path, target: Path) -> None:
+    """Copy a run without its locks, unless it was removed meanwhile or another process has made the target."""
+    with contextlib.suppress(FolderTaken, FileNotFoundError), new_folder(target, refuse_others=False) as folder:
+        for path in sorted(run.rglob("*")):
+            name = path.relative_to(run)
+            if path.name in (layout.LOCK, layout.WRITING_LOCK) or any(map(is_temporary, name.parts)):
+                continue
+            if path.is_dir():
+                (folder / name).mkdir()
+            else:
+                _link_or_copy(path, folder / name)
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

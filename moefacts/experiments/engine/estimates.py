@@ -11,13 +11,15 @@ from pathlib import Path
 
 from moefacts.config.schema import RunConfig
 from moefacts.config.sections import PatchingConfig
-from moefacts.experiments.engine.grid import UNDECIDED, Plan, PlannedRun
+from moefacts.experiments.engine.grid import BESIDE, UNDECIDED, Plan, PlannedRun
 from moefacts.runs import keys, layout
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.records import read_metrics
 
-# Every model gets a short trial (steps, biographies per step, biographies per evaluation); quick ones get a longer one.
+# Every model gets a short trial (steps, biographies per step, biographies per evaluation). Quick ones get a longer one
+# with their own batch; of slow ones a second tells what a step takes whatever its batch, such as updating all experts.
 _FIRST_TRIAL = (2, 4, 8)
+_SECOND_TRIAL = (2, 16, 8)
 _LONGER_TRIAL_STEPS = 8
 _QUICK_SECONDS = 2.0
 _SECONDS_TO_START = 2.0  # every run builds its population, model and evaluation biographies
@@ -34,6 +36,7 @@ class Speed:
     seconds_per_token: float
     seconds_per_evaluation: float  # of one biography of one cohort
     source: str
+    seconds_per_step: float = 0.0  # beside those of its tokens
 
     def tokens(self, run: PlannedRun) -> float:
         """The number of tokens that ``run`` trains on."""
@@ -42,7 +45,8 @@ class Speed:
     def seconds(self, run: PlannedRun) -> float:
         """The time that ``run`` takes when it runs alone, in seconds."""
         evaluated = _evaluations(run) * run.config.evaluation.biographies
-        computing = self.tokens(run) * self.seconds_per_token + evaluated * self.seconds_per_evaluation
+        training = self.tokens(run) * self.seconds_per_token + run.expected_steps * self.seconds_per_step
+        computing = training + evaluated * self.seconds_per_evaluation
         return _SECONDS_TO_START + computing * (_PATCHED if run.config.patching.is_on else 1)
 
 
@@ -125,10 +129,10 @@ def _sizes(config: RunConfig) -> str:
 def _speed_of_finished(plan: Plan, model: str) -> Speed | None:
     """The speed of finished unpatched runs of ``model``, evaluations included; None if there are none."""
     tokens = seconds = biographies = 0.0
-    of_model = [run for run in plan.distinct(FINISHED) if _sizes(run.config) == model]
+    of_model = [run for run in plan.distinct(FINISHED, BESIDE) if _sizes(run.config) == model]
     runs = [run for run in of_model if not run.config.patching.is_on]
     for run in runs:
-        manifest = read_manifest(run.path)
+        manifest = read_manifest(run.copied_from or run.path)
         tokens += manifest.get("tokens", 0)
         seconds += manifest.get("wall_seconds", 0.0)
         biographies += manifest.get("last_step", 0) * run.config.training.batch_size
@@ -141,8 +145,19 @@ def _speed_of_finished(plan: Plan, model: str) -> Speed | None:
 def _measured_speed(config: RunConfig) -> Speed:
     speed, took = _try(config, *_FIRST_TRIAL)
     if took < _QUICK_SECONDS:
-        speed, _ = _try(config, _LONGER_TRIAL_STEPS, config.training.batch_size, config.evaluation.biographies)
-    return speed
+        return _try(config, _LONGER_TRIAL_STEPS, config.training.batch_size, config.evaluation.biographies)[0]
+    return _with_cost_of_a_step(speed, _try(config, *_SECOND_TRIAL)[0])
+
+
+def _with_cost_of_a_step(few: Speed, many: Speed) -> Speed:
+    """The line through the seconds per step in the two trials, with few biographies and with more."""
+    tokens = [trial[1] * few.tokens_per_biography for trial in (_FIRST_TRIAL, _SECOND_TRIAL)]
+    seconds = [tokens[0] * few.seconds_per_token, tokens[1] * many.seconds_per_token]
+    steepest = seconds[1] / tokens[1]  # through the origin: a step costs nothing beside its tokens
+    per_token = min(max(0.0, seconds[1] - seconds[0]) / (tokens[1] - tokens[0]), steepest)
+    per_step = seconds[1] - per_token * tokens[1]
+    source = f"{per_step:.2g} s a step and {per_token * few.tokens_per_biography:.2g} s a biography in two trials"
+    return replace(many, seconds_per_token=per_token, seconds_per_step=per_step, source=source)
 
 
 def _try(config: RunConfig, steps: int, batch_size: int, biographies: int) -> tuple[Speed, float]:

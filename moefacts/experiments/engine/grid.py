@@ -29,6 +29,7 @@ from moefacts.runs.manifest import FAILED, FINISHED, INTERRUPTED, KILLED, RUNNIN
 from moefacts.runs.reader import Run, read_run
 
 TO_DO, HALF_DONE, ELSEWHERE = "to do", "half done", "running elsewhere"  # beside FINISHED and FAILED
+BESIDE = "finished in another study"  # and copied from there when this one starts
 UNDECIDED = "undecided"  # the run takes settings from runs that are not all finished
 UNDECIDABLE = "cannot be decided"  # they are finished, but give it no settings
 LOGS = "logs"
@@ -48,6 +49,7 @@ class PlannedRun:
     state: str
     needs: tuple[Path, ...] = ()  # the directories of the runs that must be finished first
     reason: str = ""  # why its settings cannot be decided
+    copied_from: Path | None = None  # the run of another study, if its state is BESIDE
 
     @property
     def expected_steps(self) -> int:
@@ -158,7 +160,7 @@ def _settings(
 
 
 def _refreshed(run: PlannedRun) -> PlannedRun:
-    return run if run.state in (UNDECIDED, UNDECIDABLE) else replace(run, state=run_state(run.path))
+    return run if run.state in (UNDECIDED, UNDECIDABLE) else replace(run, state=run_state(run.path), copied_from=None)
 
 
 def default_folder(study: Study, scale: str, overrides: Sequence[str], root: Path) -> Path:

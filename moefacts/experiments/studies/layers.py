@@ -12,6 +12,8 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from moefacts.analysis.expert_facts import expert_cells, explained_in_all
+from moefacts.analysis.expert_figures import EXPERTS_CAPTION, experts
 from moefacts.analysis.mechanism import (
     CUT_IN_NAME,
     CUT_TO_NAME,
@@ -42,6 +44,7 @@ FOUR, EIGHT_LAYERS = "4 layers", "8 layers"
 MAIN = FOUR
 _LOST = 0.05  # a site matters if this much of the probability is lost there in some layer
 NOT_PROBED = "nothing was probed, or nowhere is 5% of the probability lost"
+NOT_EXPLAINED = "no fact loses 5% of its probability without single experts"
 NOT_ENRICHED = "the value cannot be read at the name more often than by chance"
 
 
@@ -182,6 +185,45 @@ def claims_of(arm: str) -> tuple[Claim, ...]:
     )
 
 
+def held_by_attribute(run: Run) -> float | None:
+    """How much more of what single experts are needed for follows from the attribute than from the person."""
+    found = explained_in_all(run)
+    return None if found is None else found.by_attribute - found.by_person
+
+
+def held_by_either(run: Run) -> float | None:
+    """How much of it follows from attribute and person."""
+    found = explained_in_all(run)
+    return None if found is None else found.by_attribute + found.by_person
+
+
+_SHARES = (
+    "Every expert of every layer is silenced, one at a time, at all tokens. Of how the experts of a layer share what a "
+    "fact loses, the variance over facts that follows from the attribute, and from the person beyond it, is corrected "
+    "for chance (ε²) and summed over layers"
+)
+
+
+def expert_claims_of(arm: str) -> tuple[Claim, ...]:
+    """The claims about what single experts hold."""
+    return (
+        Claim(
+            f"A single expert holds facts of some attributes rather than of some people ({arm})",
+            "none published",
+            f"{_SHARES}: share of the attribute minus that of the person. Holds if its 95% interval lies above 0; does "
+            "not hold if it lies below; cannot tell otherwise, or if in some run no fact loses 5%.",
+            lambda arms: arms.mean_verdict(arm, held_by_attribute, above, 0.0, NOT_EXPLAINED),
+        ),
+        Claim(
+            f"Attribute and person alone tell mostly which expert a fact needs ({arm})",
+            "none published",
+            f"{_SHARES}: the sum of both. Holds if its 95% interval lies above 0.5; does not hold if it lies below; "
+            "cannot tell otherwise, or if in some run no fact loses 5%.",
+            lambda arms: arms.mean_verdict(arm, held_by_either, above, 0.5, NOT_EXPLAINED),
+        ),
+    )
+
+
 def examine(runs: Sequence[FinishedRun]) -> Findings:
     """Measure every arm by layer."""
     arms = ByArm.of_runs(runs)
@@ -195,6 +237,10 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         tables += [Table(f"Layer by layer: {arm}", one.header, one.rows, one.caption) for one in cells]
         for name, (caption, draw) in FIGURES.items():
             figures[f"{name}_{number}"] = (f"{arm}. {caption}", partial(draw, probed))
+        if (held := expert_cells(probed)) is not None:
+            values[arm].append([dict(zip(held.header, row, strict=True)) for row in held.rows])
+            tables.append(Table(f"What single experts hold: {arm}", held.header, held.rows, held.caption))
+            figures[f"experts_{number}"] = (f"{arm}, one seed. {EXPERTS_CAPTION}", partial(experts, probed[0]))
     return Findings({"arms": values}, tables, figures, arms)
 
 
@@ -212,7 +258,7 @@ MIXTURES_STUDY = Study(
     title="Which layer of a mixture of experts does what when it recalls a fact?",
     figure="–",
     grids={"laptop": _grid((DENSE, EIGHT, MANY), mixture_run)},
-    claims={"laptop": (*claims_of(EIGHT), *claims_of(MANY))},
+    claims={"laptop": (*claims_of(EIGHT), *claims_of(MANY), *expert_claims_of(EIGHT), *expert_claims_of(MANY))},
     examine=examine,
     probes=("mechanism",),
 )

@@ -6,6 +6,7 @@ from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
 from moefacts.probes.decisions import decisions_table
 from moefacts.probes.known_person import known_person_table
+from moefacts.probes.mechanism.experts import experts_table
 from moefacts.probes.mechanism.sentence import sentence_table
 from moefacts.probes.mechanism.table import emergence_table, mechanism_table
 from moefacts.probes.rerouting import rerouting_tables
@@ -25,6 +26,7 @@ from moefacts.runs.tables import (
     EMERGENCE,
     KNOWN_PERSON,
     MECHANISM,
+    MECHANISM_EXPERTS,
     MECHANISM_SENTENCE,
     RETENTION,
     RETENTION_AT_END,
@@ -33,6 +35,7 @@ from moefacts.runs.tables import (
     TEMPERATURE,
     WRONG_ANSWERS,
 )
+from moefacts.training.checkpoint import load_weights
 
 
 def probe_run(run: Run, *wanted: str) -> list[str]:
@@ -142,9 +145,15 @@ def _probe_mechanism(run: Run, materials: Materials) -> None:
     others = [name for name in run.cohorts if name in run.people and len(run.people[name]) > 1 and name != run.cohort]
     cohorts = [run.cohort, *others]
     model, batcher, steps = materials.model, materials.batcher, moments_of(run)
-    if not MECHANISM.path(run.path).exists():  # earlier versions wrote it without the sentence
-        MECHANISM.write(run.path, mechanism_table(run.path, model, batcher, steps, cohorts))
-    MECHANISM_SENTENCE.write(run.path, sentence_table(run.path, model, batcher, steps, run.cohort))
+    written = {  # earlier versions wrote the first alone, or the first two
+        MECHANISM: lambda: mechanism_table(run.path, model, batcher, steps, cohorts),
+        MECHANISM_SENTENCE: lambda: sentence_table(run.path, model, batcher, steps, run.cohort),
+        MECHANISM_EXPERTS: lambda: experts_table(model, batcher, run.cohort),
+    }
+    for table, measured in written.items():
+        if not table.path(run.path).exists():
+            load_weights(run.path, steps[-1], model)
+            table.write(run.path, measured())
 
 
 def _probe_emergence(run: Run, materials: Materials) -> None:

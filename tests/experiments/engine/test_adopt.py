@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 
 from moefacts.experiments.engine import adopt
-from moefacts.experiments.engine.adopt import adopt_finished
-from moefacts.experiments.engine.grid import HALF_DONE, TO_DO
+from moefacts.experiments.engine.adopt import adopt_finished, find_beside
+from moefacts.experiments.engine.grid import BESIDE, HALF_DONE, TO_DO
+from moefacts.experiments.engine.launch import runs_to_launch
 from moefacts.runs import layout
 from moefacts.runs.location import run_name
 from moefacts.runs.manifest import FINISHED, INTERRUPTED
@@ -52,6 +53,15 @@ def test_what_was_finished_beside_is_all_there_except_its_lock(mine):
     assert copied == {str(path.relative_to(other)) for path in other.rglob("*")} - {layout.LOCK}
     assert (other / layout.LOCK).exists()
     assert list(mine.iterdir()) == [run.path]  # nothing half-made is left
+
+
+def test_what_is_finished_beside_is_known_before_anything_is_copied(mine):
+    run, missing = planned_in(mine), planned_in(mine, "seed=7")
+    other = finish(mine.parent / "other", run)
+    plan = find_beside(plan_of(run, missing, out=mine))
+    assert plan.runs == (replace(run, state=BESIDE, copied_from=other), missing)
+    assert runs_to_launch(plan, retry_failed=True) == [missing]
+    assert not mine.exists()
 
 
 def test_checkpoints_take_no_more_space_and_the_rest_is_a_copy_of_its_own(mine):

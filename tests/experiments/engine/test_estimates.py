@@ -177,14 +177,15 @@ VARIED = (
 )  # fmt: skip
 
 
-def test_a_slow_model_is_tried_for_two_steps_that_change_nothing_and_leave_nothing(trials, capfd):
+def test_a_slow_model_is_tried_for_two_steps_twice_which_changes_nothing_and_leaves_nothing(trials, capfd):
     asked = trials(wall=30.0, speeds=[1.0, 20.0, 40.0])
     config = compose([*TINY_RUN, *VARIED])
     before = copy.deepcopy(config)
     speed = estimates._measured_speed(config)
     assert config == before
     assert capfd.readouterr().err == ""
-    (trial,) = asked
+    trial, second = asked
+    assert (second.training.steps, second.training.batch_size, second.evaluation.biographies) == (2, 16, 8)
     assert not Path(trial.run.root).exists()
     training, evaluation = trial.training, trial.evaluation
     assert (training.steps, training.batch_size, training.gradient_accumulation, training.log_interval) == (2, 4, 1, 1)
@@ -194,11 +195,32 @@ def test_a_slow_model_is_tried_for_two_steps_that_change_nothing_and_leave_nothi
     assert (evaluation.interval_early, evaluation.interval_unseen, evaluation.interval_control) == (None, None, None)
     assert trial.patching.is_on is False
     assert trial.wandb.mode == "disabled"
-    # The first step warms up and is left out. At the other steps' 30 tokens per second, 320 tokens take 10.7 of the 30
-    # seconds. The rest is for evaluating 8 biographies of two cohorts, before and after training.
+    # The first step warms up and is left out. With the other steps' 30 tokens per second, the 16 biographies of 40
+    # tokens each take four times as long as 4, so nothing but tokens costs time. 1,280 tokens took 42.7 seconds, more
+    # than the whole trial, so nothing is left for evaluations.
     assert (speed.tokens_per_biography, speed.seconds_per_token) == (40, pytest.approx(1 / 30))
-    assert speed.seconds_per_evaluation == pytest.approx((30 - 320 / 30) / 32)
-    assert speed.source == "30 tokens/s in a trial of 2 steps of 4 biographies"
+    assert (speed.seconds_per_step, speed.seconds_per_evaluation) == (0.0, 0.0)
+    assert speed.source == "0 s a step and 1.3 s a biography in two trials"
+
+
+def test_what_a_step_costs_whatever_its_batch_is_not_counted_per_biography():
+    """Of a mixture with many experts, whose update takes long, 4 biographies say little about 32."""
+    few = estimates.Speed(40, (10 + 4 * 0.5) / (4 * 40), 1.0, "4 biographies")
+    many = estimates.Speed(40, (10 + 16 * 0.5) / (16 * 40), 2.0, "16 biographies")
+    speed = estimates._with_cost_of_a_step(few, many)
+    assert (speed.seconds_per_step, speed.seconds_per_token) == (pytest.approx(10), pytest.approx(0.5 / 40))
+    run = planned("training.steps=400", "evaluation.biographies=2")
+    evaluating = estimates._evaluations(run) * 2 * 2.0
+    training = 400 * (10 + run.config.training.batch_size * 0.5)
+    assert speed.seconds(run) == pytest.approx(training + evaluating + estimates._SECONDS_TO_START)
+
+
+@pytest.mark.parametrize(("with_few", "with_many"), [(3.0, 2.0), (1.0, 8.0)])
+def test_no_cost_is_negative_however_noisy_the_trials(with_few, with_many):
+    trials = [estimates.Speed(40, s / (n * 40), 0.0, "") for s, n in ((with_few, 4), (with_many, 16))]
+    speed = estimates._with_cost_of_a_step(*trials)
+    assert min(speed.seconds_per_step, speed.seconds_per_token) >= 0.0
+    assert speed.seconds_per_step + 16 * 40 * speed.seconds_per_token == pytest.approx(with_many)
 
 
 def test_a_quick_model_is_tried_again_as_it_will_be_trained(trials):

@@ -1,5 +1,6 @@
 """Made-up tables of the mechanism."""
 
+import numpy as np
 import pandas as pd
 
 from moefacts.analysis import mechanism
@@ -39,3 +40,32 @@ def table(shown, num_layers, steps=(600,), cohort="seen", permuted=0.02):
                 ]
     columns = ["step", "cohort", "values", "measure", "variant", "place", "layer", "attribute", "value"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def experts_table(needed, lost=0.5, people=30, num_experts=8):
+    """A table of two layers, whose facts lose ``lost`` without one expert: ``needed`` of an attribute and a person."""
+    rows = [
+        (layer, expert, mode, 1 / num_experts, person, name, 0.9, lost * (expert == needed(attribute, person)))
+        for layer in range(2)
+        for expert in range(num_experts)
+        for mode in ("zero", "another person")
+        for person in range(people)
+        for attribute, name in enumerate(ATTRIBUTES)
+    ]
+    columns = ["layer", "expert", "mode", "weight", "individual", "attribute", "probability", "lost"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def by_attribute(attribute, person):
+    """The expert that a fact needs if experts hold attributes."""
+    return attribute
+
+
+def by_person(attribute, person):
+    """The same if they hold groups of people."""
+    return person % 8
+
+
+def by_neither(attribute, person):
+    """The same if nothing tells."""
+    return int(np.random.default_rng([attribute, person]).integers(8))

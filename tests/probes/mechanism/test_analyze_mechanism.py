@@ -3,7 +3,7 @@
 from moefacts.experiments.tasks.probe import moments_of, probe_run
 from moefacts.runs.layout import checkpoint_steps
 from moefacts.runs.reader import read_run
-from moefacts.runs.tables import EMERGENCE, MECHANISM, MECHANISM_SENTENCE
+from moefacts.runs.tables import EMERGENCE, MECHANISM, MECHANISM_EXPERTS, MECHANISM_SENTENCE
 from tests.torture.commands import call
 
 
@@ -35,6 +35,7 @@ def test_analyze_measures_the_mechanism_only_when_asked(finished_run, quick_figu
     assert probe_run(read_run(finished_run), "mechanism") == ["mechanism"]
     assert len(MECHANISM.read(finished_run)) == 1  # nothing else is measured again
     assert MECHANISM_SENTENCE.path(finished_run).exists()
+    assert MECHANISM_EXPERTS.read(finished_run).empty  # a dense model
 
 
 def test_what_emerges_is_measured_at_every_checkpoint(finished_run):

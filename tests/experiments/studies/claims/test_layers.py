@@ -45,9 +45,8 @@ def runs(*shown, study=STUDY, probed=True, scatter=0.0):
     return made
 
 
-def cases(study):
-    """The cases of a study of layers."""
-    every = texts(study)
+def cases(study, every):
+    """The cases of the claims ``every`` of a study of layers."""
     by_kind = [every[number::5] for number in range(5)]
     lost, enriched, before = [*by_kind[0], *by_kind[1], *by_kind[2]], by_kind[3], by_kind[4]
     return [
@@ -61,7 +60,7 @@ def cases(study):
     ]
 
 
-CASES = cases(STUDY)
+CASES = cases(STUDY, texts(STUDY))
 
 
 @parametrized([*CASES])
