@@ -48,6 +48,7 @@
       };
     };
     if (rows.length > 1) headers.forEach((header, column) => {
+      if ("unsorted" in header.dataset) return;
       const sorter = make("button", { type: "button", class: "sort" });
       sorter.append(...header.childNodes);
       header.append(sorter);

@@ -92,6 +92,6 @@ def test_the_page_of_committed_results_leads_with_what_was_found(path, tmp_path)
     result = json.loads(path.read_text())
     write_study_report([StudyPage(result, [], [])], tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert page.index('class="found"') < page.index('class="verdicts"')
+    assert page.index('class="found"') < page.index('class="data verdicts"')
     drawn = [one for one in result["claims"] if one.get("interval") and None not in one["interval"]]
     assert page.count("<svg") == len(drawn)

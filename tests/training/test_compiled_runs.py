@@ -4,8 +4,10 @@ import shutil
 
 import pytest
 import torch
+from torch._dynamo.exc import BackendCompilerFailed
 
 from moefacts.experiments.tasks.train import execute
+from tests.conftest import TINY
 from tests.training.comparing import records
 
 
@@ -48,3 +50,16 @@ def test_a_compiled_run_has_the_losses_of_the_eager_one(make_config, tmp_path):
     for one, other in zip(*map(records, runs), strict=True):
         keys = one.keys() - {"train/padding_share"}  # compiled batches have fewer widths and so more padding
         assert {key: other[key] for key in keys} == pytest.approx({key: one[key] for key in keys}, rel=1e-4, abs=1e-5)
+
+
+def test_what_cannot_be_compiled_ends_in_one_line(fails, tmp_path, monkeypatch):
+    """As without a C++ compiler, or where the path of torch has a space."""
+
+    def no_compiler(*_, **__):
+        raise BackendCompilerFailed("inductor", OSError("g++: fatal error\nand a hundred more lines"), None)
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: no_compiler)
+    line = fails("train", *TINY, f"run.dir={tmp_path}/run", "training.compile=true", "training.steps=2")
+    assert "torch could not compile the model" in line
+    assert "leave out training.compile=true" in line
+    assert "hundred" not in line

@@ -10,6 +10,7 @@ import torch
 from moefacts.config.presets import overrides_of
 from moefacts.config.schema import RunConfig
 from moefacts.errors import is_full_disk
+from moefacts.experiments.tasks.compiling import compiler_explained
 from moefacts.experiments.tasks.materials import Materials, device_memory, prepare
 from moefacts.experiments.tasks.memory import check_memory, need_of_training, out_of_memory_explained
 from moefacts.models.architecture import parameter_counts
@@ -45,7 +46,7 @@ def execute(config: RunConfig, extend: bool = False) -> Path:
     check_processes(config.training, config.uncertainty.strangers is not None)
     need = need_of_training(config, world_size())
     check_memory(need, device_memory(config))
-    with out_of_memory_explained(need), StopRequest() as stop:
+    with out_of_memory_explained(need), compiler_explained(), StopRequest() as stop:
         materials = prepare(config)  # wrong settings raise errors here, before anything is written
         patch = load_patch(config, materials.model)
         seen_before = load_initial_weights(config, materials.model)
