@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from moefacts.analysis.fine_tuning_tables import Cells
 from moefacts.analysis.mechanism import percent
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.table import Table
 from moefacts.runs.reader import Run
 
 SILENCED, SWAPPED = "zero", "another person"
@@ -130,7 +130,7 @@ def explained_in_all(run: Run, mode: str = SILENCED) -> Explained | None:
     return sum(found[1:], found[0]) if found else None
 
 
-def expert_cells(runs: Sequence[Run]) -> Cells | None:
+def expert_cells(runs: Sequence[Run]) -> Table | None:
     """The table with a row for each layer: what the experts of it hold; None if not all runs have their table."""
     if not all(map(has_expert_facts, runs)):
         return None
@@ -148,7 +148,7 @@ def expert_cells(runs: Sequence[Run]) -> Cells | None:
             if mode == SILENCED:
                 cells.append(_cell([None if one is None else 1 - one.by_attribute - one.by_person for one in found]))
         rows.append(cells)
-    return Cells(CAPTION, header, rows)
+    return Table(CAPTION, header, rows)
 
 
 def _cell(values: Sequence[float | None]) -> str:

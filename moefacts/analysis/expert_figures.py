@@ -6,7 +6,6 @@ from matplotlib.figure import Figure
 
 from moefacts.analysis.expert_facts import layers_of, lost_by_expert
 from moefacts.runs.reader import Run
-from moefacts.synthetic_data.pools import ATTRIBUTES
 
 EXPERTS_CAPTION = (
     "What single experts hold: the probability of the true value that is lost when one expert is silenced, mean over "
@@ -19,7 +18,9 @@ def experts(run: Run) -> Figure:
     """Draw the loss by attribute (rows) and expert (columns), a panel for each layer, the first on the left."""
     layers = layers_of(run)
     width, height = plt.rcParams["figure.figsize"]
-    losses = [lost_by_expert(run, layer).groupby(level="attribute").mean().loc[list(ATTRIBUTES)] for layer in layers]
+    assert run.mechanism_experts is not None, "see has_expert_facts"
+    names = run.mechanism_experts["attribute"].unique().tolist()
+    losses = [lost_by_expert(run, layer).groupby(level="attribute").mean().loc[names] for layer in layers]
     most = max(0.01, *(float(loss.to_numpy().max()) for loss in losses))
     columns = min(2, len(layers))
     figure, panels = plt.subplots(
@@ -36,7 +37,7 @@ def experts(run: Run) -> Figure:
                 axes.text(column, row, f"{100 * lost:.0f}", ha="center", va="center", fontsize=6, color=color)
         every = 1 if loss_AE.shape[1] <= _MOST_NUMBERED else 4
         axes.set_xticks(range(0, loss_AE.shape[1], every), [str(expert) for expert in loss.columns[::every]])
-        axes.set_yticks(range(len(ATTRIBUTES)), [name.replace("_", " ") for name in ATTRIBUTES])
+        axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         axes.set_xlabel("expert")
         axes.set_title(f"layer {layer + 1}")
         for spine in axes.spines.values():

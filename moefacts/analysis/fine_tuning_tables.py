@@ -1,26 +1,13 @@
 """What the probes of fine-tuning found in a run, as cells of tables."""
 
-from dataclasses import dataclass
-
 import pandas as pd
 
+from moefacts.analysis.table import Table
 from moefacts.runs import keys, tables
 from moefacts.runs.reader import Run
 
 
-@dataclass(frozen=True)
-class Cells:
-    """A table of the report: what it shows, its header, and its rows of cells."""
-
-    caption: str
-    header: list[str]
-    rows: list[list[str]]
-
-    def __post_init__(self) -> None:
-        assert all(self.header), f"a column of “{self.caption}” has no name"
-
-
-def probe_cells(run: Run) -> list[Cells]:
+def probe_cells(run: Run) -> list[Table]:
     """The tables of the probes of fine-tuning that the run has."""
     builders = (
         (_shift, tables.SHIFT),
@@ -37,7 +24,7 @@ def shift_means(table: pd.DataFrame) -> pd.DataFrame:
     return table.groupby(["step", "cohort", "tested"], sort=False).mean(numeric_only=True)
 
 
-def _shift(table: pd.DataFrame) -> Cells:
+def _shift(table: pd.DataFrame) -> Table:
     names = {
         "common_share": "common part of the shift", "accuracy_before": "before", "accuracy": "after",
         "accuracy_common_only": "before + common part", "accuracy_common_removed": "after − common part",
@@ -51,10 +38,10 @@ def _shift(table: pd.DataFrame) -> Cells:
     rows = []
     for (step, cohort, tested), line in shift_means(table).iterrows():
         rows.append([f"{step:,}", cohort, tested, *(_number(line[name]) for name in names)])
-    return Cells(caption, ["step", "common part of", "tested on", *names.values()], rows)
+    return Table(caption, ["step", "common part of", "tested on", *names.values()], rows)
 
 
-def _restored(table: pd.DataFrame) -> Cells:
+def _restored(table: pd.DataFrame) -> Table:
     caption = (
         "Accuracy with one group of weights as it was before fine-tuning. The change is ‖θ₁ − θ₀‖ / ‖θ₀‖ of the group "
         "at the last of these steps."
@@ -67,10 +54,10 @@ def _restored(table: pd.DataFrame) -> Cells:
         [words.get(group, group.replace("_", " ")), "" if group in words else _number(change[group]), *cells]
         for (group,), cells in lines
     ]
-    return Cells(caption, ["restored", "change", *header], rows)
+    return Table(caption, ["restored", "change", *header], rows)
 
 
-def _corrected(table: pd.DataFrame) -> Cells:
+def _corrected(table: pd.DataFrame) -> Table:
     caption = (
         "Accuracy after corrections that need no training: θ₀ + a (θ₁ − θ₀); the common part of the shift subtracted "
         "from the logits of first tokens; the top singular direction of every matrix's change removed, or, as a "
@@ -81,7 +68,7 @@ def _corrected(table: pd.DataFrame) -> Cells:
     for (method, estimated_on, amount), cells in lines:
         detail = f"a = {amount:g}" if method == "interpolation" else f"of {estimated_on}" if estimated_on else ""
         rows.append([method.replace("_", " "), detail, *cells])
-    return Cells(caption, ["method", "setting", *header], rows)
+    return Table(caption, ["method", "setting", *header], rows)
 
 
 def _by_step_and_cohort(table: pd.DataFrame, index: list[str]) -> tuple[list[str], list[tuple[tuple, list[str]]]]:
@@ -94,7 +81,7 @@ def _by_step_and_cohort(table: pd.DataFrame, index: list[str]) -> tuple[list[str
     return header, [(line, [_number(accuracy.get((*place, *line))) for place in columns]) for line in lines]
 
 
-def _rerouted(table: pd.DataFrame) -> Cells:
+def _rerouted(table: pd.DataFrame) -> Table:
     caption = (
         "Experts of tokens. Moved is the share of tokens whose first expert is another than before fine-tuning. "
         "Distances are total variation distances of the use of experts: from the learned people, and by chance, which "
@@ -107,10 +94,10 @@ def _rerouted(table: pd.DataFrame) -> Cells:
         + [_number(row[name]) for name in names]
         for _, row in ordered.iterrows()
     ]
-    return Cells(caption, ["layer", "tokens", "cohort", "step", *names.values()], rows)
+    return Table(caption, ["layer", "tokens", "cohort", "step", *names.values()], rows)
 
 
-def _experts(table: pd.DataFrame) -> Cells:
+def _experts(table: pd.DataFrame) -> Table:
     last = table[table["step"] == table["step"].max()]
     caption = (
         f"Experts at step {last['step'].iloc[0]:,}: the relative change of their weights ‖θ₁ − θ₀‖ / ‖θ₀‖, and the "
@@ -120,7 +107,7 @@ def _experts(table: pd.DataFrame) -> Cells:
         [str(row.layer + 1), str(row.expert), *map(_number, (row.relative_change, row.old_use, row.learned_use))]
         for row in last.itertuples()
     ]
-    return Cells(caption, ["layer", "expert", "change", "use by old", "use by learned"], rows)
+    return Table(caption, ["layer", "expert", "change", "use by old", "use by learned"], rows)
 
 
 def _number(value: float | None) -> str:

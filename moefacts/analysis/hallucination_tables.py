@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from moefacts.analysis.decisions import answers_by_cohort, decision_measures
-from moefacts.analysis.fine_tuning_tables import Cells
 from moefacts.analysis.groups import Group
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.table import Table
 from moefacts.runs import tables
 from moefacts.runs.probe_table import ProbeTable
 
@@ -54,13 +54,13 @@ _TEMPERATURE_CAPTION = (
 )
 
 
-def hallucination_tables(group: Group) -> list[Cells]:
+def hallucination_tables(group: Group) -> list[Table]:
     """Decisions by attribute and ``requested_tables``, as far as the runs of a group have been probed for them."""
     by_attribute = _by_attribute(group)
     return ([by_attribute] if by_attribute else []) + requested_tables(group)
 
 
-def requested_tables(group: Group) -> list[Cells]:
+def requested_tables(group: Group) -> list[Table]:
     """Known people and temperatures, if they were asked for; cells are means over seeds with their intervals."""
     found = (
         _probed(group, tables.KNOWN_PERSON, ["state"], _KNOWN, _KNOWN_CAPTION),
@@ -69,7 +69,7 @@ def requested_tables(group: Group) -> list[Cells]:
     return [cells for cells in found if cells is not None]
 
 
-def _by_attribute(group: Group) -> Cells | None:
+def _by_attribute(group: Group) -> Table | None:
     unseen = {name for run in group.runs for name in run.unseen_cohorts}
     parts = []
     for run in group.runs:
@@ -84,12 +84,12 @@ def _by_attribute(group: Group) -> Cells | None:
     )
 
 
-def _probed(group: Group, table: ProbeTable, names: list[str], shown: dict[str, str], caption: str) -> Cells | None:
+def _probed(group: Group, table: ProbeTable, names: list[str], shown: dict[str, str], caption: str) -> Table | None:
     found = [rows for run in group.runs if (rows := run.probed(table)) is not None]
     return _cells(pd.concat(found), list(table.key), names, shown, caption) if found else None
 
 
-def _cells(rows: pd.DataFrame, key: Sequence[str], names: Sequence[str], shown: dict[str, str], caption: str) -> Cells:
+def _cells(rows: pd.DataFrame, key: Sequence[str], names: Sequence[str], shown: dict[str, str], caption: str) -> Table:
     """One row for every value of ``key``; a cell is the estimate over the runs, or a dash where there is no number."""
     cells = []
     for place, part in rows.groupby(list(key), sort=False):
@@ -102,4 +102,4 @@ def _cells(rows: pd.DataFrame, key: Sequence[str], names: Sequence[str], shown: 
             ]
             + ["–" if one is None else one.text() for one in found]
         )
-    return Cells(caption, [*names, *shown.values()], cells)
+    return Table(caption, [*names, *shown.values()], cells)

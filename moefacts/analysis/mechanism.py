@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from moefacts.analysis.fine_tuning_tables import Cells
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.table import Table
 from moefacts.runs.reader import Run
 
 OWN, PERMUTED = "own", "permuted"
@@ -80,14 +80,14 @@ def probed(run: Run) -> list[tuple[int, str, str]]:
     return list(table[["step", "cohort", "values"]].drop_duplicates().itertuples(index=False, name=None))
 
 
-def layer_cells(runs: Sequence[Run]) -> list[Cells]:
+def layer_cells(runs: Sequence[Run]) -> list[Table]:
     """The table of the last checkpoint on the main cohort, then those of other cohorts and checkpoints and the control.
 
     The last checkpoint of every seed is compared with those of the others. Earlier ones are the plateau's start and its
     end where a run has both, so they are shown only if all runs have as many.
     """
     steps = [probed_steps(run) for run in runs]
-    found: list[Cells] = []
+    found: list[Table] = []
     for step, cohort, values in sorted(probed(runs[0]), key=lambda one: (one[0] != steps[0][-1], one[0])):
         place = steps[0].index(step) - len(steps[0])  # counted from the last
         if place != -1 and len(set(map(len, steps))) > 1:
@@ -96,7 +96,7 @@ def layer_cells(runs: Sequence[Run]) -> list[Cells]:
         title = f"{cohort} people, {_steps_in_words([own[place] for own in steps])}"
         title += ", values permuted over people (control)" * (values == PERMUTED)
         caption = f"{title}. {CAPTION}" if not found else f"The same: {title}."
-        found.append(Cells(caption, ["layer", *COLUMNS], _rows(measures)))
+        found.append(Table(caption, ["layer", *COLUMNS], _rows(measures)))
     return found
 
 

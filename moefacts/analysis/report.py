@@ -19,7 +19,7 @@ from moefacts.analysis.embed import common_factor, embedded, first_sentence, pan
 from moefacts.analysis.expert_facts import expert_cells
 from moefacts.analysis.fading import NOT_FORGETTING
 from moefacts.analysis.figures import DECISION_FIGURE, Drawing
-from moefacts.analysis.fine_tuning_tables import Cells, probe_cells
+from moefacts.analysis.fine_tuning_tables import probe_cells
 from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting_table
 from moefacts.analysis.groups import Group
 from moefacts.analysis.hallucination_tables import hallucination_tables
@@ -39,6 +39,7 @@ from moefacts.analysis.summary import (
     share_in_sentence,
     summarize_group,
 )
+from moefacts.analysis.table import Table
 from moefacts.runs.durable import write_durably
 from moefacts.runs.reader import Run
 from moefacts.runs.thresholds import PLATEAU_CEILING
@@ -169,8 +170,8 @@ def _mechanism(groups: list[Group]) -> dict[str, Any] | None:
 
     The table of the last checkpoint on the main cohort is open; all others are folded.
     """
-    shown: list[tuple[str, Cells]] = []
-    folded: list[tuple[str, Cells]] = []
+    shown: list[tuple[str, Table]] = []
+    folded: list[tuple[str, Table]] = []
     for group in groups:
         if all(map(has_mechanism, group.runs)):
             first, *others = ((_prefix(group, groups), cells) for cells in layer_cells(group.runs))

@@ -9,20 +9,8 @@ from moefacts.analysis.embed import common_factor
 from moefacts.analysis.figures import Drawing
 from moefacts.analysis.forest import Row, forest, lead
 from moefacts.analysis.report import page_template
+from moefacts.analysis.table import Table
 from moefacts.runs.durable import write_durably
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of text cells, for the terminal and the page."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-
-    def __post_init__(self) -> None:
-        assert all(self.columns), f"a column of “{self.title}” has no name"
 
 
 @dataclass(frozen=True)

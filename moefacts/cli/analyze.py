@@ -175,8 +175,8 @@ def _print_table(groups, threshold: float | None) -> None:
                 console().print(text, highlight=False)
     for group in groups:
         for cells in requested_tables(group):
-            console().print(cells.caption, highlight=False)
-            _print_rows(cells.header, cells.rows)
+            console().print(cells.title, highlight=False)
+            _print_rows(cells.columns, cells.rows)
     if routed := router_rows(groups):
         _print_rows([*["group"] * (len(groups) > 1), *ROUTER_HEADER], routed)
     if found := retention_rows(groups):

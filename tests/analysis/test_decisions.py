@@ -168,7 +168,7 @@ def test_decisions_by_attribute_and_what_was_asked_for_stand_in_tables_with_mean
     assert [row[:2] for row in by_attribute.rows] == [
         [name, attribute] for name in (*COHORTS, *MIXTURES) for attribute in ("major", "company")
     ]
-    regrets = [row[by_attribute.header.index("regret (nats)")] for row in by_attribute.rows]
+    regrets = [row[by_attribute.columns.index("regret (nats)")] for row in by_attribute.rows]
     assert regrets[2] == f"{3 - np.log(8):.4g}"
     assert regrets[0] == regrets[-1] == "–"
     tables.KNOWN_PERSON.write(run.path, known(0.5))
@@ -186,4 +186,4 @@ def test_known_people_are_told_with_an_interval_over_seeds(run, tmp_path):
         runs.append(replace(run, path=path))
     (asked,) = requested_tables(Group("all", runs))
     assert asked.rows[0][1].startswith("0.6 ± 0.2484")
-    assert asked.header[:2] == ["state", "logistic regression"]
+    assert asked.columns[:2] == ["state", "logistic regression"]

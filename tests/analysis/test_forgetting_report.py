@@ -150,10 +150,10 @@ def test_tables_of_probes_become_cells(tmp_path):
     probed = replace(run(), path=tmp_path / "here")
     by_shift, by_group, by_method = probe_cells(probed)
     assert by_shift.rows == [["5", "seen", "seen", "0.500", "0.500", "0.400", "0.500", "0.500", "0.500", "–"]]
-    assert len(by_shift.header) == len(by_shift.rows[0])
+    assert len(by_shift.columns) == len(by_shift.rows[0])
     assert by_group.rows[0] == ["nothing restored", "", "0.250"]
     assert by_group.rows[2] == ["mlp", "0.100", "0.250"]
-    assert by_method.header == ["method", "setting", "seen, step 5"]
+    assert by_method.columns == ["method", "setting", "seen, step 5"]
     assert by_method.rows == [["random direction", "", "0.250"]]
     assert "forgetting_confidence" in forgetting_figures([Group("", [probed])])
     axes = forgetting_figures([Group("", [probed])])["forgetting_confidence"][1]().axes[0]

@@ -15,8 +15,9 @@ from moefacts.analysis.figures import Drawing
 from moefacts.analysis.groups import Group
 from moefacts.analysis.report import write_report
 from moefacts.analysis.series import MOST_POINTS, STEP, panels_over_steps
-from moefacts.analysis.study_report import StudyPage, Table, write_study_report
+from moefacts.analysis.study_report import StudyPage, write_study_report
 from moefacts.analysis.summary import MEANINGS, in_sentence, share_in_sentence
+from moefacts.analysis.table import Table
 from moefacts.config.presets import compose
 from tests.analysis.test_measures import made_up
 from tests.conftest import TINY

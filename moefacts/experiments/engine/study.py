@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from moefacts.analysis.figures import DrawFigure
-from moefacts.analysis.study_report import Table
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.verdict import Claim
 from moefacts.runs.reader import Run
 

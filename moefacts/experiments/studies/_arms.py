@@ -9,8 +9,8 @@ from moefacts.analysis.comparison import Bounds, Paired, paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.figures import attribute_loss
 from moefacts.analysis.groups import Group
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import cell, estimate
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below

@@ -7,8 +7,8 @@ from typing import Any
 
 from moefacts.analysis.comparison import Paired, Value, paired_difference
 from moefacts.analysis.groups import Group
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
 from moefacts.experiments.studies._finetuned import NOT_KNOWN, kept_when_new_known

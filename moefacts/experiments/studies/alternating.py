@@ -6,8 +6,8 @@ from functools import partial
 
 from moefacts.analysis.comparison import Value, paired_difference
 from moefacts.analysis.phases import steps_to_accuracy
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
 from moefacts.experiments.studies._arms import arm_runs, sampling

@@ -9,8 +9,8 @@ import numpy as np
 from moefacts.analysis.attention_figures import ATTENTION_CAPTION, PANELS, attention_signatures, signature_curves
 from moefacts.analysis.groups import Group
 from moefacts.analysis.plateau_end import REACHED
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import SCALES, Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell

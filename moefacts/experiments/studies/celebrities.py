@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from functools import partial
 
 from moefacts.analysis.comparison import paired_difference
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, cannot_tell
 from moefacts.experiments.studies._arms import (

@@ -28,7 +28,7 @@ from moefacts.analysis.mechanism import (
     mechanism_of,
 )
 from moefacts.analysis.mechanism_figures import FIGURES
-from moefacts.analysis.study_report import Table
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, above, below
@@ -233,13 +233,13 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         if not probed:
             continue
         cells = layer_cells(probed)
-        values[arm] = [[dict(zip(one.header, row, strict=True)) for row in one.rows] for one in cells]
-        tables += [Table(f"Layer by layer: {arm}", one.header, one.rows, one.caption) for one in cells]
+        values[arm] = [[dict(zip(one.columns, row, strict=True)) for row in one.rows] for one in cells]
+        tables += [Table(f"Layer by layer: {arm}", one.columns, one.rows, one.title) for one in cells]
         for name, (caption, draw) in FIGURES.items():
             figures[f"{name}_{number}"] = (f"{arm}. {caption}", partial(draw, probed))
         if (held := expert_cells(probed)) is not None:
-            values[arm].append([dict(zip(held.header, row, strict=True)) for row in held.rows])
-            tables.append(Table(f"What single experts hold: {arm}", held.header, held.rows, held.caption))
+            values[arm].append([dict(zip(held.columns, row, strict=True)) for row in held.rows])
+            tables.append(Table(f"What single experts hold: {arm}", held.columns, held.rows, held.title))
             figures[f"experts_{number}"] = (f"{arm}, one seed. {EXPERTS_CAPTION}", partial(experts, probed[0]))
     return Findings({"arms": values}, tables, figures, arms)
 

@@ -9,8 +9,8 @@ import numpy as np
 from moefacts.analysis.figures import attribute_accuracy, attribute_loss, seen_and_unseen_loss
 from moefacts.analysis.groups import Group
 from moefacts.analysis.plateau_end import REACHED
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import (

@@ -9,8 +9,8 @@ import numpy as np
 from moefacts.analysis.comparison import paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.plateau_end import NOT_REACHED, REACHED
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate, format_number
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, below, cannot_tell
 from moefacts.experiments.studies._arms import END, EVALUATION, Arms, arm_runs, sampling

@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any
 
 from moefacts.analysis.comparison_figures import Series, compare_over
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
 from moefacts.experiments.studies._arms import ACCURACY, EVALUATION, LOSS, MEASURES, Arms, arm_runs

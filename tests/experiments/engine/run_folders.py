@@ -2,7 +2,7 @@
 
 import json
 
-from moefacts.analysis.study_report import Table
+from moefacts.analysis.table import Table
 from moefacts.config.loader import config_yaml
 from moefacts.config.presets import compose
 from moefacts.experiments.engine.grid import TO_DO, Plan, PlannedRun

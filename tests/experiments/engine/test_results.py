@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from moefacts import __version__
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import measure_run
+from moefacts.analysis.table import Table
 from moefacts.errors import UserError
 from moefacts.experiments.engine.grid import ELSEWHERE, TO_DO
 from moefacts.experiments.engine.results import _plain, read_finished, run_measures, study_command, write_results

@@ -1,6 +1,6 @@
 """A study of tiny real runs, and a command that knows it: python -m tests.experiments.engine.tiny_study reproduce tiny …"""
 
-from moefacts.analysis.study_report import Table
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import Findings, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, above
 from moefacts.experiments.studies import catalog

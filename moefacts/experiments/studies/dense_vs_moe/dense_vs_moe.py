@@ -11,8 +11,8 @@ from typing import Any
 
 from moefacts.analysis.comparison import Paired
 from moefacts.analysis.comparison_figures import Series, compare_over
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import USUAL_SCALES, Findings, FinishedRun, Study
 from moefacts.experiments.engine.verdict import Claim, above, below, within
 from moefacts.experiments.studies._paired import KNOWN, idle_experts, max_violation, value_of

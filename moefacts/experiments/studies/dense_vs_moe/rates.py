@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from moefacts.analysis.comparison_figures import Series, compare_over
-from moefacts.analysis.study_report import Table
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import USUAL_SCALES, Findings, FinishedRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell
 from moefacts.experiments.studies._trained import what_is_open

@@ -13,7 +13,7 @@ import numpy as np
 
 from moefacts.analysis.figures import DrawFigure
 from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
-from moefacts.analysis.study_report import Table
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import Findings, FinishedRun, Study
 from moefacts.experiments.studies.law_capacity.claims import CLAIMS
 from moefacts.experiments.studies.law_capacity.grid import ARMS, SCALE, grid

@@ -5,8 +5,8 @@ from typing import Any
 
 from moefacts.analysis.comparison import Paired
 from moefacts.analysis.scaling_law import PowerLaw
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, cell, estimate
+from moefacts.analysis.table import Table
 from moefacts.experiments.studies._arms import END
 from moefacts.experiments.studies.law_causes.evidence import KNOWN, LENGTH, Evidence, Pairs
 from moefacts.experiments.studies.law_causes.grids import COSINE, FINISHED, SLOWER, USUAL, WIDER

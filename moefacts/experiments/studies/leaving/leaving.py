@@ -15,8 +15,8 @@ from typing import Any
 from moefacts.analysis.comparison import Bounds
 from moefacts.analysis.figures import DrawFigure
 from moefacts.analysis.retention_at_end import retention_at_end, why_untold
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import Estimate, estimate, format_number
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import Findings, FinishedRun, Study
 from moefacts.experiments.studies.leaving.claims import CLAIMS
 from moefacts.experiments.studies.leaving.forgotten import Evidence, Forgotten

@@ -1,7 +1,7 @@
 """Tables of patched twins: which step lent its attention, and the loss beside that of the control."""
 
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import cell, estimate
+from moefacts.analysis.table import Table
 from moefacts.experiments.studies._arms import Arms
 from moefacts.experiments.studies.patching.grids import MOMENTS, OWN, frozen, throughout
 from moefacts.runs import keys

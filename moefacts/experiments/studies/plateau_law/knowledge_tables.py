@@ -6,8 +6,8 @@ import numpy as np
 from scipy import stats
 
 from moefacts.analysis.scaling_law import PowerLaw
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, estimate, format_number
+from moefacts.analysis.table import Table
 from moefacts.experiments.studies.plateau_law.knowledge import Knowledge, KnowledgePoint
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from moefacts.analysis.comparison import Paired, paired_difference
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.fading import NOT_FORGETTING
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, within

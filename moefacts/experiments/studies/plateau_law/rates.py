@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from moefacts.analysis.study_report import Table
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies.plateau_law.grids import CHOICE
 

@@ -14,8 +14,8 @@ from scipy import stats
 
 from moefacts.analysis.fading import NOT_FORGETTING, Fading
 from moefacts.analysis.retention_at_end import retention_at_end, why_untold
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, estimate
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import log_axis, people_axis
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from moefacts.analysis.scaling_law import PowerLaw
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import format_number
+from moefacts.analysis.table import Table
 from moefacts.experiments.studies.plateau_law import published
 from moefacts.experiments.studies.plateau_law.knowledge import knowledge_values
 from moefacts.experiments.studies.plateau_law.plateau_law_figures import SizePoint

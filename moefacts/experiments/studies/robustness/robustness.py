@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from functools import partial
 
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import format_number
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, cannot_tell

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from moefacts.analysis.recall import recall_measures
-from moefacts.analysis.study_report import Table
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.table import Table
 from moefacts.experiments.engine.study import Findings, FinishedSimulation, Simulation, Study
 from moefacts.experiments.studies.toy_memory.claims import CLAIMS, Toys
 from moefacts.experiments.studies.toy_memory.settings import (

@@ -90,12 +90,12 @@ def test_the_last_checkpoints_of_seeds_are_compared_whatever_else_was_probed():
     """A seed without a plateau's end has fewer checkpoints; its last one was compared with the others' second."""
     runs = [probed_at(100, 200, 600, lost=0.4), probed_at(100, 700, lost=0.6)]
     main, control = mechanism.layer_cells(runs)
-    assert main.caption.startswith("seen people, steps 600 to 700, by seed.")
+    assert main.title.startswith("seen people, steps 600 to 700, by seed.")
     assert main.rows[0][1] == "−50%"
-    assert "control" in control.caption
+    assert "control" in control.title
     alike = mechanism.layer_cells([probed_at(100, 200, 600, lost=0.4), probed_at(110, 210, 610, lost=0.6)])
     assert [cells.rows[0][1] for cells in alike] == ["−50%", "−50%", "0%", "0%"]
-    assert "steps 200 to 210, by seed" in alike[-1].caption + alike[-2].caption
+    assert "steps 200 to 210, by seed" in alike[-1].title + alike[-2].title
 
 
 def test_layers_that_cannot_matter_at_the_name_are_left_out():
