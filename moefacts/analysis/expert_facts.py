@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from moefacts.analysis.mechanism import percent
-from moefacts.analysis.summary import estimate
+from moefacts.analysis.mechanism import share_text
 from moefacts.analysis.table import Table
 from moefacts.runs.reader import Run
 
@@ -142,15 +141,12 @@ def expert_cells(runs: Sequence[Run]) -> Table | None:
         for mode in (SILENCED, SWAPPED):
             found = [explained(run, layer, mode) for run in runs]
             most = [float(lost_by_expert(run, layer, mode).mean().max()) for run in runs]
-            cells.append(_cell(most))
-            cells.append(_cell([None if one is None else one.by_attribute for one in found]))
-            cells.append(_cell([None if one is None else one.by_person for one in found]))
+            cells.append(share_text(most))
+            cells.append(share_text([None if one is None else one.by_attribute for one in found]))
+            cells.append(share_text([None if one is None else one.by_person for one in found]))
             if mode == SILENCED:
-                cells.append(_cell([None if one is None else 1 - one.by_attribute - one.by_person for one in found]))
+                cells.append(
+                    share_text([None if one is None else 1 - one.by_attribute - one.by_person for one in found])
+                )
         rows.append(cells)
     return Table(CAPTION, header, rows)
-
-
-def _cell(values: Sequence[float | None]) -> str:
-    made = estimate(list(values))
-    return "–" if made is None else percent(made.mean, made.low, made.high, made.count)

@@ -49,12 +49,19 @@ def _restored(table: pd.DataFrame) -> Table:
     last = table[table["step"] == table["step"].max()]
     change = last.drop_duplicates("group").set_index("group")["relative_change"]
     header, lines = _by_step_and_cohort(table, ["group"])
-    words = {"none": "nothing restored", "all": "everything restored"}
-    rows = [
-        [words.get(group, group.replace("_", " ")), "" if group in words else _number(change[group]), *cells]
-        for (group,), cells in lines
-    ]
+    rows = [[in_words(group), "" if group in WHOLE else _number(change[group]), *cells] for (group,), cells in lines]
     return Table(caption, ["restored", "change", *header], rows)
+
+
+WHOLE = {"none": "nothing restored", "all": "everything restored"}
+
+
+def in_words(group: str) -> str:
+    """A group of weights, for the reader: layers are counted from 1."""
+    kind, _, number = group.partition("_")
+    if kind == "layer" and number.isdecimal():
+        return f"layer {int(number) + 1}"
+    return WHOLE.get(group, group.replace("_", " "))
 
 
 def _corrected(table: pd.DataFrame) -> Table:

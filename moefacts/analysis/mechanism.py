@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from moefacts.analysis.fine_tuning_tables import in_words
 from moefacts.analysis.summary import estimate
 from moefacts.analysis.table import Table
 from moefacts.runs.reader import Run
@@ -38,6 +39,10 @@ CAPTION = (
     "Read: share of values that are the likeliest of their attribute when the state after the layer is read as if "
     "it were the last. Names the answer: share of answers that what the layer's attention or MLP adds would give "
     "alone. One-sentence prompts in held-out templates; means over attributes and seeds."
+)
+RESTORED_CAPTION = (
+    "What is still known by the last checkpoint with one group of its weights as it was near the plateau's start or "
+    "end: the more is lost, the more of what was learned since is in it. Accuracy on whole values."
 )
 
 
@@ -100,6 +105,30 @@ def layer_cells(runs: Sequence[Run]) -> list[Table]:
     return found
 
 
+def restored_cells(runs: Sequence[Run]) -> Table | None:
+    """What is left with one group of weights as it was at each earlier moment; None if not all runs have as many."""
+    tables = [run.mechanism_restored for run in runs]
+    steps = [[] if table is None else sorted(table["since"].unique()) for table in tables]
+    if not steps[0] or len(set(map(len, steps))) > 1:
+        return None
+    each = [table.set_index(["since", "group"])["attribute_accuracy"] for table in tables if table is not None]
+    columns = [f"accuracy, {_steps_in_words([own[place] for own in steps])}" for place in range(len(steps[0]))]
+    rows = []
+    for group in each[0].index.unique("group"):
+        values = [
+            [one.get((own[place], group)) for one, own in zip(each, steps, strict=True)]
+            for place in range(len(columns))
+        ]
+        rows.append([in_words(group), *(share_text(column) for column in values)])
+    return Table(RESTORED_CAPTION, ["restored", *columns], rows)
+
+
+def share_text(values: Sequence[float | None]) -> str:
+    """The mean of shares over runs, as a cell."""
+    made = estimate(list(values))
+    return "–" if made is None else percent(made.mean, made.low, made.high, made.count)
+
+
 def _steps_in_words(steps: Sequence[int]) -> str:
     low, high = min(steps), max(steps)
     return f"step {low:,}" if low == high else f"steps {low:,} to {high:,}, by seed"
@@ -112,8 +141,7 @@ def _rows(measures: Sequence[pd.Series]) -> list[list[str]]:
         cells = [str(layer + 1)]
         for place in COLUMNS.values():
             values = [by_layer(one, place).get(layer) for one in measures]
-            made = estimate([None if value is None else float(value) for value in values])
-            cells.append("–" if made is None else percent(made.mean, made.low, made.high, made.count))
+            cells.append(share_text([None if value is None else float(value) for value in values]))
         rows.append(cells)
     return rows
 

@@ -96,20 +96,17 @@ def restored_tables(
     candidates, seed = candidates_of(batcher), batcher.population.seed
     evaluators = {cohort: one_biography_each(batcher, cohort, NUM_PEOPLE) for cohort in (*old, batcher.cohort)}
 
-    def weights_at(step: int) -> Weights:
-        load_weights(run, step, model)
-        return {name: tensor.clone() for name, tensor in model.state_dict().items()}
-
     def measured(weights: Weights, **labels: object) -> list[dict[str, object]]:
         model.load_state_dict(weights)
         return [
-            {"cohort": cohort, **labels, **_means(evaluator.measure(model))} for cohort, evaluator in evaluators.items()
+            {"cohort": cohort, **labels, **known_of(evaluator.measure(model))}
+            for cohort, evaluator in evaluators.items()
         ]
 
-    before, groups, methods = weights_at(0), [], []
+    before, groups, methods = weights_at(run, 0, model), [], []
     logits = {cohort: first_token_logits(model, one, candidates) for cohort, one in evaluators.items()}
     for step in steps:
-        after = weights_at(step)
+        after = weights_at(run, step, model)
         now = {cohort: first_token_logits(model, evaluators[cohort], candidates) for cohort in old}
         for estimated_on in old:
             shifts = [z_BC - start_BC for z_BC, start_BC in zip(now[estimated_on], logits[estimated_on], strict=True)]
@@ -121,7 +118,7 @@ def restored_tables(
                     else shift_BC.mean(axis=0)[None].repeat(num_people, 0)
                     for shift_BC in shifts
                 ]
-                found = _means(corrected_measures(model, evaluators[cohort], candidates, common))
+                found = known_of(corrected_measures(model, evaluators[cohort], candidates, common))
                 labels = {"cohort": cohort, "method": SHIFT_CORRECTION, "amount": 1.0, "draw": 0}
                 methods.append({"step": step, **labels, "estimated_on": estimated_on, **found})
         for labels, weights in corrections(before, after, seed):
@@ -138,8 +135,14 @@ def restored_tables(
     }
 
 
-def _means(measures: ValueMeasures) -> dict[str, float]:
-    """The columns that both tables have."""
+def weights_at(run: Path, step: int, model: Transformer) -> Weights:
+    """The weights of a checkpoint, which ``model`` holds afterwards, too."""
+    load_weights(run, step, model)
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def known_of(measures: ValueMeasures) -> dict[str, float]:
+    """The accuracy and loss that tables of restored weights have."""
     return {
         name: float(getattr(measures, name).mean(dtype=np.float64)) for name in ("attribute_accuracy", "attribute_loss")
     }

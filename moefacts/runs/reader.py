@@ -225,6 +225,11 @@ class Run:
         return tables.MECHANISM_EXPERTS.read(self.path)
 
     @cached_property
+    def mechanism_restored(self) -> pd.DataFrame | None:
+        """Its table of restored weights, which is empty with one checkpoint; None if it has not been written."""
+        return tables.MECHANISM_RESTORED.read(self.path)
+
+    @cached_property
     def emergence(self) -> pd.DataFrame | None:
         """Its main measures at every checkpoint; None if they have not been probed."""
         return tables.EMERGENCE.read(self.path)

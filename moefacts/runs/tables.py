@@ -259,6 +259,13 @@ MECHANISM_EXPERTS = ProbeTable(  # the same prompts without one expert: probes.m
     key=("layer", "expert", "mode", "individual", "attribute"),
     may_be_empty=True,  # a dense model has no experts
 )
+MECHANISM_RESTORED = ProbeTable(  # the last checkpoint with weights of an earlier one: probes.mechanism.restored
+    "mechanism_restored",
+    {"since": COUNT, "group": TEXT, "relative_change": NOT_NEGATIVE, **_KNOWN},
+    key=("since", "group"),
+    is_complete=True,
+    may_be_empty=True,  # there may be no earlier one
+)
 EMERGENCE = ProbeTable(
     "mechanism_emergence", MECHANISM.columns, key=MECHANISM.key
 )  # its main measures, at all checkpoints
@@ -318,7 +325,7 @@ PROBES = {
     "rerouting": (REROUTED, EXPERT_CHANGE),
     "known_person": (KNOWN_PERSON,),
     "temperature": (TEMPERATURE,),
-    "mechanism": (MECHANISM, MECHANISM_SENTENCE, MECHANISM_EXPERTS),
+    "mechanism": (MECHANISM, MECHANISM_SENTENCE, MECHANISM_EXPERTS, MECHANISM_RESTORED),
     "emergence": (EMERGENCE,),
 }
 ON_REQUEST = ("known_person", "temperature", "mechanism", "emergence")  # probes that no report needs

@@ -7,6 +7,7 @@ from moefacts.probes.attention_signatures import attention_table
 from moefacts.probes.decisions import decisions_table
 from moefacts.probes.known_person import known_person_table
 from moefacts.probes.mechanism.experts import experts_table
+from moefacts.probes.mechanism.restored import restored_since
 from moefacts.probes.mechanism.sentence import sentence_table
 from moefacts.probes.mechanism.table import emergence_table, mechanism_table
 from moefacts.probes.rerouting import rerouting_tables
@@ -27,6 +28,7 @@ from moefacts.runs.tables import (
     KNOWN_PERSON,
     MECHANISM,
     MECHANISM_EXPERTS,
+    MECHANISM_RESTORED,
     MECHANISM_SENTENCE,
     RETENTION,
     RETENTION_AT_END,
@@ -145,10 +147,11 @@ def _probe_mechanism(run: Run, materials: Materials) -> None:
     others = [name for name in run.cohorts if name in run.people and len(run.people[name]) > 1 and name != run.cohort]
     cohorts = [run.cohort, *others]
     model, batcher, steps = materials.model, materials.batcher, moments_of(run)
-    written = {  # earlier versions wrote the first alone, or the first two
+    written = {  # earlier versions wrote some of them
         MECHANISM: lambda: mechanism_table(run.path, model, batcher, steps, cohorts),
         MECHANISM_SENTENCE: lambda: sentence_table(run.path, model, batcher, steps, run.cohort),
         MECHANISM_EXPERTS: lambda: experts_table(model, batcher, run.cohort),
+        MECHANISM_RESTORED: lambda: restored_since(run.path, model, batcher, steps, run.cohort),
     }
     for table, measured in written.items():
         if not table.path(run.path).exists():

@@ -3,7 +3,7 @@
 from moefacts.experiments.tasks.probe import moments_of, probe_run
 from moefacts.runs.layout import checkpoint_steps
 from moefacts.runs.reader import read_run
-from moefacts.runs.tables import EMERGENCE, MECHANISM, MECHANISM_EXPERTS, MECHANISM_SENTENCE
+from moefacts.runs.tables import EMERGENCE, MECHANISM, MECHANISM_EXPERTS, MECHANISM_RESTORED, MECHANISM_SENTENCE
 from tests.torture.commands import call
 
 
@@ -28,6 +28,8 @@ def test_analyze_measures_the_mechanism_only_when_asked(finished_run, quick_figu
     page = (finished_run / "report.html").read_text()
     assert "Mechanism: which layer does what?" in page
     assert "name ← name cut" in page
+    assert sorted(MECHANISM_RESTORED.read(finished_run)["since"].unique()) == moments_of(run)[:-1]
+    assert ("What is still known" in page) == (len(moments_of(run)) > 1)
     assert "mechanism" not in call("analyze", str(finished_run)).stderr  # it is not measured twice
 
     MECHANISM_SENTENCE.path(finished_run).unlink()  # as in runs that an earlier version probed
