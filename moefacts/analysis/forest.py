@@ -11,7 +11,7 @@ _WIDTH, _HEIGHT, _MARGIN = 220, 36, 10
 _BAND = 24  # the height of what is drawn, above the ends of the scale
 _HOLDS, _DOES_NOT = "holds", "does not hold"
 _LEADING = re.compile(r"[+−-]?[\d.,]+ \[[^]]*\]")  # the number of a verdict with its interval, if its text begins so
-_MINUS = re.compile(r"(?<![\w^-])-(?=[\d.])")
+_MINUS = re.compile(r"(?<![\w^-])-(?=[\d.∞])")
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The claims of a study, and verdicts on whether they hold. Every rule is written down before anything runs."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -114,4 +115,6 @@ def _undecided(value: float) -> Verdict:
 
 
 def _number(value: float) -> str:
+    if math.isinf(value):  # of runs that never get there, only one bound is known
+        return "∞" if value > 0 else "-∞"
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -109,3 +109,9 @@ def test_an_answer_is_given_exactly_when_the_p_value_against_the_nearer_bound_is
 def test_numbers_that_are_all_equal_differ_from_the_bound_for_certain_or_not_at_all():
     assert above(1.0, (1.0, 1.0), 0.0, count=3).p_value == 0.0
     assert above(0.0, (0.0, 0.0), 0.0, count=3).p_value == 1.0
+
+
+def test_a_bound_that_is_not_known_is_infinite_in_signs_not_in_words():
+    """Of runs that never reach something only the earliest step is known."""
+    assert below(-0.729, (-np.inf, -0.65), 0.0).here == "-0.729 [-∞, -0.65]"
+    assert above(0.32, (0.204, np.inf), 0.0).here == "0.32 [0.204, ∞]"
