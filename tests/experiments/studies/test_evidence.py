@@ -146,7 +146,7 @@ def test_mild_unevenness_counts_by_the_geometric_mean_of_both_exponents_in_pairs
         verdict = power_law._shortens(power_law.Evidence([*runs, *pair]))
         assert verdict.answer == CANNOT_TELL
         assert verdict.value == pytest.approx(np.mean([math.log(100 / 400), math.log(100 / 401), math.log(200 / 400)]))
-        assert verdict.here.endswith("inf] over 3 pairs, 1 of them known within bounds")
+        assert verdict.here.endswith("∞] over 3 pairs, 1 of them known within bounds")
 
 
 def test_a_plateau_whose_length_depends_on_where_it_started_decides_nothing():
