@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _WIDTH, _HEIGHT, _MARGIN = 220, 36, 10
+_ARROW = 14  # the room for an end that is not known
 _BAND = 24  # the height of what is drawn, above the ends of the scale
 _HOLDS, _DOES_NOT = "holds", "does not hold"
 _LEADING = re.compile(r"[+−-]?[\d.,]+ \[[^]]*\]")  # the number of a verdict with its interval, if its text begins so
@@ -30,20 +31,25 @@ def forest(claims: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 def effect_text(claim: Mapping[str, Any]) -> str:
     """The number with its interval, in the digits that the interval allows; without one, what the verdict shows."""
-    shown, found = str(claim["here"]), _numbers(claim)
+    shown, value, interval = str(claim["here"]), claim.get("value"), _ends_of(claim)
     leading = _LEADING.match(shown)
-    if found is not None and leading:
-        value, low, high = found
-        digits = _digits((high - low) / 2)
-        shown = f"{value:,.{digits}f} [{low:,.{digits}f}, {high:,.{digits}f}]{shown[leading.end() :]}"
+    if value is not None and interval is not None and leading:
+        known = [end for end in interval if math.isfinite(end)]
+        half = (interval[1] - interval[0]) / 2 if len(known) == 2 else abs(float(value) - known[0])
+        digits = _digits(half)
+        low, high = (f"{end:,.{digits}f}" if math.isfinite(end) else f"{end}".replace("inf", "∞") for end in interval)
+        shown = f"{float(value):,.{digits}f} [{low}, {high}]{shown[leading.end() :]}"
     return _MINUS.sub("−", shown)
 
 
-def _numbers(claim: Mapping[str, Any]) -> tuple[float, float, float] | None:
-    """A claim's number and the ends of its interval; None unless all are known and finite."""
-    found = (claim.get("value"), *(claim.get("interval") or (None, None)))
-    known = [float(one) for one in found if one is not None and math.isfinite(one)]
-    return (known[0], known[1], known[2]) if len(known) == 3 else None
+def _ends_of(claim: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The ends of a claim's interval, infinite where not known (``null`` in a file); None unless one is known."""
+    found = claim.get("interval")
+    if found is None:
+        return None
+    unknown = (-math.inf, math.inf)
+    low, high = (side if end is None or math.isnan(end) else float(end) for end, side in zip(found, unknown, strict=True))
+    return None if math.isinf(low) and math.isinf(high) else (low, high)
 
 
 def _digits(half: float) -> int:
@@ -76,35 +82,50 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def _drawing(claim: Mapping[str, Any]) -> str:
-    """An inline SVG of the interval, its middle, zero and the published value; empty without an interval."""
-    found = _numbers(claim)
-    if found is None:
+    """An inline SVG of the interval, its middle, zero and the published value; empty without an interval.
+
+    An end that is not known is an arrow at the edge of the drawing.
+    """
+    value, interval = claim.get("value"), _ends_of(claim)
+    if value is None or not math.isfinite(value) or interval is None:
         return ""
-    value, *interval = found
+    open_ends = [not math.isfinite(end) for end in interval]
     published = claim.get("published_value")
-    drawn = [0.0, *interval, *([] if published is None else [float(published)])]
+    drawn = [0.0, float(value), *(end for end in interval if math.isfinite(end))]
+    drawn += [] if published is None else [float(published)]
     least, most = min(drawn), max(drawn)
-    scale = (_WIDTH - 2 * _MARGIN) / ((most - least) or 1.0)
+    margins = [_MARGIN + _ARROW * is_open for is_open in open_ends]
+    scale = (_WIDTH - sum(margins)) / ((most - least) or 1.0)
 
     def place(number: float) -> str:
-        return f"{_MARGIN + (number - least) * scale:.1f}"
+        return f"{margins[0] + (number - least) * scale:.1f}"
 
     middle = _BAND / 2
-    zero, low, high, at = (place(number) for number in (0.0, *interval, value))
+    edges = (2, _WIDTH - 2)
+    low, high = (
+        str(edge) if is_open else place(end) for end, edge, is_open in zip(interval, edges, open_ends, strict=True)
+    )
     title = f"{claim['claim']}: {effect_text(claim)}, beside zero"
-    diamond = ""
+    marks = "".join(
+        f'<path class="open" d="M{edge + inwards} {middle - 4} L{edge} {middle} L{edge + inwards} {middle + 4}" '
+        'fill="none" stroke="currentColor" stroke-width="2"/>'
+        for edge, inwards, is_open in zip(edges, (6, -6), open_ends, strict=True)
+        if is_open
+    )
     if published is not None:
         title += f" and the published {published:g}"
-        diamond = (
+        marks += (
             f'<path d="M{place(float(published))} {middle - 6} l5 6 -5 6 -5 -6 z" fill="none" stroke="currentColor" '
             'stroke-width="1.5"/>'
         )
     return (
         f'<svg class="forest" role="img" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}">'
         f"<title>{html.escape(title)}</title>"
-        f'<line x1="{zero}" x2="{zero}" y1="1" y2="{_BAND - 1}" stroke="currentColor" stroke-dasharray="3 3"/>'
+        f'<line x1="{place(0.0)}" x2="{place(0.0)}" y1="1" y2="{_BAND - 1}" stroke="currentColor" '
+        'stroke-dasharray="3 3"/>'
         f'<line x1="{low}" x2="{high}" y1="{middle}" y2="{middle}" stroke="currentColor" stroke-width="2"/>'
-        f'<circle cx="{at}" cy="{middle}" r="4" fill="currentColor"/>{diamond}{_ends(least, most, place)}</svg>'
+        f'<circle cx="{place(float(value))}" cy="{middle}" r="4" fill="currentColor"/>'
+        f"{marks}{_ends(least, most, place)}</svg>"
     )
 
 

@@ -43,7 +43,7 @@ def test_only_a_number_that_a_finding_begins_with_is_written_anew(here, text):
     assert effect_text(claim(here=here)) == text
 
 
-@pytest.mark.parametrize("less", [{"interval": None}, {"value": None}, {"interval": (0.0, float("inf"))}])
+@pytest.mark.parametrize("less", [{"interval": None}, {"value": None}, {"interval": (None, None)}])
 def test_what_has_no_interval_shows_its_reason_and_no_drawing(less):
     (row,) = forest([claim("cannot tell", here="in 2 of 5 runs nothing was probed", **less)])
     assert row.effect == "in 2 of 5 runs nothing was probed"
@@ -79,6 +79,19 @@ def test_the_published_value_is_drawn_on_the_same_scale_and_the_scale_has_its_en
     assert "<path" not in below.svg
 
 
+@pytest.mark.parametrize("unknown", [None, float("inf"), float("nan")])
+def test_an_end_that_is_not_known_is_an_arrow_at_the_edge(unknown):
+    (row,) = forest([claim(value=0.93, interval=(0.9, unknown), here="0.93 [0.9, ∞] over 4 pairs")])
+    zero, low, high, middle = places(row.svg)
+    assert zero < low < middle < high == 218
+    assert 'class="open" d="M212 8.0 L218 12.0' in row.svg
+    assert row.effect == "0.930 [0.900, ∞] over 4 pairs"
+    (below,) = forest([claim(value=-2.0, interval=(None, -1.5))])
+    zero, low, _, middle = places(below.svg)
+    assert 2 == low < middle < zero
+    assert "−2.00 [−∞, −1.50]" in below.effect
+
+
 def test_the_lead_says_what_was_decided_and_how_much_was_not():
     claims = [claim("cannot tell", None, None, "too few"), claim(), claim("does not hold"), claim()]
     found = lead(claims)
@@ -93,5 +106,5 @@ def test_the_page_of_committed_results_leads_with_what_was_found(path, tmp_path)
     write_study_report([StudyPage(result, [], [])], tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert page.index('class="found"') < page.index('class="data verdicts"')
-    drawn = [one for one in result["claims"] if one.get("interval") and None not in one["interval"]]
+    drawn = [one for one in result["claims"] if one.get("interval") and set(one["interval"]) != {None}]
     assert page.count("<svg") == len(drawn)
