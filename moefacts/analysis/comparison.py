@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, estimate, format_number
+from moefacts.analysis.summary import SHOWN_WITH_INTERVAL, estimate
+from moefacts.analysis.unit import PLAIN, Unit
 
 Bounds = tuple[float, float]
 Value = float | Bounds | None
@@ -45,14 +46,12 @@ class Paired:
         """The number of different seeds in the mean; None if every pair has its own."""
         return len(self.values) if 0 < len(self.values) < self.count else None
 
-    def text(self) -> str:
+    def text(self, unit: Unit = PLAIN) -> str:
         """The difference as a table cell; below three clusters without an interval, as in ``Estimate.text``."""
         if self.interval is None or len(self.values) < SHOWN_WITH_INTERVAL:
-            text = ", ".join(format_number(value) for value in self.values)
-        elif self.censored:
-            text = f"{format_number(self.mean)} [{self.interval[0]:.4g}, {self.interval[1]:.4g}]"
+            text = ", ".join(unit.value(value) for value in self.values)
         else:
-            text = f"{format_number(self.mean)} ± {format_number((self.interval[1] - self.interval[0]) / 2)}"
+            text = unit.text(self.mean, self.interval)
         text += f" ({self.censored} within bounds)" if self.censored else ""
         return text + (f" (missing in {self.missing} more)" if self.missing else "")
 

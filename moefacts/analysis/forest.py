@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from moefacts.analysis.unit import PLAIN, Unit
+
 _WIDTH, _HEIGHT, _MARGIN = 220, 36, 10
 _ARROW = 14  # the room for an end that is not known
 _BAND = 24  # the height of what is drawn, above the ends of the scale
@@ -30,16 +32,17 @@ def forest(claims: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def effect_text(claim: Mapping[str, Any]) -> str:
-    """The number with its interval, in the digits that the interval allows; without one, what the verdict shows."""
+    """The number with its interval and unit, in the digits that it allows; without one, what the verdict shows."""
     shown, value, interval = str(claim["here"]), claim.get("value"), _ends_of(claim)
     leading = _LEADING.match(shown)
     if value is not None and interval is not None and leading:
-        known = [end for end in interval if math.isfinite(end)]
-        half = (interval[1] - interval[0]) / 2 if len(known) == 2 else abs(float(value) - known[0])
-        digits = _digits(half)
-        low, high = (f"{end:,.{digits}f}" if math.isfinite(end) else f"{end}".replace("inf", "∞") for end in interval)
-        shown = f"{float(value):,.{digits}f} [{low}, {high}]{shown[leading.end() :]}"
+        shown = unit_of(claim).text(float(value), interval) + shown[leading.end() :]
     return _MINUS.sub("−", shown)
+
+
+def unit_of(claim: Mapping[str, Any]) -> Unit:
+    """In what a claim's number is measured; results of earlier versions do not say it."""
+    return Unit(**claim["unit"]) if claim.get("unit") else PLAIN
 
 
 def _ends_of(claim: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -48,13 +51,10 @@ def _ends_of(claim: Mapping[str, Any]) -> tuple[float, float] | None:
     if found is None:
         return None
     unknown = (-math.inf, math.inf)
-    low, high = (side if end is None or math.isnan(end) else float(end) for end, side in zip(found, unknown, strict=True))
+    low, high = (
+        side if end is None or math.isnan(end) else float(end) for end, side in zip(found, unknown, strict=True)
+    )
     return None if math.isinf(low) and math.isinf(high) else (low, high)
-
-
-def _digits(half: float) -> int:
-    """How many decimals show two significant digits of half an interval."""
-    return 3 if half <= 0 else max(0, 1 - math.floor(math.log10(half)))
 
 
 def lead(claims: Sequence[Mapping[str, Any]]) -> str:
@@ -105,7 +105,8 @@ def _drawing(claim: Mapping[str, Any]) -> str:
     low, high = (
         str(edge) if is_open else place(end) for end, edge, is_open in zip(interval, edges, open_ends, strict=True)
     )
-    title = f"{claim['claim']}: {effect_text(claim)}, beside zero"
+    unit = unit_of(claim)
+    title = f"{claim['claim']}: {effect_text(claim)}, beside {unit.end(0.0, 1.0)}"
     marks = "".join(
         f'<path class="open" d="M{edge + inwards} {middle - 4} L{edge} {middle} L{edge + inwards} {middle + 4}" '
         'fill="none" stroke="currentColor" stroke-width="2"/>'
@@ -125,15 +126,14 @@ def _drawing(claim: Mapping[str, Any]) -> str:
         'stroke-dasharray="3 3"/>'
         f'<line x1="{low}" x2="{high}" y1="{middle}" y2="{middle}" stroke="currentColor" stroke-width="2"/>'
         f'<circle cx="{place(float(value))}" cy="{middle}" r="4" fill="currentColor"/>'
-        f"{marks}{_ends(least, most, place)}</svg>"
+        f"{marks}{_ends(least, most, place, unit)}</svg>"
     )
 
 
-def _ends(least: float, most: float, place: Callable[[float], str]) -> str:
-    """The numbers at the two ends of the scale, one of which is 0 where nothing lies beyond it."""
-    digits = _digits(most - least)
+def _ends(least: float, most: float, place: Callable[[float], str], unit: Unit) -> str:
+    """The numbers at the two ends of the scale, one of which is that of no effect where nothing lies beyond it."""
     return "".join(
         f'<text x="{place(number)}" y="{_HEIGHT - 2}" font-size="10" text-anchor="{anchor}" fill="currentColor">'
-        f"{'0' if number == 0 else f'{number:,.{digits}f}'.replace('-', '−')}</text>"
+        f"{unit.end(number, most - least).replace('-', '−')}</text>"
         for number, anchor in ((least, "start"), (most, "end"))
     )

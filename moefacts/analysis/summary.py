@@ -16,6 +16,7 @@ from moefacts.analysis.hallucination import PROBED, hallucination_measures
 from moefacts.analysis.knowledge import KNOWLEDGE, knowledge_by_attribute, knowledge_measures
 from moefacts.analysis.phases import phase_measures
 from moefacts.analysis.retention_tables import retention_summary
+from moefacts.analysis.unit import digits_of
 from moefacts.runs import keys, tables
 from moefacts.runs.reader import Run
 
@@ -75,7 +76,8 @@ class Estimate:
         elif self.low == self.high:
             text = f"{format_number(self.mean)} (all equal)"
         else:
-            text = f"{format_number(self.mean)} ± {format_number((self.high - self.low) / 2)}"
+            half = (self.high - self.low) / 2
+            text = f"{self.mean:,.{digits_of(half)}f} ± {half:,.{digits_of(half)}f}"
         return text + (f" ({self.missing} of {self.count + self.missing} not reached)" if self.missing else "")
 
 

@@ -56,7 +56,9 @@ class LoadedStudy:
         """One row per claim.
 
         The columns are ``claim``, ``published`` (what the paper says), ``here`` (what was found), ``value`` with its
-        95% ``interval``, ``p_value``, ``verdict`` (holds, does not hold, cannot tell) and ``rule``, which decides.
+        95% ``interval``, ``p_value``, ``verdict`` (holds, does not hold, cannot tell), ``rule``, which decides, and
+        ``unit``, where the value has one: its ``kind`` (ratio: a natural logarithm; points: a difference of shares;
+        share; number) and of what it is.
         """
         return pd.DataFrame(self.results["claims"])
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moefacts.analysis.forest import effect_text
 from moefacts.cli.completion import Overrides, complete_study
 from moefacts.cli.folders import as_folder
 from moefacts.cli.next_step import say_next
@@ -279,7 +280,7 @@ def _print_verdicts(page, plan) -> None:
         table.add_column(column, ratio=3 if column in ("claim", "rule") else None)
     for claim in result["claims"]:
         verdict = Text(claim["verdict"], f"bold {colors.get(claim['verdict'], 'yellow')}")
-        table.add_row(claim["claim"], claim["published"], claim["here"], verdict, claim["rule"])
+        table.add_row(claim["claim"], claim["published"], effect_text(claim), verdict, claim["rule"])
     screen.print(table)
     if result["judged_together"]:
         screen.print(result["judged_together"]["text"])

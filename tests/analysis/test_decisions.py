@@ -185,5 +185,5 @@ def test_known_people_are_told_with_an_interval_over_seeds(run, tmp_path):
         tables.KNOWN_PERSON.write(path, known(auroc))
         runs.append(replace(run, path=path))
     (asked,) = requested_tables(Group("all", runs))
-    assert asked.rows[0][1].startswith("0.6 ± 0.2484")
+    assert asked.rows[0][1].startswith("0.60 ± 0.25")
     assert asked.columns[:2] == ["state", "logistic regression"]

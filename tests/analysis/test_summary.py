@@ -162,9 +162,9 @@ def test_numbers_are_readable(value, text):
     ("given", "text"),
     [
         (Estimate(2.5, None, None, 1, 0, (2.5,)), "2.5"),
-        (Estimate(2.5, 2.0, 3.0, 3, 0, (2.3, 2.5, 2.7)), "2.5 ± 0.5"),
+        (Estimate(2.5, 2.0, 3.0, 3, 0, (2.3, 2.5, 2.7)), "2.50 ± 0.50"),
         (Estimate(40.0, 40.0, 40.0, 3, 0, (40.0,) * 3), "40 (all equal)"),
-        (Estimate(2.5, 2.0, 3.0, 3, 1, (2.3, 2.5, 2.7)), "2.5 ± 0.5 (1 of 4 not reached)"),
+        (Estimate(2.5, 2.0, 3.0, 3, 1, (2.3, 2.5, 2.7)), "2.50 ± 0.50 (1 of 4 not reached)"),
         (Estimate(2.5, None, None, 1, 2, (2.5,)), "2.5 (2 of 3 not reached)"),
         (estimate([172.0, 188.0]), "172, 188"),  # not 180 ± 102
         (estimate([172.0, None, 172.0]), "172, 172 (1 of 3 not reached)"),

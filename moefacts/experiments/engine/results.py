@@ -138,6 +138,7 @@ def _result(
         verdict = claim.decide(findings.evidence)
         row: dict[str, Any] = {"claim": claim.text, "published": claim.published, "here": verdict.here}
         row |= {"published_value": claim.published_value} if claim.published_value is not None else {}
+        row |= {"unit": vars(claim.unit)} if claim.unit is not None else {}
         row |= {"value": verdict.value, "interval": verdict.interval, "p_value": verdict.p_value}
         row |= {"verdict": verdict.answer, "rule": claim.rule}
         claims.append(row)

@@ -7,6 +7,8 @@ from typing import Any
 
 from scipy import stats
 
+from moefacts.analysis.unit import Unit
+
 HOLDS, DOES_NOT_HOLD, CANNOT_TELL = "holds", "does not hold", "cannot tell"
 Interval = tuple[float, float]
 
@@ -41,6 +43,7 @@ class Claim:
         rule: how it is decided, in words.
         decide: the same rule in code; it takes the study's evidence.
         published_value: the published number where it is the same quantity as the verdict's ``value``; pages draw it.
+        unit: in what the verdict's ``value`` is measured, where it has one.
     """
 
     text: str
@@ -48,6 +51,7 @@ class Claim:
     rule: str
     decide: Callable[[Any], Verdict]
     published_value: float | None = None
+    unit: Unit | None = None
 
 
 def cannot_tell(reason: str) -> Verdict:

@@ -11,16 +11,19 @@ from moefacts.analysis.figures import attribute_loss
 from moefacts.analysis.groups import Group
 from moefacts.analysis.summary import cell, estimate
 from moefacts.analysis.table import Table
+from moefacts.analysis.unit import PLAIN
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
 from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies._paired import bounds_of, decide_paired, log_ratio, value_of
+from moefacts.experiments.studies._units import ACCURACY_POINTS, LOSS_NATS, PLATEAU_RATIO, RATIOS
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.runs.reader import Run
 
 LOSS, ACCURACY, END = "final_attribute_loss", "final_attribute_accuracy", "plateau_end_interpolated"
 MEASURES = {LOSS: "final attribute loss (nats)", ACCURACY: "final accuracy", END: "plateau end (steps)"}
+_UNITS = {LOSS: LOSS_NATS, ACCURACY: ACCURACY_POINTS, END: PLATEAU_RATIO}
 UNIFORM = "uniform"
 # How often the arms of a scale are evaluated.
 EVALUATION = {
@@ -132,13 +135,11 @@ def arm_findings(
             paired = {key: arms.difference(key, arm, reference, size) for key in MEASURES}
             found.append({"size": size, "arm": arm, "against_reference": {k: p and vars(p) for k, p in paired.items()}})
             if arm != reference:
-                differences.append(
-                    [f"{size:,}", arm, *("–" if pair is None else pair.text() for pair in paired.values())]
-                )
+                differences.append([f"{size:,}", arm, *(difference_text(pair, key) for key, pair in paired.items())])
     tables = [Table(title, ["people", "arm", "runs", *MEASURES.values()], rows, note)]
     about = (
-        "Means over pairs of runs of equal size and seed, with 95% intervals. Plateau ends are compared by their log "
-        "ratio: −0.1 is about 10% earlier."
+        "Means over pairs of runs of equal size and seed, with 95% intervals. Of plateau ends it is the ratio: ×0.9 is "
+        "10% earlier."
     )
     tables.append(Table(f"Difference from “{reference}”", ["people", "arm", *MEASURES.values()], differences, about))
     figures = {}
@@ -152,6 +153,11 @@ def arm_findings(
         caption = f"{title}, by population size. Dots are single seeds; bars are 95% intervals."
         figures["over_sizes"] = (caption, partial(_over_sizes, arms))
     return Findings({"reference": reference, "arms": found} | (values or {}), tables, figures, arms)
+
+
+def difference_text(pair: Paired | None, measure: str) -> str:
+    """A paired difference as a table cell: of plateau ends the ratio, of others the difference."""
+    return "–" if pair is None else pair.text(RATIOS if measure == END else PLAIN)
 
 
 def _over_sizes(arms: Arms):
@@ -174,7 +180,7 @@ def difference_claim(text: str, published: str, measure: str, ours: Arm, theirs:
         f"{what}, averaged over pairs of equal size and seed. Holds if its 95% interval lies {side} 0; does not hold "
         f"if it lies {other}; cannot tell otherwise."
     )
-    return Claim(text, published, rule, partial(decide_difference, measure, ours, theirs, sign))
+    return Claim(text, published, rule, partial(decide_difference, measure, ours, theirs, sign), unit=_UNITS[measure])
 
 
 def decide_difference(measure: str, ours: Arm, theirs: Arm, sign: int, arms: Arms) -> Verdict:

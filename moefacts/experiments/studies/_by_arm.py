@@ -13,6 +13,7 @@ from moefacts.experiments.engine.study import FinishedRun
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
 from moefacts.experiments.studies._finetuned import NOT_KNOWN, kept_when_new_known
 from moefacts.experiments.studies._paired import decide_paired
+from moefacts.experiments.studies._units import KEPT_POINTS
 from moefacts.runs.reader import Run
 
 Measure = Callable[[Run], float | None]
@@ -103,4 +104,4 @@ def kept_claim(text: str, published: str, ours: str, theirs: str, sign: int = 1)
     def verdict(arms: ByArm) -> Verdict:
         return arms.difference_verdict(ours, theirs, kept_when_new_known, decide, NOT_KNOWN)
 
-    return Claim(text, published, rule, verdict)
+    return Claim(text, published, rule, verdict, unit=KEPT_POINTS)

@@ -19,6 +19,7 @@ from moefacts.experiments.studies._arms import (
     sampling,
 )
 from moefacts.experiments.studies._trained import STOPPED_EARLY, final_claim, stopped_early
+from moefacts.experiments.studies._units import LOSS_NATS
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.warmup import SHARE, warmup
 
@@ -126,6 +127,7 @@ def _claims(scale: str) -> tuple[Claim, ...]:
             "nats in every seed at every size; does not hold if it is so in no seed of some size; cannot tell "
             f"otherwise or with fewer than {SIZES_NEEDED} sizes of {SEEDS_NEEDED} seeds each. {STOPPED_EARLY}",
             _matters_everywhere,
+            unit=LOSS_NATS,
         ),
     )
 

@@ -8,10 +8,12 @@ from moefacts.analysis.comparison import Value, paired_difference
 from moefacts.analysis.phases import steps_to_accuracy
 from moefacts.analysis.summary import estimate
 from moefacts.analysis.table import Table
+from moefacts.analysis.unit import POINTS, Unit
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
 from moefacts.experiments.studies._arms import arm_runs, sampling
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
+from moefacts.experiments.studies._units import LEARNING_RATIO
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.sequential.sequential_figures import groups_in_turn
 from moefacts.experiments.studies.sequential.visits import (
@@ -139,6 +141,7 @@ _CLAIMS = (
         "visit begins counts with the steps until then if they are more than its learning took, and not at all "
         "otherwise. " + _BELOW,
         _forgets_faster,
+        unit=LEARNING_RATIO,
     ),
     Claim(
         "What was forgotten is learned again faster than it was learned",
@@ -147,6 +150,7 @@ _CLAIMS = (
         "minus the same in the first, over the visit's length, averaged over runs in whose first visit at least "
         f"{LEARNED:.0%} was reached. " + _BELOW,
         _learns_again_faster,
+        unit=Unit(POINTS, "of the visit's length"),
     ),
     Claim(
         "A group that comes back keeps more through its last absence than through its first",
@@ -155,6 +159,7 @@ _CLAIMS = (
         f"minus first after a visit at whose end at least {LEARNED:.0%} was known, averaged over runs with two. "
         + _ABOVE,
         _keeps_more,
+        unit=Unit(POINTS, "of the group's accuracy"),
     ),
 )
 

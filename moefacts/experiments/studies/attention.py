@@ -11,6 +11,7 @@ from moefacts.analysis.groups import Group
 from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.summary import estimate, format_number
 from moefacts.analysis.table import Table
+from moefacts.analysis.unit import POINTS, Unit
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import SCALES, Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
@@ -171,13 +172,16 @@ def _change(decide, signature: str, layers, before: str, after: str, runs: Seque
     return replace(verdict, here=verdict.here + missing)
 
 
-def _claim(text: str, published: str, what: str, decide, *change) -> Claim:
+_ATTENTION = Unit(POINTS, "of attention")
+
+
+def _claim(text: str, published: str, what: str, decide, *change, unit: Unit = _ATTENTION) -> Claim:
     where, otherwise = ("above", "below") if decide is above else ("below", "above")
     rule = (
         f"{what}, averaged over seeds that were trained so far. Holds if its 95% interval lies {where} 0; does not "
         f"hold if it lies {otherwise}; cannot tell otherwise."
     )
-    return Claim(text, published, rule, partial(_change, decide, *change))
+    return Claim(text, published, rule, partial(_change, decide, *change), unit=unit)
 
 
 _CLAIMS = (
@@ -212,6 +216,7 @@ _CLAIMS = (
         "layers",
         below,
         *("attribute_entropy", _all_layers, START, END),
+        unit=Unit(POINTS, "of the largest entropy"),
     ),
 )
 

@@ -21,6 +21,7 @@ from moefacts.experiments.studies._arms import (
 )
 from moefacts.experiments.studies._paired import decide_paired
 from moefacts.experiments.studies._trained import final_claim
+from moefacts.experiments.studies._units import ACCURACY_POINTS
 from moefacts.runs import keys
 
 _STEPS = {"laptop": {1024: 1000}, "paper": {64000: 16000, 128000: 16000}}
@@ -96,6 +97,7 @@ _CLAIMS = (
         "celebrities. Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell otherwise, "
         f"or if in some run less than {KNOWN:.0%} is known of either.",
         _known_first,
+        unit=ACCURACY_POINTS,
     ),
 )
 

@@ -22,6 +22,7 @@ from moefacts.analysis.mechanism import (
     Place,
 )
 from moefacts.analysis.phases import steps_to_accuracy
+from moefacts.analysis.unit import NUMBER, Unit
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, below, cannot_tell
@@ -101,6 +102,7 @@ def _claim(first: str, second: str, published: str) -> Claim:
         f"if in some run one of them is less than {_LEAST:.0%} at the end. Losses of probability are summed over "
         "layers; of readings, the best layer counts.",
         partial(_sooner, first, second),
+        unit=Unit(NUMBER, "steps"),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from moefacts.analysis.comparison import Value, paired_difference
 from moefacts.analysis.forgetting import forgetting_measures, learning_measures
 from moefacts.analysis.forgetting_figures import forgetting_figures
+from moefacts.analysis.unit import RATIO, SHARE, Unit
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
@@ -113,6 +114,7 @@ _CLAIMS = (
         "people's values are known. Holds if its 95% interval lies below 0; does not hold if it lies above; cannot "
         "tell otherwise, or if in some run neither happens. Where one does not happen, the run's steps are a bound.",
         _faster,
+        unit=Unit(RATIO, "the steps until half of the new values are known"),
     ),
     Claim(
         "It collapses although the new people's values come from the whole pools",
@@ -120,6 +122,7 @@ _CLAIMS = (
         "Share of old accuracy kept when half of the new values are known. Holds if its 95% interval lies below 0.5; "
         "does not hold if it lies above; cannot tell otherwise, or if some run never knows half of the new values.",
         lambda arms: arms.mean_verdict(MAIN, kept_when_new_known, below, 0.5, NOT_KNOWN),
+        unit=Unit(SHARE, "of old accuracy kept"),
     ),
     Claim(
         "Attention patterns stay stable",
@@ -128,6 +131,7 @@ _CLAIMS = (
         f"excess of attention without preference. Holds if its 95% interval lies above {_STABLE:g}; does not hold if "
         "it lies below; cannot tell otherwise.",
         lambda arms: arms.mean_verdict(MAIN, preference_kept, above, _STABLE, "attention was not probed"),
+        unit=Unit(SHARE, "of the preference for names kept"),
     ),
 )
 _MORE_CLAIMS = (

@@ -10,6 +10,7 @@ from functools import partial
 
 from moefacts.analysis.forgetting import forgetting_measures, learning_measures
 from moefacts.analysis.forgetting_figures import forgetting_figures
+from moefacts.analysis.unit import POINTS, Unit
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above
@@ -101,7 +102,7 @@ def _apart_claim(kind: str) -> Claim:
         "does not hold if it lies below; cannot tell otherwise, or before routing is probed."
     )
     text = f"New people go to other experts than old ones do: {kind}"
-    return Claim(text, _NONE, rule, partial(_is_apart, kind))
+    return Claim(text, _NONE, rule, partial(_is_apart, kind), unit=Unit(POINTS, "of assignments to experts"))
 
 
 def _is_apart(kind: str, arms: ByArm) -> Verdict:

@@ -13,6 +13,7 @@ from moefacts.analysis.figures import confidence_and_entropy, seen_and_unseen_lo
 from moefacts.analysis.groups import Group
 from moefacts.analysis.hallucination import departure
 from moefacts.analysis.phases import steps_to_accuracy
+from moefacts.analysis.unit import NUMBER, POINTS, SHARE, Unit
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Interval, Verdict, above, below, within
@@ -184,13 +185,17 @@ def _claim(
     decide: Callable[..., Verdict],
     side: str,
     bound: float = 0.0,
+    *,
+    unit: Unit,
 ) -> Claim:
     where = f"{side} {bound:g}" if side in _OTHER else side
     rule = (
         f"{what}, the mean over seeds. Holds if its 95% interval lies {where}; does not hold if it lies "
         f"{_OTHER.get(side, 'outside')}; cannot tell otherwise, or if in some run {_NOT_KNOWN}."
     )
-    return Claim(text, published, rule, lambda arms: arms.mean_verdict(ARM, measure, decide, bound, _NOT_KNOWN))
+    return Claim(
+        text, published, rule, lambda arms: arms.mean_verdict(ARM, measure, decide, bound, _NOT_KNOWN), unit=unit
+    )
 
 
 def _departure_verdict(arms: ByArm) -> Verdict:
@@ -199,6 +204,7 @@ def _departure_verdict(arms: ByArm) -> Verdict:
 
 
 _SAME = "no number published"
+_NATS, _PROBABILITY = Unit(NUMBER, "nats of loss on unseen people"), Unit(SHARE, "as largest probability")
 _CLAIMS = (
     Claim(
         "The loss on people never seen leaves the baseline as knowledge emerges, not before",
@@ -208,6 +214,7 @@ _CLAIMS = (
         "Holds if the 95% interval of its mean over seeds lies inside [0, 1]; does not hold if it lies outside; cannot "
         f"tell otherwise, or if in some run the loss does not leave the baseline or {_NOT_KNOWN}.",
         _departure_verdict,
+        unit=Unit(NUMBER, "of the way from some knowledge to much"),
     ),
     _claim(
         "The more is known of seen people, the higher the loss on people never seen",
@@ -216,6 +223,7 @@ _CLAIMS = (
         _growth,
         above,
         "above",
+        unit=_NATS,
     ),
     _claim(
         "In the end the model is on average more certain than not about people it never saw",
@@ -225,6 +233,7 @@ _CLAIMS = (
         above,
         "above",
         0.5,
+        unit=_PROBABILITY,
     ),
     _claim(
         "In the end the model is less certain about people it never saw than about those it saw",
@@ -233,6 +242,7 @@ _CLAIMS = (
         _more_than(keys.MAX_PROBABILITY, keys.UNSEEN, keys.SEEN),
         below,
         "below",
+        unit=Unit(POINTS, "of probability"),
     ),
     _claim(
         "In the end the entropy about people never seen is higher than about those that were",
@@ -241,19 +251,21 @@ _CLAIMS = (
         _more_than(keys.ENTROPY, keys.UNSEEN, keys.SEEN),
         above,
         "above",
+        unit=Unit(NUMBER, "nats of entropy"),
     ),
 )
 
 
-def _as_published(measure: str, words: str, unit: str) -> Claim:
+def _as_published(measure: str, words: str, after: str, unit: Unit) -> Claim:
     value, tolerance = PUBLISHED[measure]
     return _claim(
         f"The {words} about people never seen ends near the published one",
-        f"{value}{unit}",
+        f"{value}{after}",
         f"The {words} on the value tokens of unseen people at the last evaluation",
         lambda run: _finally(run, measure, keys.UNSEEN),
         inside(value - tolerance, value + tolerance),
         f"inside {value} ± {tolerance}",
+        unit=unit,
     )
 
 
@@ -265,11 +277,12 @@ _LAPTOP = (
         _parts_apart,
         above,
         "above",
+        unit=_NATS,
     ),
 )
 _PAPER = (
-    _as_published(keys.MAX_PROBABILITY, "largest probability", ""),
-    _as_published(keys.ENTROPY, "entropy", " nats"),
+    _as_published(keys.MAX_PROBABILITY, "largest probability", "", _PROBABILITY),
+    _as_published(keys.ENTROPY, "entropy", " nats", Unit(NUMBER, "nats")),
 )
 
 STUDY = Study(

@@ -14,6 +14,7 @@ from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, St
 from moefacts.experiments.engine.verdict import Claim, Verdict
 from moefacts.experiments.studies import _laptop as laptop
 from moefacts.experiments.studies._by_arm import ByArm, Measure
+from moefacts.experiments.studies._units import UNSEEN_BASELINES
 from moefacts.experiments.studies.hallucination import inside, regret
 from moefacts.runs.reader import Run
 
@@ -76,6 +77,7 @@ def _claim(arm: str) -> Claim:
         f"equal seed. Holds if its 95% interval lies inside ±{MARGIN:g}; does not hold if it lies outside; cannot tell "
         f"otherwise, or if in some run {_NOT_KNOWN}.",
         partial(_same, arm),
+        unit=UNSEEN_BASELINES,
     )
 
 

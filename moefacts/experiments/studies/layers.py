@@ -29,6 +29,7 @@ from moefacts.analysis.mechanism import (
 )
 from moefacts.analysis.mechanism_figures import FIGURES
 from moefacts.analysis.table import Table
+from moefacts.analysis.unit import NUMBER, POINTS, SHARE, Unit
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, above, below
@@ -134,7 +135,13 @@ def _centre_claim(text: str, published: str, what: str, arm: str, place: Place, 
         f"does not hold if it lies {other}; cannot tell otherwise, or if in some run 5% are lost in no layer."
     )
     measure = partial(centre, place=place, reaches_last=reaches_last)
-    return Claim(text, published, rule, lambda arms: arms.mean_verdict(arm, measure, decide, 0.0, NOT_PROBED))
+    return Claim(
+        text,
+        published,
+        rule,
+        lambda arms: arms.mean_verdict(arm, measure, decide, 0.0, NOT_PROBED),
+        unit=Unit(NUMBER, "from −1 (first layer) to 1 (last)"),
+    )
 
 
 def claims_of(arm: str) -> tuple[Claim, ...]:
@@ -156,6 +163,7 @@ def claims_of(arm: str) -> tuple[Claim, ...]:
             "of the layers minus the others, the last layer left out. Holds if its 95% interval lies above 0; does not "
             "hold if it lies below; cannot tell otherwise, or if in some run 5% are lost in no layer.",
             lambda arms: arms.mean_verdict(arm, partial(middle_excess, place=MLP_AT_NAME), above, 0.0, NOT_PROBED),
+            unit=Unit(POINTS, "of the probability lost"),
         ),
         _centre_claim(
             f"Attention from before the value to the name matters most in late layers ({arm})",
@@ -173,6 +181,7 @@ def claims_of(arm: str) -> tuple[Claim, ...]:
             "as if it were the last, best layer, minus the same for values permuted over people. Holds if its 95% "
             "interval lies above 0.1; does not hold if it lies below; cannot tell otherwise.",
             lambda arms: arms.mean_verdict(arm, enrichment, above, 0.1, "nothing was probed"),
+            unit=Unit(POINTS, "of the values"),
         ),
         Claim(
             f"It is read at the name in earlier layers than before the value ({arm})",
@@ -181,6 +190,7 @@ def claims_of(arm: str) -> tuple[Claim, ...]:
             "name. Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell otherwise, or "
             "if in some run the value is not read at the name 10% more often than one permuted over people.",
             lambda arms: arms.mean_verdict(arm, layers_before, above, 0.0, NOT_ENRICHED),
+            unit=Unit(NUMBER, "layers"),
         ),
     )
 
@@ -213,6 +223,7 @@ def expert_claims_of(arm: str) -> tuple[Claim, ...]:
             f"{_SHARES}: share of the attribute minus that of the person. Holds if its 95% interval lies above 0; does "
             "not hold if it lies below; cannot tell otherwise, or if in some run no fact loses 5%.",
             lambda arms: arms.mean_verdict(arm, held_by_attribute, above, 0.0, NOT_EXPLAINED),
+            unit=Unit(POINTS, "of the variance"),
         ),
         Claim(
             f"Attribute and person alone tell mostly which expert a fact needs ({arm})",
@@ -220,6 +231,7 @@ def expert_claims_of(arm: str) -> tuple[Claim, ...]:
             f"{_SHARES}: the sum of both. Holds if its 95% interval lies above 0.5; does not hold if it lies below; "
             "cannot tell otherwise, or if in some run no fact loses 5%.",
             lambda arms: arms.mean_verdict(arm, held_by_either, above, 0.5, NOT_EXPLAINED),
+            unit=Unit(SHARE, "of the variance"),
         ),
     )
 

@@ -11,6 +11,7 @@ from moefacts.analysis.groups import Group
 from moefacts.analysis.plateau_end import REACHED
 from moefacts.analysis.summary import estimate, format_number
 from moefacts.analysis.table import Table
+from moefacts.analysis.unit import SHARE, Unit
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import (
@@ -190,6 +191,7 @@ _ON_PLATEAU = Claim(
     "Uses the seeds whose plateau has ended. Holds if the 95% interval of the mean accuracy over the plateau's "
     f"evaluations lies below {NO_KNOWLEDGE:.0%}; does not hold if it lies above; cannot tell otherwise.",
     _no_knowledge,
+    unit=Unit(SHARE, "of values known"),
 )
 _EMERGENCE = Claim(
     "After the plateau knowledge emerges",
@@ -197,6 +199,7 @@ _EMERGENCE = Claim(
     f"Holds if the 95% interval of the final accuracy lies above {KNOWLEDGE:.0%}; does not hold if it lies below, and "
     "every seed was trained for at least as many steps after its plateau's end as before; cannot tell otherwise.",
     _emergence,
+    unit=Unit(SHARE, "of values known"),
 )
 _ACCURACIES = tuple(
     Claim(
@@ -205,6 +208,7 @@ _ACCURACIES = tuple(
         f"Holds if the 95% interval of the accuracy lies within {100 * ACCURACY_TOLERANCE:.0f} percentage points of "
         "the published one; does not hold if it lies outside; cannot tell otherwise, or if every run stopped before.",
         partial(_published_accuracy, step, accuracy),
+        unit=Unit(SHARE, "of values known"),
     )
     for step, accuracy in PUBLISHED_ACCURACY.items()
 )

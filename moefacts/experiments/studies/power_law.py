@@ -15,6 +15,7 @@ from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, St
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS, Claim, Verdict, below, cannot_tell
 from moefacts.experiments.studies._arms import END, EVALUATION, Arms, arm_runs, sampling
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
+from moefacts.experiments.studies._units import PLATEAU_RATIO
 from moefacts.runs import keys
 from moefacts.runs.thresholds import PLATEAU_FLOOR
 
@@ -232,6 +233,7 @@ _CLAIMS = (
         f"Log ratio of plateau ends, geometric mean of α = {_MILD} to α = 0, averaged over pairs of equal size and "
         "seed. Holds if its 95% interval lies below 0; does not hold if it lies above; cannot tell otherwise.",
         _shortens,
+        unit=PLATEAU_RATIO,
     ),
     Claim(
         f"The plateau is shortest at α {MILD[0]}–{MILD[-1]}, whatever the number of people",

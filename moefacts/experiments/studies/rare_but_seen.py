@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 from moefacts.analysis.forgetting import forgetting_measures, learning_measures
 from moefacts.analysis.forgetting_figures import forgetting_figures
+from moefacts.analysis.unit import POINTS, SHARE, Unit
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above
 from moefacts.experiments.studies._arms import sampling
 from moefacts.experiments.studies._by_arm import ByArm, Measure
 from moefacts.experiments.studies._finetuned import HALF_KNOWN, fine_tuning, new_people, pretraining
+from moefacts.experiments.studies._units import ACCURACY_POINTS
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
 
@@ -96,6 +98,7 @@ _CLAIMS = (
         f"Accuracy on everybody at the end of fine-tuning minus before, “{RARE}”. Holds if its 95% interval lies above "
         "0; does not hold if it lies below; cannot tell otherwise.",
         lambda arms: arms.mean_verdict(RARE, gained, above, 0.0, "accuracy was not measured"),
+        unit=ACCURACY_POINTS,
     ),
     Claim(
         "The celebrities, who are shown no more, are not forgotten in a collapse",
@@ -103,6 +106,7 @@ _CLAIMS = (
         f"The lowest accuracy on celebrities over that before fine-tuning, “{RARE}”. Holds if its 95% interval lies "
         f"above {_COLLAPSE:g}; does not hold if it lies below; cannot tell otherwise.",
         lambda arms: arms.mean_verdict(RARE, lowest_share, above, _COLLAPSE, "nothing was known of celebrities before"),
+        unit=Unit(SHARE, "of the accuracy on celebrities kept"),
     ),
     Claim(
         "Learning rare people costs less of the celebrities than learning as many new people",
@@ -110,6 +114,7 @@ _CLAIMS = (
         f"The lowest accuracy on celebrities over that before, “{RARE}” minus “{NEW}”, over pairs of equal seed. Holds "
         "if its 95% interval lies above 0; does not hold if it lies below; cannot tell otherwise.",
         _keeps_more,
+        unit=Unit(POINTS, "of the accuracy on celebrities kept"),
     ),
 )
 

@@ -10,6 +10,7 @@ from functools import partial
 
 from moefacts.analysis.forgetting import forgetting_measures, learning_measures
 from moefacts.analysis.forgetting_figures import forgetting_figures
+from moefacts.analysis.unit import NUMBER, POINTS, Unit
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above
@@ -120,7 +121,9 @@ def _kept(text: str, published: str, what: str, ours: str, measure: Measure) -> 
         "over pairs of equal seed. Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell "
         "otherwise, or if some run never knows 90% of the new values."
     )
-    return Claim(text, published, rule, partial(_keeps_more, ours, measure))
+    return Claim(
+        text, published, rule, partial(_keeps_more, ours, measure), unit=Unit(POINTS, f"of the accuracy on {what} kept")
+    )
 
 
 def _keeps_more(ours: str, measure: Measure, arms: ByArm) -> Verdict:
@@ -142,6 +145,7 @@ _CLAIMS = (
         f"its 95% interval lies above {_SAME_DROP:g}; does not hold if it lies below; cannot tell otherwise, or if "
         "without replay less than 5% is lost by then in some run.",
         _same_drop,
+        unit=Unit(NUMBER, "times the loss without replay"),
     ),
     _kept(
         "Replaying some old people helps those who are never replayed",

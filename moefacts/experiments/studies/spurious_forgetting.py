@@ -13,6 +13,7 @@ from functools import partial
 
 from moefacts.analysis.forgetting import forgetting_measures
 from moefacts.analysis.forgetting_figures import forgetting_figures
+from moefacts.analysis.unit import POINTS, SHARE, Unit
 from moefacts.config.overrides import value_text
 from moefacts.experiments.engine.seeds import seeds_for
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
@@ -123,6 +124,7 @@ _CLAIMS = (
         "Lowest accuracy on A over that before fine-tuning. Holds if its 95% interval lies below 0.8; does not hold if "
         f"it lies above; {_SHORT}",
         partial(_mean, lowest_share, below, 0.8),
+        unit=Unit(SHARE, "of the accuracy before"),
     ),
     Claim(
         "They come back while training goes on",
@@ -130,6 +132,7 @@ _CLAIMS = (
         "Rise of the accuracy on A after its trough (0 without one), over that before fine-tuning. Holds if its 95% "
         f"interval lies above 0.05; does not hold if it lies below; {_SHORT}",
         partial(_mean, recovery, above, 0.05),
+        unit=Unit(POINTS, "of the accuracy before"),
     ),
     Claim(
         "The collapse is deeper than with values of both halves",
@@ -137,6 +140,7 @@ _CLAIMS = (
         "Lowest accuracy on A over that before, new people with the other half's values minus new people with all, "
         f"over pairs of equal seed. Holds if its 95% interval lies below 0; does not hold if it lies above; {_SHORT}",
         _deeper,
+        unit=Unit(POINTS, "of the accuracy before"),
     ),
     Claim(
         "Near the trough, right values are still first in their own half",
@@ -144,6 +148,7 @@ _CLAIMS = (
         f"Share of A's facts. Holds if its 95% interval lies above {_STILL_THERE:g}; does not hold if it lies below; "
         f"{_SHORT}",
         partial(_mean, partial(of_shift, "own_half"), above, _STILL_THERE),
+        unit=Unit(SHARE, "of facts"),
     ),
     Claim(
         "Taking away the shift that all share brings facts back",
@@ -151,6 +156,7 @@ _CLAIMS = (
         "Accuracy on A with the common part of the shift removed, which is estimated on other people, minus that "
         f"without, near the trough. Holds if its 95% interval lies above 0; does not hold if it lies below; {_SHORT}",
         partial(_mean, _brought_back, above, 0.0),
+        unit=Unit(POINTS, "of facts"),
     ),
 )
 

@@ -7,6 +7,7 @@ from typing import Any
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.summary import estimate
 from moefacts.analysis.table import Table
+from moefacts.analysis.unit import SHARE, Unit
 from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell
 from moefacts.experiments.studies._arms import ACCURACY, EVALUATION, LOSS, MEASURES, Arms, arm_runs
@@ -101,7 +102,9 @@ def _level_claim(text: str, arm: str, stays: bool) -> Claim:
         f"{PLATEAU_FLOOR}; does not hold if it lies {other}; cannot tell otherwise, or if in some seed the attribute "
         f"loss in training has not fallen below {PLATEAU_FLOOR} of the baseline."
     )
-    return Claim(text, "no number published", rule, partial(_over_baseline, arm, stays))
+    return Claim(
+        text, "no number published", rule, partial(_over_baseline, arm, stays), unit=Unit(SHARE, "of the baseline")
+    )
 
 
 _CLAIMS = (

@@ -172,7 +172,7 @@ def test_findings_show_every_arm_and_its_difference_from_the_reference():
     assert differences.title == "Difference from “a”"
     assert differences.columns == ["people", "arm", *_arms.MEASURES.values()]
     assert [row[:3] for row in differences.rows] == [["10", "b", "1, 0.8"], ["20", "b", "-1, -0.8"]]
-    assert differences.rows[0][4] == "-0.3365, -2.12 (1 within bounds)"  # theirs is later than its run
+    assert differences.rows[0][4] == "×0.714, ×0.12 (1 within bounds)"  # theirs is later than its run
     found = {(one["size"], one["arm"]): one["against_reference"] for one in findings.values["arms"]}
     assert found[20, "b"][LOSS]["mean"] == pytest.approx(-0.9)
     assert found[20, "a"][LOSS]["interval"] == (0.0, 0.0)

@@ -13,10 +13,12 @@ from moefacts.analysis.comparison import Paired
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.summary import estimate
 from moefacts.analysis.table import Table
+from moefacts.analysis.unit import NUMBER, Unit
 from moefacts.experiments.engine.study import USUAL_SCALES, Findings, FinishedRun, Study
 from moefacts.experiments.engine.verdict import Claim, above, below, within
 from moefacts.experiments.studies._paired import KNOWN, idle_experts, max_violation, value_of
 from moefacts.experiments.studies._trained import STOPPED_EARLY
+from moefacts.experiments.studies._units import ACCURACY_POINTS, PLATEAU_RATIO, UNSEEN_BASELINES
 from moefacts.experiments.studies.dense_vs_moe.comparison import (
     BALANCED,
     NAMES,
@@ -163,6 +165,7 @@ def _claims() -> list[Claim]:
                 "none published",
                 f"Log ratio of plateau ends, mixture to dense, {pairs}. " + verdicts.format("below 0", "above"),
                 partial(against_dense, "plateau_end_interpolated", kind, partial(below, bound=0.0), True),
+                unit=PLATEAU_RATIO,
             ),
             Claim(
                 f"At equal active parameters a mixture of {name} knows more at the end than a dense model",
@@ -170,6 +173,7 @@ def _claims() -> list[Claim]:
                 f"Difference in final accuracy, mixture minus dense, {pairs}. "
                 f"{verdicts.format('above 0', 'below')} {STOPPED_EARLY}",
                 partial(against_dense, "final_attribute_accuracy", kind, partial(above, bound=0.0), False),
+                unit=ACCURACY_POINTS,
             ),
             Claim(
                 f"A mixture of {name} of equal active parameters hallucinates more than a dense one that knows as much",
@@ -178,6 +182,7 @@ def _claims() -> list[Claim]:
                 f"people are known, mixture minus dense, {pairs}. {verdicts.format('above 0', 'below')} Cannot tell "
                 "either if some run never knows as much.",
                 partial(against_dense, "unseen_loss_when_known", kind, partial(above, bound=0.0), False),
+                unit=UNSEEN_BASELINES,
             ),
         ]
     for kind in ("moe_total", "moe_switch_total"):
@@ -195,6 +200,7 @@ def _claims() -> list[Claim]:
                     partial(within, low=-ACCURACY_MARGIN, high=ACCURACY_MARGIN),
                     False,
                 ),
+                unit=ACCURACY_POINTS,
             )
         )
     claims += [
@@ -204,6 +210,7 @@ def _claims() -> list[Claim]:
             "Difference in max violation at the end, without balancing minus with it, averaged over all mixtures, "
             f"sizes and seeds. {verdicts.format('above 0', 'below')} {STOPPED_EARLY}",
             partial(against_unbalanced, "max_violation", partial(above, bound=0.0)),
+            unit=Unit(NUMBER, "in max violation"),
         ),
         Claim(
             "Balancing costs no knowledge",
@@ -211,6 +218,7 @@ def _claims() -> list[Claim]:
             "Difference in final accuracy, without balancing minus with it, averaged over all mixtures, sizes and "
             f"seeds. {verdicts.format(f'below {ACCURACY_MARGIN}', 'above')} {STOPPED_EARLY}",
             partial(against_unbalanced, "final_attribute_accuracy", partial(below, bound=ACCURACY_MARGIN)),
+            unit=ACCURACY_POINTS,
         ),
     ]
     return claims

@@ -14,6 +14,7 @@ from moefacts.experiments.engine.verdict import Claim, Verdict, above, cannot_te
 from moefacts.experiments.studies._by_arm import ByArm, Measure
 from moefacts.experiments.studies._finetuned import kept_when_new_known
 from moefacts.experiments.studies._paired import decide_paired
+from moefacts.experiments.studies._units import KEPT_POINTS
 from moefacts.experiments.studies.finetune_methods.grid import (
     DISTILLATION,
     ESFT,
@@ -120,7 +121,7 @@ def _claim(text: str, published: str, ours: str, theirs: str = FULL) -> Claim:
         "cannot tell otherwise, or if some run never knows 90% of the new values."
     )
     decide: Callable[[Evidence], Verdict] = partial(_keeps_more, ours, theirs)
-    return Claim(text, published, rule, decide)
+    return Claim(text, published, rule, decide, unit=KEPT_POINTS)
 
 
 _NONE = "none published"

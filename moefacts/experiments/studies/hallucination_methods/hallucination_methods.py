@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.unit import NUMBER, POINTS, SHARE, Unit
 from moefacts.experiments.engine.study import Findings, FinishedRun, Study
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
 from moefacts.experiments.studies._by_arm import ByArm, Measure
 from moefacts.experiments.studies._kinds import DENSE, EIGHT
+from moefacts.experiments.studies._units import ACCURACY_POINTS
 from moefacts.experiments.studies.hallucination_methods.grid import (
     IDK,
     METHODS,
@@ -107,11 +109,23 @@ def _difference(
         f"{what}, “{ours}” minus “{theirs}”, over pairs of equal seed. Holds if its 95% interval lies {side} 0; "
         f"does not hold if it lies {other}; cannot tell otherwise, or {_EARLY}."
     )
-    return Claim(text, "none published", rule, lambda arms: arms.difference_verdict(ours, theirs, measure, decide, why))
+    return Claim(
+        text,
+        "none published",
+        rule,
+        lambda arms: arms.difference_verdict(ours, theirs, measure, decide, why),
+        unit=_UNITS[what],
+    )
 
 
 _REGRET = "Loss on unseen people at the end"
 _RATE = "Answered share of the values of unseen people at the end"
+_KNOWN = "Share of the values of seen people known at the end"
+_UNITS = {
+    _REGRET: Unit(NUMBER, "nats of loss on unseen people"),
+    _RATE: Unit(POINTS, "of unseen values answered"),
+    _KNOWN: ACCURACY_POINTS,
+}
 
 
 def _saves(text: str, what: str, measure: Measure, method: str, kind: str = DENSE) -> Claim:
@@ -129,7 +143,13 @@ def _refuses_little(method: str, words: str) -> Claim:
     def decide(arms: ByArm) -> Verdict:
         return arms.mean_verdict(name, lambda run: over_refusal(run, _without(arms, run)), below, REFUSED, TOO_EARLY)
 
-    return Claim(f"{words} refuse less than a tenth of what the model knows otherwise", "none published", rule, decide)
+    return Claim(
+        f"{words} refuse less than a tenth of what the model knows otherwise",
+        "none published",
+        rule,
+        decide,
+        unit=Unit(SHARE, "of what was known refused"),
+    )
 
 
 _CLAIMS = (
@@ -161,7 +181,7 @@ _CLAIMS = (
     _refuses_little(IDK, "Models with the [IDK] token"),
     _difference(
         "Strangers with the prior as target cost knowledge",
-        "Share of the values of seen people known at the end",
+        _KNOWN,
         accuracy,
         arm(DENSE, PRIOR),
         arm(DENSE),
@@ -169,7 +189,7 @@ _CLAIMS = (
     ),
     _difference(
         "The [IDK] token costs knowledge",
-        "Share of the values of seen people known at the end",
+        _KNOWN,
         accuracy,
         arm(DENSE, IDK),
         arm(DENSE),

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 from scipy import stats
 
+from moefacts.analysis.unit import NUMBER, RATIO, Unit
 from moefacts.experiments.engine.verdict import Claim, Verdict, below, cannot_tell, within
 from moefacts.experiments.studies._paired import log_ratio
 from moefacts.experiments.studies.law_capacity.collapse import ARMS_NEEDED, compare_collapse
@@ -64,8 +65,11 @@ def _compare_exponents(ours: Arm, theirs: Arm, decide: Callable[..., Verdict], e
     return Verdict(verdict.answer, text, verdict.value, verdict.interval, verdict.p_value)
 
 
-def _claim(text: str, rule: str, decide: Callable[[Evidence], Verdict]) -> Claim:
-    return Claim(text, "none published", rule, decide)
+_EXPONENT = Unit(NUMBER, "in the exponent")
+
+
+def _claim(text: str, rule: str, decide: Callable[[Evidence], Verdict], unit: Unit) -> Claim:
+    return Claim(text, "none published", rule, decide, unit=unit)
 
 
 def _exponents_claim(
@@ -78,7 +82,7 @@ def _exponents_claim(
         f"{where[0]}; does not hold if it lies {where[1]}; cannot tell otherwise, or with fewer than {SIZES_NEEDED} "
         f"sizes at which, in both, {SEEDS_NEEDED} seeds or more all have a plateau that is inside the law."
     )
-    return _claim(text, rule, partial(_compare_exponents, ours, theirs, decide))
+    return _claim(text, rule, partial(_compare_exponents, ours, theirs, decide), _EXPONENT)
 
 
 _SAME = (f"inside ±{MARGIN}", "outside"), partial(within, low=-MARGIN, high=MARGIN)
@@ -97,6 +101,7 @@ CLAIMS = (
         "seeds. Holds if this 95% interval lies below 0; does not hold if it lies above; cannot tell otherwise, or "
         f"with fewer than {ARMS_NEEDED} arms that have exponents, or without a mixture, where the two are the same.",
         _total_orders_better,
+        Unit(RATIO, "the sum of squares over active ones"),
     ),
     _exponents_claim(
         "At equal total parameters the exponent is the same, whatever the width", NARROW_EXPERTS, WIDE, *_SAME

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from functools import partial
 
+from moefacts.analysis.unit import NUMBER, RATIO, Unit
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell, within
 from moefacts.experiments.studies._arms import END
 from moefacts.experiments.studies._paired import decide_paired
+from moefacts.experiments.studies._units import PLATEAU_RATIO
 from moefacts.experiments.studies.law_causes.evidence import KNOWN, PAIRS_NEEDED, Evidence, Pairs
 from moefacts.experiments.studies.law_causes.grids import COSINE, FINISHED, SIZES, USUAL, WIDER
 
@@ -48,6 +50,7 @@ CLAIMS = (
         _NONE,
         _rule("plateau ends, cosine to constant rate", "0", "below"),
         partial(decide_ratio, END, ((COSINE, USUAL),), partial(below, bound=0.0)),
+        unit=PLATEAU_RATIO,
     ),
     Claim(
         "Schedule: with a cosine persons are known no earlier, so where the plateau ends earlier, its floor has moved",
@@ -57,12 +60,14 @@ CLAIMS = (
         )
         + " A run that does not reach it would later than its last step.",
         partial(decide_ratio, KNOWN, ((COSINE, USUAL),), partial(above, bound=-EARLIER)),
+        unit=Unit(RATIO, "the steps to 5% knowledge"),
     ),
     Claim(
         "Width: of equally many people, a wider model needs to see each fewer times before the plateau ends",
         _NONE,
         _rule("plateau ends per doubling of width, at equal learning rate", "0", "below"),
         partial(decide_ratio, END, WIDER, partial(below, bound=0.0)),
+        unit=PLATEAU_RATIO,
     ),
     Claim(
         "Attention: with finished attention from the start, most of the plateau is gone: it ends in less than half the "
@@ -70,6 +75,7 @@ CLAIMS = (
         "removed",
         _rule("plateau ends, finished to own attention", f"{MOST}, which is half", "below"),
         partial(decide_ratio, END, ((FINISHED, USUAL),), partial(below, bound=MOST)),
+        unit=PLATEAU_RATIO,
     ),
     Claim(
         "Attention: what is left grows as fast with the number of people, so storing facts alone gives the law its "
@@ -80,5 +86,6 @@ CLAIMS = (
         f"±{EXPONENT_MARGIN}; does not hold if it lies outside; cannot tell otherwise, if the end of some run is not "
         f"known, or if some size has fewer than {PAIRS_NEEDED} pairs.",
         _same_exponent,
+        unit=Unit(NUMBER, "in the exponent"),
     ),
 )

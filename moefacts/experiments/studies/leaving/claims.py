@@ -5,6 +5,7 @@ from functools import partial
 
 from moefacts.analysis.comparison import paired_difference
 from moefacts.analysis.scaling_law import Point, PowerLaw, fit_power_law
+from moefacts.analysis.unit import NUMBER, POINTS, RATIO, Unit
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, cannot_tell, within
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
 from moefacts.experiments.studies.leaving.forgotten import LONGEST, Evidence
@@ -46,8 +47,8 @@ def _keeps_more(settings: str, evidence: Evidence) -> Verdict:
     return decide_paired(pair, partial(above, bound=0.0))
 
 
-def _claim(text: str, rule: str, decide: Callable[[Evidence], Verdict]) -> Claim:
-    return Claim(text, "not in the paper", rule, decide)
+def _claim(text: str, rule: str, decide: Callable[[Evidence], Verdict], unit: Unit) -> Claim:
+    return Claim(text, "not in the paper", rule, decide, unit=unit)
 
 
 def _more_claim(text: str, settings: str) -> Claim:
@@ -57,7 +58,7 @@ def _more_claim(text: str, settings: str) -> Claim:
         "with equal seeds. Holds if its 95% interval lies above 0; does not hold if it lies below; cannot tell "
         "otherwise."
     )
-    return _claim(text, rule, partial(_keeps_more, settings))
+    return _claim(text, rule, partial(_keeps_more, settings), Unit(POINTS, "of what was known kept"))
 
 
 CLAIMS = (
@@ -68,6 +69,7 @@ CLAIMS = (
         "outside; cannot tell otherwise. Where those who left are not forgotten, their time scale is at least "
         f"{LONGEST:g} N/B.",
         _agrees,
+        Unit(RATIO, "the time scale of people who left"),
     ),
     _claim(
         "People are forgotten on the same time scale, however many there are",
@@ -75,6 +77,7 @@ CLAIMS = (
         f"95% interval lies inside ±{_ALIKE:g}; does not hold if it lies outside; cannot tell otherwise, or if in some "
         "run those who left are not forgotten.",
         _is_alike,
+        Unit(NUMBER, "as exponent"),
     ),
     _more_claim("A model twice as wide keeps more of the people who left", WIDER),
     _more_claim("Half the learning rate keeps more of the people who left", SLOWER),

@@ -7,6 +7,7 @@ from scipy import stats
 
 from moefacts.analysis.law_comparison import POWER, SUBSTANTIAL
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.unit import NUMBER, Unit
 from moefacts.experiments.engine.verdict import (
     CANNOT_TELL,
     DOES_NOT_HOLD,
@@ -131,6 +132,7 @@ def _knowledge_exponent(evidence: Evidence) -> Verdict:
     return above(law.b, law.b_interval, 0.0)
 
 
+_AS_EXPONENT = Unit(NUMBER, "as exponent")
 _LAW = Claim(
     "The plateau's end is a power law of the number of people",
     f"R² = {published.R_SQUARED}",
@@ -141,6 +143,7 @@ _LAW = Claim(
     "the law when, in every seed, the plateau's end can be determined and the plateau lasts for at least "
     f"{PLATEAU_SHARE:.0%} of the steps up to its end.",
     _is_power_law,
+    unit=Unit(NUMBER, "as bend"),
 )
 _BEST_LAW = Claim(
     "A power law describes the plateau's end better than T0 + c·N and than T0 + c·N^b",
@@ -157,6 +160,7 @@ _SUBLINEAR = Claim(
     "otherwise.",
     partial(_exponent_within, *SUBLINEAR),
     published.B,
+    unit=_AS_EXPONENT,
 )
 _EXPONENT = Claim(
     "The exponent is that of the study",
@@ -165,6 +169,7 @@ _EXPONENT = Claim(
     "outside; cannot tell otherwise.",
     partial(_exponent_within, published.B - EXPONENT_MARGIN, published.B + EXPONENT_MARGIN),
     published.B,
+    unit=_AS_EXPONENT,
 )
 _PREFACTOR = Claim(
     "The prefactor is that of the study",
@@ -173,6 +178,7 @@ _PREFACTOR = Claim(
     "lies outside; cannot tell otherwise.",
     _prefactor,
     published.A,
+    unit=Unit(NUMBER, "steps as prefactor"),
 )
 _ENDS = Claim(
     "At every size the plateau ends when it does in the study",
@@ -200,6 +206,7 @@ _KNOWLEDGE = Claim(
     f"otherwise, or if fewer than {SIZES_NEEDED} sizes, or sizes that span less than a factor of {FACTOR_NEEDED}, are "
     "inside the law and have steps to 5% knowledge that can be determined in every seed.",
     _knowledge_exponent,
+    unit=_AS_EXPONENT,
 )
 _EVERYWHERE = (_LAW, _BEST_LAW, _SUBLINEAR, _EXPONENT)
 # The study's numbers of biographies are compared where the facts per parameter are the study's.

@@ -19,6 +19,7 @@ from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, St
 from moefacts.experiments.engine.verdict import Claim, Verdict, within
 from moefacts.experiments.studies._arms import END, Arms
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
+from moefacts.experiments.studies._units import PLATEAU_RATIO, RATIOS
 from moefacts.experiments.studies.dense_vs_moe.comparison import NAMES
 from moefacts.experiments.studies.plateau_law.grids import SIZES, fixed_rate, law_run
 from moefacts.experiments.studies.plateau_law.knowledge import STEPS, knowledge_point
@@ -58,7 +59,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
                 rows.append(_row(arm, size, members, arms, pair))
                 found.append({"arm": arm, "size": size, "log_ratio_to_dense": pair and vars(pair)})
     columns = ["model", "people", "total parameters", "active", "facts (bits per total parameter)"]
-    columns += ["plateau end (steps)", "biographies per person", "log ratio to dense"]
+    columns += ["plateau end (steps)", "biographies per person", "ratio to dense"]
     note = "Means ± half of the 95% Student t interval over seeds; ratios are over pairs of runs of equal seed."
     table = Table("Plateau ends of mixtures", columns, rows, note)
     tables, retention = [table], {arm: _retention(arms, arm) for arm in arms.names}
@@ -82,7 +83,15 @@ def _row(arm: str, size: int, members: Sequence[FinishedRun], arms: Arms, pair: 
     means = [estimate(ends), estimate(_encounters(ends, size, first.record.batch_size))]
     bits = bits_of_facts(size, first.record.baseline) / total
     texts = ["–" if mean is None else mean.text() for mean in means]
-    return [arm, f"{size:,}", f"{total:,}", f"{active:,}", f"{bits:.3f}", *texts, "–" if pair is None else pair.text()]
+    return [
+        arm,
+        f"{size:,}",
+        f"{total:,}",
+        f"{active:,}",
+        f"{bits:.3f}",
+        *texts,
+        "–" if pair is None else pair.text(RATIOS),
+    ]
 
 
 def _knowledge_table(arms: Arms, retention: Mapping[str, Sequence[RetentionPoint]]) -> Table:
@@ -100,9 +109,9 @@ def _knowledge_table(arms: Arms, retention: Mapping[str, Sequence[RetentionPoint
             texts = ["–" if mean is None else mean.text() for mean in map(estimate, measures)]
             ours, dense = (arms.bounds(STEPS, one, size) for one in (arm, _DENSE))
             pair = None if arm == _DENSE else paired_difference(ours, dense, log_ratio)
-            rows.append([arm, f"{size:,}", *texts, "–" if pair is None else pair.text(), told])
+            rows.append([arm, f"{size:,}", *texts, "–" if pair is None else pair.text(RATIOS), told])
     columns = ["model", "people", "steps to 5% knowledge", "floor", "knowledge at the plateau's end"]
-    columns += ["log ratio of steps to 5% to dense", "τ at the plateau's end, each seed (steps)"]
+    columns += ["ratio of steps to 5% to dense", "τ at the plateau's end, each seed (steps)"]
     note = "Knowledge and floor are in baselines; τ has its 95% interval over people. "
     note += f"{NOT_FORGETTING} No claim is about these."
     return Table("Knowledge of mixtures", columns, rows, note)
@@ -143,6 +152,7 @@ def _claim(kind: str, what: str) -> Claim:
         f"Log ratio of plateau ends, “{NAMES[kind]}” to “{_DENSE}”, averaged over pairs of equal size and seed. Holds "
         f"if its 95% interval lies inside ±{MARGIN}; does not hold if it lies outside; cannot tell otherwise.",
         partial(_ends_with_dense, NAMES[kind]),
+        unit=PLATEAU_RATIO,
     )
 
 

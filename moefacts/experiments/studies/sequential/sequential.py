@@ -12,6 +12,7 @@ from moefacts.experiments.engine.study import Findings, FinishedRun, GridRun, St
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below
 from moefacts.experiments.studies._arms import arm_runs, sampling
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
+from moefacts.experiments.studies._units import ACCURACY_POINTS, LEARNING_RATIO
 from moefacts.experiments.studies._unseen import UNSEEN_RARELY
 from moefacts.experiments.studies.sequential.sequential_figures import groups_in_turn
 from moefacts.experiments.studies.sequential.visits import (
@@ -102,6 +103,7 @@ _CLAIMS = (
         "Mean accuracy that a group gains in its turn, second half of the groups minus first half, averaged over runs "
         f"in which some group gains at least {LEARNED:.0%}. " + _VERDICTS.format("above", "below"),
         _easier,
+        unit=ACCURACY_POINTS,
     ),
     Claim(
         "Forgetting is faster than learning",
@@ -111,6 +113,7 @@ _CLAIMS = (
         "then over runs. A group that is not forgotten when training ends counts with the steps until then if they are "
         "more than its learning took, and not at all otherwise. " + _VERDICTS.format("below", "above"),
         _forgets_faster,
+        unit=LEARNING_RATIO,
     ),
 )
 

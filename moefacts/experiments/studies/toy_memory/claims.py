@@ -8,6 +8,7 @@ from statistics import fmean
 
 from moefacts.analysis.comparison import Value, paired_difference
 from moefacts.analysis.summary import estimate
+from moefacts.analysis.unit import POINTS, RATIO, SHARE, Unit
 from moefacts.experiments.engine.study import FinishedSimulation
 from moefacts.experiments.engine.verdict import Claim, Verdict, above, below, cannot_tell, within
 from moefacts.experiments.studies._paired import decide_paired, log_ratio
@@ -75,6 +76,9 @@ def _with(needed: Callable[[Toys], str], decide: Callable[[Toys], Verdict], toys
     return cannot_tell(reason) if reason else decide(toys)
 
 
+_RECALL, _RECALL_POINTS = Unit(SHARE, "of old facts recalled"), Unit(POINTS, "of old facts recalled")
+
+
 def _claim(
     text: str,
     published: str,
@@ -83,6 +87,7 @@ def _claim(
     toy: str,
     arms: Sequence[str],
     until_learned: bool = False,
+    unit: Unit = _RECALL_POINTS,
 ) -> Claim:
     """A claim that cannot be told if old facts were not known, or new ones not learned where this is needed."""
 
@@ -91,7 +96,7 @@ def _claim(
 
     rule += f" Cannot tell either if in some seed less than {KNOWN:.0%} of the old facts were known before"
     rule += f", or less than {KNOWN:.0%} of the new ones at the end." if until_learned else "."
-    return Claim(text, published, rule, partial(_with, needed, decide))
+    return Claim(text, published, rule, partial(_with, needed, decide), unit=unit)
 
 
 def _difference(toy: str, ours: str, theirs: str, measure: str, share: float, decide: Decide, toys: Toys) -> Verdict:
@@ -133,6 +138,7 @@ _FASTER = (
     f"are recalled. Holds if the 95% interval of its mean over seeds {_BELOW_0} What did not happen is later than the "
     "last step."
 )
+_FASTER_UNIT = Unit(RATIO, "the steps until half of the new ones are recalled")
 _PLAIN, _REPLAYED = new_pairs(REPLAY_OF), replay(WEIGHT)
 _OF_STUDY = (
     _claim(
@@ -142,6 +148,7 @@ _OF_STUDY = (
         partial(_faster, KEY_VALUE, _PLAIN),
         KEY_VALUE,
         [_PLAIN],
+        unit=_FASTER_UNIT,
     ),
     _claim(
         f"The study's toy: replay (weight {WEIGHT}) raises what is known of old pairs at the end",
@@ -170,6 +177,7 @@ _OF_PALIT = (
         partial(_mean, SHARED_DIRECTION, ALL, "trough", partial(below, bound=COLLAPSED)),
         SHARED_DIRECTION,
         [ALL],
+        unit=_RECALL,
     ),
     _claim(
         "Palit et al.: old facts are forgotten before the new ones are learned",
@@ -178,6 +186,7 @@ _OF_PALIT = (
         partial(_faster, SHARED_DIRECTION, ALL),
         SHARED_DIRECTION,
         [ALL],
+        unit=_FASTER_UNIT,
     ),
     _claim(
         "Palit et al.: the recall of old facts recovers without any being shown again",
@@ -236,6 +245,7 @@ _OF_PALIT = (
             SHARED_DIRECTION,
             [arm],
             until_learned=measure == "end",
+            unit=_RECALL,
         )
         for (arm, measure), published in PUBLISHED.items()
     ),

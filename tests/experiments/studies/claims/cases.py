@@ -46,6 +46,7 @@ def check(study, case: Case) -> None:
         verdict = claims[text].decide(evidence)
         assert verdict.answer == SCENARIOS[case.scenario], (text, verdict)
         assert case.says in verdict.here, (text, verdict)
+        assert verdict.interval is None or claims[text].unit is not None, f"in what is {text!r} measured?"
 
 
 def texts(study, scale: str = "laptop") -> list[str]:
