@@ -9,7 +9,7 @@ from moefacts.config.presets import compose
 from moefacts.config.schema import RunConfig
 from moefacts.experiments.tasks.materials import Materials, prepare
 from moefacts.synthetic_data.batches import Batch
-from moefacts.training.step import TrainingStep
+from moefacts.training.step import StepMeasures, TrainingStep
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ class TrainingCase:
         batcher, size = self.materials.batcher, self.config.training.batch_size
         self.batches = [batcher.training_batch(number, size) for number in range(self.num_batches)]
 
-    def stepper(self) -> Callable[[], object]:
+    def stepper(self) -> Callable[[], StepMeasures]:
         """A function that makes the next training step every time it is called."""
         numbers = itertools.count()
 
-        def run() -> object:
+        def run() -> StepMeasures:
             number = next(numbers)
             return self.step(number, self.batches[number % self.num_batches])
 

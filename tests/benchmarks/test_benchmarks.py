@@ -20,6 +20,8 @@ from benchmarks import (
     recurrence,
     save,
     scaling,
+    sizes,
+    study,
     table,
     timing,
     transformers,
@@ -27,12 +29,27 @@ from benchmarks import (
 from benchmarks.setting import Setting, TrainingCase
 from benchmarks.worker import joined
 from moefacts.errors import UserError
+from moefacts.experiments.engine.study import Findings, GridRun, Study
 from tests.conftest import TINY, tiny_config
 
 SETTING = Setting(2, tuple(TINY))
+
+
+def study_of_two_tiny_runs():
+    """A study of two seeds, of which the benchmark makes one."""
+    runs = [GridRun((*TINY, "model=dense_laptop", f"seed={seed}"), labels={"size": 64}) for seed in (3, 4)]
+
+    def examine(runs):
+        return Findings({}, [], {}, runs)
+
+    return Study("tiny", "Tiny", "–", {"laptop": runs}, {"laptop": ()}, examine)
+
+
 MEASURED = {
     "floor": lambda: floor.run(SETTING),
     "transformers": lambda: transformers.run(SETTING),
+    "sizes": lambda: sizes.run(SETTING, widths=(8,), batch_sizes=(4,)),
+    "study": lambda: study.run(Setting(1, ()), (study_of_two_tiny_runs(),)),
     "data": lambda: data.run(SETTING),
     "generate": lambda: generate.run(Setting(2, (*TINY, "dataset.train=500"))),
     "memory": lambda: memory.run(SETTING, {"length": {"x2": ([], 2)}}),
@@ -49,6 +66,8 @@ MEASURED = {
 KEYS = {
     "floor": {"dense", "moe"},
     "transformers": {"dense", "moe"},
+    "sizes": {"dense, width 8, batch 4", "32 experts, 1 per token, width 8, batch 4"},
+    "study": {"tiny"},
     "data": {"assembly_share", "evaluation_share"},
     "generate": {"biographies_per_second", "biographies_per_cpu_second"},
     "memory": {"length"},
@@ -120,6 +139,37 @@ def test_losses_that_disagree_make_the_comparison_void(monkeypatch):
     assert not result["dense"]["valid"]
     assert not any(row.holds for row in transformers.rows(result))
     assert "VOID" in transformers.rows(result)[0].value
+
+
+def test_the_plain_peer_computes_the_same_losses_as_ours():
+    for kind in sizes.KINDS:
+        found = sizes.cell(Setting(1, tuple(TINY)), kind, 8, 4)
+        assert found["valid"], (kind, found["largest_loss_difference"])
+        assert set(found["times"]) == {"plain", "transformers"} - ({"transformers"} if kind.startswith("32") else set())
+
+
+def test_the_parts_of_a_study_add_up_and_are_those_of_one_seed():
+    made = study.split_of(study.first_seed(study_of_two_tiny_runs()), ())
+    assert made["runs"] == 1
+    assert sum(made["seconds"].values()) == pytest.approx(made["total_seconds"])
+    assert all(made["seconds"][part] > 0 for part in (study.STEPS, study.EVALUATION, study.START, study.CHECKPOINTS))
+
+
+def test_a_part_inside_another_counts_once(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(study, "clock", lambda: now[0])
+    split = study.Split()
+
+    def inner():
+        now[0] += 2.0
+
+    def outer():
+        now[0] += 1.0
+        split.timed(study.EVALUATION, inner)()
+        now[0] += 4.0
+
+    split.timed(study.STEPS, outer)()
+    assert (split.seconds[study.STEPS], split.seconds[study.EVALUATION]) == (5.0, 2.0)
 
 
 def test_ratios_are_quotients_within_rounds():
