@@ -196,6 +196,8 @@ def _print_plan(plan, expected) -> None:
     )
     for part, runs in _parts(expected).items():
         screen.print(f"of these, {part}: {len(runs)} runs, about {clock(expected.of_runs(runs).total_seconds)}")
+    if plan.study.probes:
+        screen.print(f"not counted: the probes of the runs ({', '.join(plan.study.probes)}), which follow")
     for source in expected.sources:
         screen.print(f"speed of {source}")
 

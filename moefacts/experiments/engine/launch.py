@@ -130,6 +130,7 @@ def _probe_run(probes: Sequence[str], paths: Sequence[str], logs: Sequence[str],
             probe_run(read_run(Path(paths[index])), *probes)
         except Exception:  # no failure may stop the other probes; the results say that this run was not probed
             traceback.print_exc()
+    print(f"probed {Path(paths[index]).name}, one of {len(paths)}", file=sys.stderr)
 
 
 def _simulate(plan: Plan, launch: Launch) -> None:

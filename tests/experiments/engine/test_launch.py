@@ -246,7 +246,8 @@ def test_finished_runs_that_lack_a_probe_of_the_study_are_probed(tmp_path, probe
     assert launcher.batches == [1, 3]
     assert "probing lacks" in lacks.log.read_text()
     assert new.log.read_text().endswith("probing new\n")
-    assert capsys.readouterr() == ("", "made-up: probing 3 runs for attention\n")
+    ended = [f"probed {name}, one of 3" for name in ("lacks", "other", "new")]
+    assert capsys.readouterr() == ("", "\n".join(["made-up: probing 3 runs for attention", *ended, ""]))
 
 
 def test_a_run_needs_only_the_probes_that_suit_its_model(tmp_path, probed, launcher, capsys):

@@ -1,6 +1,7 @@
 """Commands that start nothing: dry runs, wrong commands, and grids that would take too long."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -20,7 +21,15 @@ def test_a_dry_run_starts_nothing_and_says_what_would_run(tmp_path):
     assert "to train: 2 runs" in result.output
     assert "in a trial of 8 steps" in result.output
     assert all(f"seed_label {seed}" in result.output for seed in (0, 1))
+    assert "probes" not in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_says_that_probes_are_not_counted(tmp_path, monkeypatch):
+    study = replace(tiny_study.STUDY, probes=("attention", "shift"))
+    monkeypatch.setattr(catalog, "STUDIES", {"tiny": study})
+    result = reproduce("tiny", "--out", tmp_path / "out", "--dry-run")
+    assert "not counted: the probes of the runs (attention, shift), which follow" in result.output
 
 
 def test_a_dry_run_beside_finished_runs_takes_their_speed(finished, tmp_path):
