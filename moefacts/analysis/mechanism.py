@@ -100,8 +100,7 @@ def layer_cells(runs: Sequence[Run]) -> list[Table]:
         measures = [mechanism_of(run, own[place], cohort, values) for run, own in zip(runs, steps, strict=True)]
         title = f"{cohort} people, {_steps_in_words([own[place] for own in steps])}"
         title += ", values permuted over people (control)" * (values == PERMUTED)
-        caption = f"{title}. {CAPTION}" if not found else f"The same: {title}."
-        found.append(Table(caption, ["layer", *COLUMNS], _rows(measures)))
+        found.append(Table(title, ["layer", *COLUMNS], _rows(measures), "" if found else CAPTION))
     return found
 
 

@@ -54,14 +54,21 @@ MEASURES: dict[str, tuple[Place, bool]] = {
 
 
 def course(run: Run, name: str) -> pd.Series | None:
-    """A measure at every checkpoint, indexed by step; None before the probe has run."""
+    """A measure at every checkpoint, indexed by step; None before the probe has run.
+
+    A reading counts from what it is at the first checkpoint, which is chance: the best of several layers reads some
+    values by guessing.
+    """
     if run.emergence is None:
         return None
     place, is_loss = MEASURES[name]
     table = run.emergence.set_index(["measure", "variant", "place"]).sort_index()
     rows = table.loc[place]
     by_step = rows.groupby(["step", "layer"])["value"].mean().unstack("layer")
-    return (-by_step).clip(lower=0).sum(axis=1) if is_loss else by_step.max(axis=1)
+    if is_loss:
+        return (-by_step).clip(lower=0).sum(axis=1)
+    read = by_step.max(axis=1)
+    return read - read.iloc[0]
 
 
 def emerged(run: Run, name: str) -> float | None:
@@ -100,7 +107,7 @@ def _claim(first: str, second: str, published: str) -> Claim:
         f"Step at which “{first}” passes half of its value at the end, minus that of “{second}”, of the same run. "
         "Holds if its 95% interval over seeds lies below 0; does not hold if it lies above; cannot tell otherwise, or "
         f"if in some run one of them is less than {_LEAST:.0%} at the end. Losses of probability are summed over "
-        "layers; of readings, the best layer counts.",
+        "layers; of readings, the best layer counts, less what it reads at the first checkpoint.",
         partial(_sooner, first, second),
         unit=Unit(NUMBER, "steps"),
     )
@@ -119,14 +126,20 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
     return Findings({"arms": values}, [table], figures, arms)
 
 
-_CAPTION = "What emerges when: each measure over its value at the end. Thin lines are single seeds."
+_CAPTION = (
+    "What emerges when: each measure over its value at the end, readings less what they are at first. Thin "
+    "lines are single seeds. A measure that stays below 5% is left out."
+)
 
 
 def draw(runs: Sequence[Run]) -> Figure:
     """Draw the course of every measure over its value at the end."""
     figure, axes = plt.subplots()
     for index, name in enumerate(MEASURES):
-        curves = [found / found.iloc[-1] for run in runs if (found := course(run, name)) is not None]
+        found = [one for run in runs if (one := course(run, name)) is not None]
+        curves = [one / one.iloc[-1] for one in found]
+        if min(one.iloc[-1] for one in found) < _LEAST:
+            continue
         for curve in curves if len(curves) > 1 else []:
             axes.plot(curve.index, curve, color=f"C{index}", linewidth=0.6, alpha=0.4)
         mean = pd.concat(curves, axis=1, join="inner").mean(axis=1)

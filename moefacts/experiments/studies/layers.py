@@ -246,7 +246,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
             continue
         cells = layer_cells(probed)
         values[arm] = [[dict(zip(one.columns, row, strict=True)) for row in one.rows] for one in cells]
-        tables += [Table(f"Layer by layer: {arm}", one.columns, one.rows, one.title) for one in cells]
+        tables += [Table(f"Layer by layer: {arm}, {one.title}", one.columns, one.rows, one.note) for one in cells]
         for name, (caption, draw) in FIGURES.items():
             figures[f"{name}_{number}"] = (f"{arm}. {caption}", partial(draw, probed))
         if (held := expert_cells(probed)) is not None:

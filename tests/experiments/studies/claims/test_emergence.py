@@ -1,10 +1,12 @@
 """The claims about what emerges first, in every scenario."""
 
 import numpy as np
+import pytest
 
 from moefacts.analysis import mechanism
 from moefacts.analysis.figures import draw_study_figures
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS
+from moefacts.experiments.studies import emergence
 from moefacts.experiments.studies.emergence import STUDY
 from tests.experiments.studies.claims.cases import TOO_NOISY, TOO_SHORT, Case, check, parametrized, texts
 from tests.experiments.studies.made_up import made_up_run, replicate
@@ -53,3 +55,12 @@ def test_the_claims_have_their_answer(case):
 def test_the_figure_is_drawn_from_what_was_probed(tmp_path, quick_figures):
     assert [one.name for one in draw_study_figures(STUDY.examine(runs()).figures, tmp_path)] == ["emergence"]
     assert STUDY.examine(runs(probed=False)).figures == {}
+
+
+def test_a_reading_counts_from_what_chance_reads_at_the_first_checkpoint():
+    (made, *_) = runs()
+    guessed = lambda step: [0.0, 0.3 if step < 300 else 0.9, 0.0, 0.0]  # noqa: E731
+    made.record.__dict__["emergence"] = table({mechanism.READ_AT_VALUE: guessed}, 4, STEPS, permuted=None)
+    course = emergence.course(made.record, emergence.READ)
+    assert (course.iloc[0], course.iloc[-1]) == (0.0, pytest.approx(0.6))
+    assert 200 < emergence.emerged(made.record, emergence.READ) < 300  # half of the rise, not of the value

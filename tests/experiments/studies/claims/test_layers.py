@@ -72,7 +72,9 @@ def test_the_claims_have_their_answer(case):
 def test_every_arm_has_its_tables_and_figures(study, tmp_path, quick_figures):
     findings = study.examine(runs(AS_SAID, study=study))
     arms = {grid_run.labels["arm"] for grid_run in study.grids["laptop"]}
-    assert {table.title for table in findings.tables} == {f"Layer by layer: {arm}" for arm in arms}
+    measured = ("seen people, step 600", "seen people, step 600, values permuted over people (control)")
+    expected = {f"Layer by layer: {arm}, {what}" for arm in arms for what in measured}
+    assert {table.title for table in findings.tables} == expected
     first = findings.tables[0]
     assert first.rows[0][1:3] == ["−80 ± 0%", "−10 ± 0%"]
     assert len(draw_study_figures(findings.figures, tmp_path)) == 2 * len(arms)
@@ -90,7 +92,7 @@ def test_the_last_checkpoints_of_seeds_are_compared_whatever_else_was_probed():
     """A seed without a plateau's end has fewer checkpoints; its last one was compared with the others' second."""
     runs = [probed_at(100, 200, 600, lost=0.4), probed_at(100, 700, lost=0.6)]
     main, control = mechanism.layer_cells(runs)
-    assert main.title.startswith("seen people, steps 600 to 700, by seed.")
+    assert main.title.startswith("seen people, steps 600 to 700, by seed")
     assert main.rows[0][1] == "−50%"
     assert "control" in control.title
     alike = mechanism.layer_cells([probed_at(100, 200, 600, lost=0.4), probed_at(110, 210, 610, lost=0.6)])
