@@ -23,7 +23,7 @@ def runs(unseen=None, parts=0.5, probability=0.79, seen=0.99, entropy=0.75, scat
     """
     made = []
     for grid_run in STUDY.grids["laptop"]:
-        number = replicate(grid_run) - 5
+        number = replicate(grid_run) % 5
         if number >= seeds:
             continue
         moved = scatter * np.cos(2 * np.pi * number / 5) + 1e-3 * number
