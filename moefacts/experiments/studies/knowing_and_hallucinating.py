@@ -113,7 +113,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
 STUDY = Study(
     name="knowing-and-hallucinating",
     title="Do all models hallucinate as much when they know as much?",
-    figure="–",
+    figure="not in the paper",
     grids={"laptop": _grid()},
     claims={"laptop": tuple(_claim(arm) for arm in (*MIXTURES, *CURRICULA))},
     examine=examine,

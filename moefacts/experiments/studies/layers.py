@@ -140,7 +140,7 @@ def _centre_claim(text: str, published: str, what: str, arm: str, place: Place, 
         published,
         rule,
         lambda arms: arms.mean_verdict(arm, measure, decide, 0.0, NOT_PROBED),
-        unit=Unit(NUMBER, "from −1 (first layer) to 1 (last)"),
+        unit=Unit(NUMBER, "on a scale from −1 (first layer) to 1 (last)"),
     )
 
 
@@ -253,7 +253,8 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
             values[arm].append([dict(zip(held.columns, row, strict=True)) for row in held.rows])
             tables.append(Table(f"What single experts hold: {arm}", held.columns, held.rows, held.title))
             figures[f"experts_{number}"] = (f"{arm}, one seed. {EXPERTS_CAPTION}", partial(experts, probed[0]))
-    return Findings({"arms": values}, tables, figures, arms)
+    first = {name: one for name, one in figures.items() if name.startswith("experts_")}  # what only mixtures have
+    return Findings({"arms": values}, tables, first | figures, arms)
 
 
 STUDY = Study(
@@ -268,7 +269,7 @@ STUDY = Study(
 MIXTURES_STUDY = Study(
     name="layers-moe",
     title="Which layer of a mixture of experts does what when it recalls a fact?",
-    figure="–",
+    figure="not in the paper",
     grids={"laptop": _grid((DENSE, EIGHT, MANY), mixture_run)},
     claims={"laptop": (*claims_of(EIGHT), *claims_of(MANY), *expert_claims_of(EIGHT), *expert_claims_of(MANY))},
     examine=examine,
