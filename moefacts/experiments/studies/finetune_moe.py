@@ -92,7 +92,8 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         "predicted, at the last checkpoint. Means over seeds with 95% intervals."
     )
     table, values = arms.table("Old people kept by dense models and mixtures", _COLUMNS, note)
-    return Findings({"arms": values}, [table], forgetting_figures(arms.groups()) if runs else {}, arms)
+    drawn = arms.groups([DENSE, EIGHT, MANY, EIGHT_TOTAL, MANY_TOTAL])  # frozen routers would lie on the others
+    return Findings({"arms": values}, [table], forgetting_figures(drawn) if drawn else {}, arms)
 
 
 def _apart_claim(kind: str) -> Claim:
