@@ -50,7 +50,9 @@ def export_run(run: Path, folder: Path, step: int | None = None) -> str:
     config = architecture_config(architecture, model, batcher.tokenizer, batcher.longest)
     files = {
         "config.json": config,
-        "generation_config.json": {key: config[key] for key in _IDS} | {"max_new_tokens": batcher.longest},
+        # without a word about it, text-generation pipelines sample, at a temperature of 0.7
+        "generation_config.json": {key: config[key] for key in _IDS}
+        | {"max_new_tokens": batcher.longest, "do_sample": False},
         **_tokenizer_files(batcher.tokenizer, config),
     }
     card = model_card(run, step, settings, batcher)

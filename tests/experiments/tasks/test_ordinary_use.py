@@ -51,6 +51,16 @@ def test_a_pipeline_continues_plain_text_with_the_right_value(typed, knowing, qu
     assert wrong <= 1  # the model knows 99% or more of what it was shown
 
 
+def test_a_pipeline_does_not_sample(knowing, loaded, questions, silent):
+    """It answered a question that the model has hardly learned once so and once so."""
+    generate = transformers.pipeline("text-generation", str(knowing[1]))
+    tokenizer, model = loaded
+    for prompt, _ in questions[::5]:
+        greedy = model.generate(**tokenizer(prompt, return_tensors="pt"), do_sample=False, max_new_tokens=20)
+        told = {generate(prompt, max_new_tokens=20)[0]["generated_text"] for _ in range(4)}
+        assert told == {tokenizer.decode(greedy[0], skip_special_tokens=True).strip()}
+
+
 def test_without_a_limit_a_biography_is_written_to_its_end(loaded, questions):
     tokenizer, model = loaded
     ids = model.generate(**tokenizer(questions[0][0], return_tensors="pt"))[0]
