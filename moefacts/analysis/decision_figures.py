@@ -77,7 +77,7 @@ def _lines(groups: list[Group]) -> list[tuple[int, Group, str, str]]:
     """The number, the group, the cohort and the label of every line."""
     if len(groups) == 1:
         names, mixture = _drawn(groups[0], True), _mixture(groups[0].runs[0])
-        labels = [name if name == mixture else f"{name} people" for name in names]
+        labels = [name if name == mixture else f"{name.replace('_', ' ')} people" for name in names]
         return [(place, groups[0], *pair) for place, pair in enumerate(zip(names, labels, strict=True))]
     return [
         (place, group, name, f"{group.drawn_label}, {name}")

@@ -96,7 +96,9 @@ def _compare(
         cohorts_here = group.runs[0].cohorts[: 1 if is_main_only else None]
         for place, cohort in enumerate(cohorts_here):
             label = (
-                f"{cohort} people" if single else group.drawn_label + (f", {cohort}" if len(cohorts_here) > 1 else "")
+                f"{cohort.replace('_', ' ')} people"
+                if single
+                else group.drawn_label + (f", {cohort}" if len(cohorts_here) > 1 else "")
             )
             style = "-" if single or not place else ":"
             curves = [run.curve(measure, cohort) for run in group.runs]

@@ -149,7 +149,10 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         group = Group("", [run.record for run in runs])
         cohorts = [cohort for cohort in (keys.UNSEEN, UNSEEN_PARTS) if cohort in group.runs[0].cohorts]
         lines = [
-            Series(cohort, {level: [regret(run, level, cohort) for run in group.runs] for level in LEVELS})
+            Series(
+                f"{cohort.replace('_', ' ')} people",
+                {level: [regret(run, level, cohort) for run in group.runs] for level in LEVELS},
+            )
             for cohort in cohorts
         ]
         figures = {
