@@ -45,7 +45,7 @@ def torchrun(*arguments, **options):
 
 def trained_by_torchrun(run, *arguments):
     process = torchrun(*arguments, f"run.dir={run}")
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert output.split() == [str(run)]
     assert read_manifest(run)["processes"] == 2
