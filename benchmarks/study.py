@@ -22,6 +22,7 @@ from moefacts.experiments.engine import grid, results
 from moefacts.experiments.engine.study import Study
 from moefacts.experiments.studies import finetune, plateau_law
 from moefacts.experiments.tasks import probe, train
+from moefacts.runs.manifest import FINISHED
 from moefacts.runs.reader import read_run
 from moefacts.training import loop
 
@@ -88,8 +89,10 @@ def split_of(study: Study, overrides: Sequence[str]) -> Result:
             for owner, function in functions:
                 stack.enter_context(patch.object(owner, function, split.timed(part, getattr(owner, function))))
         plan = grid.make_plan(study, SCALE, overrides, Path(name) / study.name, Path(name))
-        for run in plan.runs:
-            train.execute(run.config)
+        while ready := plan.distinct(grid.TO_DO, grid.HALF_DONE):  # others need these first
+            for run in ready:
+                train.execute(run.config)
+            plan = plan.refreshed()
         with split.of(PROBES):
             for run in plan.runs:
                 if study.probes:
@@ -98,7 +101,7 @@ def split_of(study: Study, overrides: Sequence[str]) -> Result:
             results.write_results(plan)
     total = clock() - started
     seconds = split.seconds | {REST: total - sum(split.seconds.values())}
-    return {"runs": len(plan.runs), "seconds": seconds, "total_seconds": total}
+    return {"runs": len(plan.distinct(FINISHED)), "seconds": seconds, "total_seconds": total}
 
 
 def start_of_a_process() -> float:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -153,6 +154,14 @@ def test_the_parts_of_a_study_add_up_and_are_those_of_one_seed():
     assert made["runs"] == 1
     assert sum(made["seconds"].values()) == pytest.approx(made["total_seconds"])
     assert all(made["seconds"][part] > 0 for part in (study.STEPS, study.EVALUATION, study.START, study.CHECKPOINTS))
+
+
+def test_a_study_whose_runs_start_from_others_trains_those_first():
+    first = GridRun((*TINY, "model=dense_laptop", "seed=3"), labels={"size": 64})
+    settings = ("training.learning_rate=1e-3",)
+    second = GridRun(first.overrides, labels={"size": 64}, needs=(first,), settings_from=lambda runs: settings)
+    made = study.split_of(replace(study_of_two_tiny_runs(), grids={"laptop": [second]}), ())
+    assert made["runs"] == 2
 
 
 def test_a_part_inside_another_counts_once(monkeypatch):
