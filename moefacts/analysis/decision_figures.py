@@ -12,7 +12,7 @@ from matplotlib.ticker import PercentFormatter
 from moefacts.analysis.calibration import reliability
 from moefacts.analysis.curves import color_of, draw_mean, legend_below
 from moefacts.analysis.decisions import answers_by_cohort, curve_of, main_mixture
-from moefacts.analysis.groups import Group
+from moefacts.analysis.groups import Group, people_of
 from moefacts.runs.reader import Run
 
 RISK_CAPTION = (
@@ -77,7 +77,7 @@ def _lines(groups: list[Group]) -> list[tuple[int, Group, str, str]]:
     """The number, the group, the cohort and the label of every line."""
     if len(groups) == 1:
         names, mixture = _drawn(groups[0], True), _mixture(groups[0].runs[0])
-        labels = [name if name == mixture else f"{name.replace('_', ' ')} people" for name in names]
+        labels = [name if name == mixture else people_of(name) for name in names]
         return [(place, groups[0], *pair) for place, pair in enumerate(zip(names, labels, strict=True))]
     return [
         (place, group, name, f"{group.drawn_label}, {name}")

@@ -31,7 +31,7 @@ from moefacts.analysis.decision_figures import (
 from moefacts.analysis.expert_facts import has_expert_facts
 from moefacts.analysis.expert_figures import EXPERTS_CAPTION, experts
 from moefacts.analysis.forgetting_figures import forgetting_figures
-from moefacts.analysis.groups import Group
+from moefacts.analysis.groups import Group, people_of
 from moefacts.analysis.knowledge_figures import FLOOR_CAPTION, floor_and_knowledge, has_control
 from moefacts.analysis.mechanism import has_mechanism
 from moefacts.analysis.mechanism_arcs import ARCS_CAPTION, attention_arcs, has_arcs
@@ -96,9 +96,9 @@ def _compare(
         cohorts_here = group.runs[0].cohorts[: 1 if is_main_only else None]
         for place, cohort in enumerate(cohorts_here):
             label = (
-                f"{cohort.replace('_', ' ')} people"
+                people_of(cohort)
                 if single
-                else group.drawn_label + (f", {cohort}" if len(cohorts_here) > 1 else "")
+                else group.drawn_label + (f", {people_of(cohort)}" if len(cohorts_here) > 1 else "")
             )
             style = "-" if single or not place else ":"
             curves = [run.curve(measure, cohort) for run in group.runs]

@@ -14,6 +14,7 @@ _ARROW = 14  # the room for an end that is not known
 _BAND = 24  # the height of what is drawn, above the ends of the scale
 _HOLDS, _DOES_NOT = "holds", "does not hold"
 _LEADING = re.compile(r"[+−-]?[\d.,]+ \[[^]]*\]")  # the number of a verdict with its interval, if its text begins so
+_WITHOUT = re.compile(r"[+−-]?[\d.,]+(?= \(no interval)")  # the same of a verdict whose number has none
 _MINUS = re.compile(r"(?<![\w^-])-(?=[\d.∞])")
 
 
@@ -37,6 +38,9 @@ def effect_text(claim: Mapping[str, Any]) -> str:
     leading = _LEADING.match(shown)
     if value is not None and interval is not None and leading:
         shown = unit_of(claim).text(float(value), interval) + shown[leading.end() :]
+    elif value is not None and interval is None and (alone := _WITHOUT.match(shown)):
+        unit = unit_of(claim)
+        shown = f"{unit.value(float(value))} {unit.of}".rstrip() + shown[alone.end() :]
     return _MINUS.sub("−", shown)
 
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter, Scala
 
 from moefacts.analysis.curves import color_of, draw_mean, legend_below, marker_of
 from moefacts.analysis.forgetting import LEVELS, old_and_new_accuracy, trough_of
-from moefacts.analysis.groups import Group
+from moefacts.analysis.groups import Group, people_of
 from moefacts.runs import keys, tables
 from moefacts.runs.reader import Run
 
@@ -55,7 +55,7 @@ def over_steps(groups: list[Group]) -> Figure:
     for index, group in enumerate(groups):
         learned = [run.curve(keys.ATTRIBUTE_ACCURACY, run.learned_cohort) for run in group.runs]
         single = len(groups) == 1
-        name = f"{group.runs[0].learned_cohort} people, learned" if single else None
+        name = f"{people_of(group.runs[0].learned_cohort)}, learned" if single else None
         draw_mean(axes, learned, "black" if single else _color(index), "--", name)
     if len(groups) > 1:
         axes.plot([], [], color="black", linestyle="--", label="learned people")
@@ -117,7 +117,7 @@ def _old(groups: list[Group]) -> Iterator[tuple[Group, str, str, str]]:
     """The curves of old people: group, cohort, colour and label."""
     if len(groups) == 1:
         for index, cohort in enumerate(groups[0].runs[0].known_before):
-            yield groups[0], cohort, _color(index), f"{cohort} people, old"
+            yield groups[0], cohort, _color(index), f"{people_of(cohort)}, old"
     else:
         for index, group in enumerate(groups):
             yield group, group.runs[0].known_before[0], _color(index), group.drawn_label

@@ -91,3 +91,8 @@ def _source(init: InitConfig) -> dict[str, Any]:
         return {}
     is_last = layout.checkpoint_steps(path)[-1:] == [init.step]
     return {"source": _without_seed(source)} | ({"step": "last"} if is_last else {})
+
+
+def people_of(cohort: str) -> str:
+    """A cohort as labels name it: "unseen parts people"."""
+    return f"{cohort.replace('_', ' ')} people"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from moefacts.analysis.fine_tuning_tables import in_words
+from moefacts.analysis.groups import people_of
 from moefacts.analysis.summary import estimate
 from moefacts.analysis.table import Table
 from moefacts.runs.reader import Run
@@ -98,7 +99,7 @@ def layer_cells(runs: Sequence[Run]) -> list[Table]:
         if place != -1 and len(set(map(len, steps))) > 1:
             continue
         measures = [mechanism_of(run, own[place], cohort, values) for run, own in zip(runs, steps, strict=True)]
-        title = f"{cohort} people, {_steps_in_words([own[place] for own in steps])}"
+        title = f"{people_of(cohort)}, {_steps_in_words([own[place] for own in steps])}"
         title += ", values permuted over people (control)" * (values == PERMUTED)
         found.append(Table(title, ["layer", *COLUMNS], _rows(measures), "" if found else CAPTION))
     return found

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 RATIO, POINTS, SHARE, NUMBER = "ratio", "points", "share", "number"
+_AFTER = {POINTS: " points", SHARE: "%"}
 _SCALE: dict[str, Callable[[float], float]] = {
     RATIO: lambda value: math.exp(min(value, 700.0)),
     POINTS: lambda value: 100 * value,
@@ -31,10 +32,12 @@ class Unit:
             raise ValueError(f"kind is {self.kind!r}; it is one of {', '.join(_SCALE)}")
 
     def value(self, value: float) -> str:
-        """A number without an interval, in three significant digits."""
+        """A number without an interval, in three significant digits; one that is infinite is ∞."""
+        if math.isinf(value):
+            return _open_end(self.kind, value)
         shown = _SCALE[self.kind](value)
         text = f"{shown:,.0f}" if abs(shown) >= 1000 else f"{shown:.3g}"
-        return f"{'×' * (self.kind == RATIO)}{text}{'%' * (self.kind == SHARE)}"
+        return f"{'×' * (self.kind == RATIO)}{text}{_AFTER.get(self.kind, '')}"
 
     def text(self, value: float, interval: Sequence[float]) -> str:
         """A number with its interval, in the digits that the interval allows; an end that is infinite is ∞."""
@@ -47,7 +50,7 @@ class Unit:
             f"{end:,.{digits}f}" if math.isfinite(raw) else _open_end(self.kind, raw)
             for end, raw in ((low, interval[0]), (high, interval[1]))
         )
-        before, after = ("×" * (self.kind == RATIO), {POINTS: " points", SHARE: "%"}.get(self.kind, ""))
+        before, after = "×" * (self.kind == RATIO), _AFTER.get(self.kind, "")
         return f"{before}{sign}{shown:,.{digits}f}{after} [{ends}]{f' {self.of}' if self.of else ''}"
 
     def end(self, value: float, digits_for: float) -> str:

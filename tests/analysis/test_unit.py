@@ -46,6 +46,8 @@ def test_what_was_found_and_its_drawing_are_in_the_unit_of_the_claim():
     assert ">×0.902</text>" in row.svg
     assert ">×1</text>" in row.svg
     assert "beside ×1</title>" in row.svg
+    alone = found | {"interval": None, "here": "-0.0692 (no interval: too few seeds)"}
+    assert effect_text(alone) == "×0.933 the steps (no interval: too few seeds)"
     (points,) = forest([claim(Unit(POINTS, "of accuracy"), 0.265, (0.19, 0.339))])
     assert points.effect == "+26.5 points [19.0, 33.9] of accuracy over 7 pairs"
     assert [">0</text>" in points.svg, ">34</text>" in points.svg] == [True, True]
@@ -58,3 +60,11 @@ def test_a_log_ratio_is_shown_as_a_ratio_and_nothing_else_is(name):
             if one.unit is not None:
                 is_ratio = "log ratio" in one.rule.lower() and not one.rule.startswith("Slope of the log ratio")
                 assert (one.unit.kind == RATIO) == is_ratio, one.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "text"),
+    [(RATIO, -math.inf, "0"), (NUMBER, math.inf, "∞"), (POINTS, 0.123, "12.3 points"), (SHARE, 0.5, "50%")],
+)
+def test_a_number_without_an_interval_has_its_unit_too(kind, value, text):
+    assert Unit(kind, "it").value(value) == text

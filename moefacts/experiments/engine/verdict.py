@@ -1,13 +1,12 @@
 """The claims of a study, and verdicts on whether they hold. Every rule is written down before anything runs."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from scipy import stats
 
-from moefacts.analysis.unit import Unit
+from moefacts.analysis.unit import PLAIN, Unit
 
 HOLDS, DOES_NOT_HOLD, CANNOT_TELL = "holds", "does not hold", "cannot tell"
 Interval = tuple[float, float]
@@ -103,7 +102,7 @@ def p_value_of(value: float, interval: Interval, bound: float, count: int) -> fl
 
 def number_and_interval(value: float, interval: Interval) -> str:
     """A number with its interval, as they stand in the table."""
-    return f"{_number(value)} [{_number(interval[0])}, {_number(interval[1])}]"
+    return f"{PLAIN.value(value)} [{PLAIN.value(interval[0])}, {PLAIN.value(interval[1])}]"
 
 
 def _decided(
@@ -115,10 +114,4 @@ def _decided(
 
 
 def _undecided(value: float) -> Verdict:
-    return Verdict(CANNOT_TELL, f"{_number(value)} (no interval: too few seeds)", value)
-
-
-def _number(value: float) -> str:
-    if math.isinf(value):  # of runs that never get there, only one bound is known
-        return "∞" if value > 0 else "-∞"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return Verdict(CANNOT_TELL, f"{PLAIN.value(value)} (no interval: too few seeds)", value)

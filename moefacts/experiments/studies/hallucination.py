@@ -10,7 +10,7 @@ from functools import partial
 
 from moefacts.analysis.comparison_figures import Series, compare_over
 from moefacts.analysis.figures import confidence_and_entropy, seen_and_unseen_loss
-from moefacts.analysis.groups import Group
+from moefacts.analysis.groups import Group, people_of
 from moefacts.analysis.hallucination import departure
 from moefacts.analysis.phases import steps_to_accuracy
 from moefacts.analysis.unit import NUMBER, POINTS, SHARE, Unit
@@ -150,7 +150,7 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         cohorts = [cohort for cohort in (keys.UNSEEN, UNSEEN_PARTS) if cohort in group.runs[0].cohorts]
         lines = [
             Series(
-                f"{cohort.replace('_', ' ')} people",
+                people_of(cohort),
                 {level: [regret(run, level, cohort) for run in group.runs] for level in LEVELS},
             )
             for cohort in cohorts
