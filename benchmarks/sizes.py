@@ -1,10 +1,10 @@
 """The sizes that studies train: a step against its floor, against ``transformers`` and against plain modules.
 
 Every cell is one batch size, one width and one kind of model: dense, 8 experts of which a token uses 2, or 32 of which
-it uses 1, all with as many active parameters. The model has two layers and four heads; its vocabulary is that of the
-laptop scale. Mixtures are gated, because that of ``transformers`` is; a mixture whose tokens use one expert has no
-counterpart there (Qwen2-MoE, to which it is exported, would train a shared expert besides). Balancing losses are off.
-Candidates run in turns; a comparison is void unless all losses of the first steps agree.
+it uses 1; a token's experts are together as wide as the dense block. The model has two layers and four heads; its
+vocabulary is that of the laptop scale. Mixtures are gated, because that of ``transformers`` is; a mixture whose tokens
+use one expert has no counterpart there (Qwen2-MoE, to which it is exported, would train a shared expert besides).
+Balancing losses are off. Candidates run in turns; a comparison is void unless all losses of the first steps agree.
 """
 
 from collections.abc import Callable, Sequence
