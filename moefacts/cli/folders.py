@@ -1,4 +1,4 @@
-"""Folders on the command line."""
+"""Folders and files on the command line."""
 
 from pathlib import Path
 
@@ -11,9 +11,19 @@ def as_folder(text: str | Path) -> Path:
     Raises:
         UserError: the name is empty, which a path would take for the working folder.
     """
-    if not str(text).strip():
-        raise UserError("a folder was given as '', which is no name; leave the option out for its default")
-    return Path(text).expanduser()
+    return _as_path(text, "folder")
+
+
+def as_file(text: str | Path) -> Path:
+    """The file that an option names, with ``~`` expanded.
+
+    Raises:
+        UserError: the name is empty, or that of a folder.
+    """
+    path = _as_path(text, "file")
+    if path.is_dir():
+        raise UserError(f"{text} is a folder; give a file")
+    return path
 
 
 def as_new_folder(text: str) -> Path:
@@ -26,3 +36,9 @@ def as_new_folder(text: str) -> Path:
     if path.resolve() == Path.cwd():
         raise UserError(f"--out {text} is the folder you are in; name a new one")
     return path
+
+
+def _as_path(text: str | Path, what: str) -> Path:
+    if not str(text).strip():
+        raise UserError(f"a {what} was given as '', which is no name; leave the option out for its default")
+    return Path(text).expanduser()

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moefacts.analysis.forest import effect_text
 from moefacts.cli.completion import Overrides, complete_study
-from moefacts.cli.folders import as_folder
+from moefacts.cli.folders import as_file, as_folder
 from moefacts.cli.next_step import say_next
+from moefacts.cli.reproduce_plan import announce, print_plan, print_simulations, print_total
+from moefacts.cli.reproduce_verdicts import print_verdicts
 from moefacts.errors import UserError, check_choice
 
 if TYPE_CHECKING:
@@ -37,6 +38,16 @@ def reproduce(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would run, and for how long.")] = False,
     report: Annotated[bool, typer.Option("--report", help="Train nothing; only examine finished runs.")] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed runs again.")] = False,
+    to_records: Annotated[
+        Path | None,
+        typer.Option(
+            parser=as_file, metavar="FILE", help="Then write what the runs measured, without weights, to FILE.tar.xz."
+        ),
+    ] = None,
+    from_records: Annotated[
+        Path | None,
+        typer.Option(parser=as_file, metavar="FILE", help="First take over the runs that are in such a file."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Start even if it will take more than a day.")] = False,
 ) -> None:
     """Run a study of the paper: its grid of runs, its figure, and a verdict on each of its claims.
@@ -60,12 +71,18 @@ def reproduce(
     settings = [argument for argument in typed if argument.lstrip("+~").startswith("hydra")]
     of_runs = [argument for argument in typed if argument not in settings]
     folders = [out / one.name if out and len(studies) > 1 else out for one in studies]
+    if to_records and len(studies) > 1:
+        raise UserError(f"--to-records goes with one study, not with {study!r}")
+    if from_records and dry_run:
+        raise UserError("--dry-run writes nothing, and --from-records takes runs over; leave one of them out")
     plans = [make_plan(one, scale, of_runs, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
+    if from_records:
+        plans = [_taken_over(plan, from_records) for plan in plans]
     given = {"--scale": scale if scale != "laptop" else None, "--out": out, "--launcher": launcher, "--jobs": jobs}
     words = [word for option, value in given.items() if value is not None for word in (option, str(value))]
     command = ["reproduce", study, *words, *["--force"] * force, *typed]
     if report:
-        _write_pages(plans, len(studies), out, command)
+        _write_pages(plans, len(studies), out, command, to_records)
         return
     plans = [find_beside(plan) for plan in plans]
     chosen = find_launcher(launcher or ("basic" if _has_gpu() else "joblib"))
@@ -77,10 +94,10 @@ def reproduce(
         if dry_run:
             if len(plans) == 1:
                 if plans[0].runs:
-                    _print_plan(plans[0], estimates[0])
-                _print_simulations(plans[0])
+                    print_plan(plans[0], estimates[0])
+                print_simulations(plans[0])
             else:
-                _print_total(plans, estimates)
+                print_total(plans, estimates)
             say_next(*command)
             return
         if chosen.is_local and not force:
@@ -88,23 +105,36 @@ def reproduce(
 
         def launched() -> Iterator["Plan"]:
             for plan, expected in zip(plans, estimates, strict=True):
-                _announce(plan, expected, retry_failed)
+                announce(plan, expected, retry_failed)
                 launch = launch_with_hydra(chosen, jobs_here, settings, plan.out / ".multirun")
                 yield launch_runs(plan, expected, launch, longest_first=jobs_here not in (None, 1))
 
-        _write_pages(launched(), len(studies), out, command)
+        _write_pages(launched(), len(studies), out, command, to_records)
     except Interrupted as interrupted:
         typer.echo(f"moefacts: {interrupted}", err=True)
         raise typer.Exit(interrupted.exit_code) from None
 
 
-def _write_pages(plans: Iterable["Plan"], num_studies: int, out: Path | None, command: Sequence[str]) -> None:
+def _taken_over(plan: "Plan", records: Path) -> "Plan":
+    from moefacts.experiments.engine.record_archive import take_over
+
+    plan, number = take_over(plan, records)
+    typer.echo(f"{plan.study.name} in {plan.out}: {number} runs taken over from {records}", err=True)
+    return plan
+
+
+def _write_pages(
+    plans: Iterable["Plan"], num_studies: int, out: Path | None, command: Sequence[str], records: Path | None
+) -> None:
     """Write and print the results of each study in turn, and one page if there are several; ``command`` resumes them.
+
+    What the runs of the only study measured is written to ``records`` if that is given.
 
     Raises:
         typer.Exit: with code 1, when a study is incomplete.
     """
     from moefacts.analysis.study_report import write_study_report
+    from moefacts.experiments.engine.record_archive import pack_records
     from moefacts.experiments.engine.results import left_to_others, write_results
     from moefacts.runs.manifest import FAILED
 
@@ -117,9 +147,11 @@ def _write_pages(plans: Iterable["Plan"], num_studies: int, out: Path | None, co
         except UserError as error:  # no run is finished; this must not stop the other studies
             typer.echo(f"moefacts: {error}", err=True)
         else:
-            _print_verdicts(pages[-1], plan)
+            print_verdicts(pages[-1], plan)
             if line := left_to_others(plan, pages[-1].result["missing"]):
                 typer.echo(f"moefacts: {line}", err=True)
+            if records:
+                typer.echo(f"records of {pack_records(plan, records)} runs: {records}")
     if num_studies > 1 and pages:
         page = (out or _ROOT) / "all.html"
         write_study_report(pages, page)
@@ -145,148 +177,3 @@ def _refuse_endless(seconds: float, estimates, scale: str) -> None:
         f"this would take about {seconds / 3600:,.0f} hours on this machine ({sources}); {ways_out}, "
         "or --force to start it anyway"
     )
-
-
-def _announce(plan, expected, retry_failed: bool) -> None:
-    from moefacts.experiments.engine.grid import BESIDE
-    from moefacts.experiments.engine.grid_progress import clock
-    from moefacts.experiments.engine.simulations import planned_simulations
-    from moefacts.runs.manifest import FAILED, FINISHED
-
-    parts = []
-    if runs := plan.distinct():
-        parts = [f"{len(runs)} runs", f"{len(plan.distinct(FINISHED))} finished", f"{len(expected.seconds)} to train"]
-    if beside := plan.distinct(BESIDE):
-        parts.append(f"{len(beside)} copied from {', '.join(sorted({run.copied_from.parent.name for run in beside}))}")
-    if (failed := plan.distinct(FAILED)) and not retry_failed:
-        parts.append(f"{len(failed)} failed earlier (--retry-failed tries them again)")
-    if expected.seconds:
-        parts.append(f"about {clock(expected.total_seconds)}, {expected.jobs} at a time")
-    if simulations := planned_simulations(plan):
-        left = sum(one.simulation.seconds for one in simulations if one.state != FINISHED)
-        finished = sum(one.state == FINISHED for one in simulations)
-        parts.append(f"{len(simulations)} simulations, {finished} finished, the others about {clock(left)} on one core")
-    typer.echo(f"{plan.study.name} in {plan.out}: {', '.join(parts)}", err=True)
-
-
-def _print_plan(plan, expected) -> None:
-    from rich.table import Table
-
-    from moefacts.cli.output import console
-    from moefacts.experiments.engine.grid_progress import clock
-
-    seconds, tokens = dict(_by_path(expected.seconds)), dict(_by_path(expected.tokens))
-    table = Table(box=None, pad_edge=False, header_style="bold", title=f"{plan.study.name}, scale {plan.scale}")
-    varied = plan.varied_labels()
-    texts = ("run", "what differs", "state") if any(varied.values()) else ("run", "state")
-    for column in (*texts, "steps", "tokens", "time alone"):
-        table.add_column(column, overflow="fold", justify="left" if column in texts else "right")
-    for run in plan.distinct():
-        most, expected_steps = run.config.training.steps, run.expected_steps
-        steps = f"{most:,}" if expected_steps == most else f"about {expected_steps:,}, at most {most:,}"
-        left = (steps, f"{tokens[run.path]:,.0f}", clock(seconds[run.path])) if run.path in seconds else ()
-        differs = (varied.get(run.path, "needed first"),) if "what differs" in texts else ()
-        state = f"finished in {run.copied_from.parent.name}" if run.copied_from else run.state
-        table.add_row(run.path.name, *differs, state, *left)
-    screen = console()
-    screen.print(table)
-    screen.print(
-        f"to train: {len(seconds)} runs, {expected.total_tokens:,.0f} tokens, about {clock(expected.total_seconds)} "
-        f"with {expected.jobs} at a time; nothing was started"
-    )
-    for part, runs in _parts(expected).items():
-        screen.print(f"of these, {part}: {len(runs)} runs, about {clock(expected.of_runs(runs).total_seconds)}")
-    if plan.study.probes:
-        screen.print(f"not counted: the probes of the runs ({', '.join(plan.study.probes)}), which follow")
-    for source in expected.sources:
-        screen.print(f"speed of {source}")
-
-
-def _print_simulations(plan) -> None:
-    from rich.table import Table
-
-    from moefacts.cli.output import console
-    from moefacts.experiments.engine.grid_progress import clock
-    from moefacts.experiments.engine.simulations import planned_simulations
-    from moefacts.runs.manifest import FINISHED
-
-    simulations = planned_simulations(plan)
-    if not simulations:
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold", title=f"{plan.study.name}, scale {plan.scale}")
-    for column in ("simulation", "state", "time alone"):
-        table.add_column(column, overflow="fold")
-    left = [one for one in simulations if one.state != FINISHED]
-    for one in simulations:
-        table.add_row(one.path.name, one.state, clock(one.simulation.seconds) if one in left else "")
-    screen = console()
-    screen.print(table)
-    seconds = clock(sum(one.simulation.seconds for one in left))
-    screen.print(f"to simulate: {len(left)}, about {seconds} on one core of a laptop; nothing was started")
-
-
-def _parts(expected) -> dict[str, list]:
-    """Part of the grid -> its runs to train; empty unless they belong to several parts."""
-    parts: dict[str, list] = {}
-    for run, _ in expected.seconds:
-        parts.setdefault(run.grid_run.labels.get("part", "other runs"), []).append(run)
-    return parts if len(parts) > 1 else {}
-
-
-def _print_total(plans, estimates) -> None:
-    from rich.table import Table
-
-    from moefacts.cli.output import console
-    from moefacts.experiments.engine.grid_progress import clock
-
-    table = Table(box=None, pad_edge=False, header_style="bold", title="all studies")
-    for column in ("study", "in the paper", "runs to train", "steps", "time"):
-        table.add_column(column, justify="left" if column in ("study", "in the paper") else "right")
-    for plan, expected in zip(plans, estimates, strict=True):
-        steps = sum(run.expected_steps for run, _ in expected.seconds)
-        row = (plan.study.name, plan.study.figure, str(len(expected.seconds)), f"{steps:,}")
-        table.add_row(*row, clock(expected.total_seconds))
-    screen = console()
-    screen.print(table)
-    total = sum(expected.total_seconds for expected in estimates)
-    screen.print(f"{len(plans)} studies, about {clock(total)} in all, {max(e.jobs for e in estimates)} runs at a time")
-    screen.print("nothing was started; moefacts reproduce STUDY --dry-run lists the runs of one study")
-
-
-def _by_path(pairs):
-    return ((run.path, value) for run, value in pairs)
-
-
-def _print_verdicts(page, plan) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from moefacts.cli.output import console
-    from moefacts.runs import layout
-
-    colors = {"holds": "green", "does not hold": "red"}
-    screen = console()
-    for part in page.tables:
-        table = Table(box=None, pad_edge=False, header_style="bold", title=part.title, title_justify="left")
-        for column in part.columns:
-            table.add_column(column)
-        for row in part.rows:
-            table.add_row(*row)
-        screen.print(table)
-        screen.print(f"{part.note}\n")
-    result = page.result
-    incomplete = "" if result["complete"] else " (INCOMPLETE)"
-    title = f"{plan.study.name}, {plan.study.figure}, scale {plan.scale}{incomplete}"
-    table = Table(pad_edge=False, header_style="bold", title=title, show_lines=True)
-    for column in ("claim", "published", "here, with its 95% interval", "verdict", "rule"):
-        table.add_column(column, ratio=3 if column in ("claim", "rule") else None)
-    for claim in result["claims"]:
-        verdict = Text(claim["verdict"], f"bold {colors.get(claim['verdict'], 'yellow')}")
-        table.add_row(claim["claim"], claim["published"], effect_text(claim), verdict, claim["rule"])
-    screen.print(table)
-    if result["judged_together"]:
-        screen.print(result["judged_together"]["text"])
-    for run in result["missing"]:
-        log = f"; its log: {plan.out / 'logs' / run['run']}.log" if run["log"] else ""
-        screen.print(f"missing: {run['run']}: {run['state']}{log}")
-    screen.print(f"report: {plan.out / layout.REPORT}")

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,8 +23,27 @@ def find_beside(plan: Plan) -> Plan:
     The same config gives the same run, whichever study asked for it and whichever version of moefacts named it.
     """
     beside = plan.out.parent
-    studies = [folder for folder in sorted(beside.iterdir()) if folder != plan.out] if beside.exists() else []
+    return _find_in(
+        plan, [folder for folder in sorted(beside.iterdir()) if folder != plan.out] if beside.exists() else []
+    )
 
+
+def adopt_finished(plan: Plan) -> Plan:
+    """Copy the runs that ``find_beside`` finds, and return the plan with the new states."""
+    return _adopt(find_beside(plan))
+
+
+def adopt_from(plan: Plan, studies: Sequence[Path]) -> tuple[Plan, int]:
+    """Copy the runs of ``plan`` that have not started but are finished in one of the folders ``studies``.
+
+    Returns:
+        The plan with the new states, and the number of runs copied.
+    """
+    found = _find_in(plan, studies)
+    return _adopt(found), len(found.distinct(BESIDE))
+
+
+def _find_in(plan: Plan, studies: Sequence[Path]) -> Plan:
     def marked(planned: PlannedRun) -> PlannedRun:
         # one that was killed before it had a manifest goes on where it is
         if planned.state not in (TO_DO, BESIDE) or planned.path.exists():
@@ -36,16 +56,13 @@ def find_beside(plan: Plan) -> Plan:
     return replace(plan, runs=runs, prerequisites=prerequisites)
 
 
-def adopt_finished(plan: Plan) -> Plan:
-    """Copy the runs that ``find_beside`` finds.
+def _adopt(plan: Plan) -> Plan:
+    """Copy the runs that are marked.
 
     Checkpoints are hard-linked where the file system allows it, so that they take no extra space. Two processes may
     copy the same run at once; the first to end wins.
-
-    Returns:
-        The plan with the new states.
     """
-    for planned in find_beside(plan).distinct(BESIDE):
+    for planned in plan.distinct(BESIDE):
         assert planned.copied_from is not None
         _copy(planned.copied_from, planned.path)
     return plan.refreshed()
