@@ -44,6 +44,10 @@ def reproduce(
             parser=as_file, metavar="FILE", help="Then write what the runs measured, without weights, to FILE.tar.xz."
         ),
     ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option("--leave-out", metavar="TABLE", help="A table of probes/ to leave out of it, as in confidence."),
+    ] = None,
     from_records: Annotated[
         Path | None,
         typer.Option(parser=as_file, metavar="FILE", help="First take over the runs that are in such a file."),
@@ -61,6 +65,7 @@ def reproduce(
     from moefacts.experiments.engine.estimates import estimate
     from moefacts.experiments.engine.grid import make_plan
     from moefacts.experiments.engine.launch import launch_runs, runs_to_launch
+    from moefacts.experiments.engine.record_archive import check_tables
     from moefacts.experiments.engine.study import SCALES
     from moefacts.experiments.studies.catalog import find_studies
     from moefacts.training.interrupt import Interrupted
@@ -73,6 +78,9 @@ def reproduce(
     folders = [out / one.name if out and len(studies) > 1 else out for one in studies]
     if to_records and len(studies) > 1:
         raise UserError(f"--to-records goes with one study, not with {study!r}")
+    if leave_out and not to_records:
+        raise UserError("--leave-out is about the file that --to-records writes; give both")
+    check_tables(leave_out or ())
     if from_records and dry_run:
         raise UserError("--dry-run writes nothing, and --from-records takes runs over; leave one of them out")
     plans = [make_plan(one, scale, of_runs, folder, _ROOT) for one, folder in zip(studies, folders, strict=True)]
@@ -82,7 +90,7 @@ def reproduce(
     words = [word for option, value in given.items() if value is not None for word in (option, str(value))]
     command = ["reproduce", study, *words, *["--force"] * force, *typed]
     if report:
-        _write_pages(plans, len(studies), out, command, to_records)
+        _write_pages(plans, len(studies), out, command, to_records, leave_out or ())
         return
     plans = [find_beside(plan) for plan in plans]
     chosen = find_launcher(launcher or ("basic" if _has_gpu() else "joblib"))
@@ -109,7 +117,7 @@ def reproduce(
                 launch = launch_with_hydra(chosen, jobs_here, settings, plan.out / ".multirun")
                 yield launch_runs(plan, expected, launch, longest_first=jobs_here not in (None, 1))
 
-        _write_pages(launched(), len(studies), out, command, to_records)
+        _write_pages(launched(), len(studies), out, command, to_records, leave_out or ())
     except Interrupted as interrupted:
         typer.echo(f"moefacts: {interrupted}", err=True)
         raise typer.Exit(interrupted.exit_code) from None
@@ -124,11 +132,16 @@ def _taken_over(plan: "Plan", records: Path) -> "Plan":
 
 
 def _write_pages(
-    plans: Iterable["Plan"], num_studies: int, out: Path | None, command: Sequence[str], records: Path | None
+    plans: Iterable["Plan"],
+    num_studies: int,
+    out: Path | None,
+    command: Sequence[str],
+    records: Path | None,
+    without: Sequence[str],
 ) -> None:
     """Write and print the results of each study in turn, and one page if there are several; ``command`` resumes them.
 
-    What the runs of the only study measured is written to ``records`` if that is given.
+    What the runs of the only study measured is written to ``records`` if that is given, but for the tables ``without``.
 
     Raises:
         typer.Exit: with code 1, when a study is incomplete.
@@ -151,7 +164,7 @@ def _write_pages(
             if line := left_to_others(plan, pages[-1].result["missing"]):
                 typer.echo(f"moefacts: {line}", err=True)
             if records:
-                typer.echo(f"records of {pack_records(plan, records)} runs: {records}")
+                typer.echo(f"records of {pack_records(plan, records, without)} runs: {records}")
     if num_studies > 1 and pages:
         page = (out or _ROOT) / "all.html"
         write_study_report(pages, page)

@@ -6,17 +6,18 @@ It is an xz-compressed tar file with a folder a run. The same runs always give t
 import io
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 
-from moefacts.errors import UserError, is_full_disk
+from moefacts.errors import UserError, check_choice, is_full_disk
 from moefacts.experiments.engine.adopt import adopt_from
 from moefacts.experiments.engine.grid import Plan
 from moefacts.runs import layout
 from moefacts.runs.durable import write_durably
 from moefacts.runs.manifest import FINISHED
+from moefacts.runs.tables import CONFIDENCE, PROBES
 from moefacts.runs.temporary import is_temporary
 
 _FILES = (layout.CONFIG, layout.MANIFEST, layout.METRICS)
@@ -25,8 +26,21 @@ _ADVICE = "give one that moefacts reproduce STUDY --to-records FILE wrote"
 _UNREADABLE = (tarfile.TarError, LZMAError, EOFError)
 
 
-def pack_records(plan: Plan, target: Path) -> int:
+def check_tables(names: Sequence[str]) -> None:
+    """Raise ``UserError`` unless all are names of probe tables."""
+    known = [CONFIDENCE.name, *(table.name for tables in PROBES.values() for table in tables)]
+    for name in names:
+        check_choice("--leave-out", name, known)
+
+
+def pack_records(plan: Plan, target: Path, without: Sequence[str] = ()) -> int:
     """Write the records of the finished runs of ``plan`` to ``target``, and return how many there are.
+
+    Args:
+        plan: the study.
+        target: the file.
+        without: names of probe tables to leave out, as in ``confidence``, which is the largest in most runs. What
+            follows from them is missing where the records are taken over.
 
     Raises:
         UserError: no run is finished.
@@ -38,7 +52,7 @@ def pack_records(plan: Plan, target: Path) -> int:
     def write(path: Path) -> None:
         with tarfile.open(path, "w:xz") as archive:
             for run in runs:
-                for file in _files_of(run):
+                for file in _files_of(run, without):
                     _add(archive, f"{run.name}/{file.relative_to(run).as_posix()}", file.read_bytes())
 
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,8 +80,8 @@ def take_over(plan: Plan, archive: Path) -> tuple[Plan, int]:
                 return plan, number
 
 
-def _files_of(run: Path) -> list[Path]:
-    tables = [file for file in sorted((run / layout.PROBES).glob("*")) if file.is_file()]
+def _files_of(run: Path, without: Sequence[str]) -> list[Path]:
+    tables = [file for file in sorted((run / layout.PROBES).glob("*.parquet")) if file.stem not in without]
     found = [run / name for name in _FILES] + tables
     return [file for file in found if file.exists() and not is_temporary(file.name) and not file.name.startswith(".")]
 

@@ -222,7 +222,7 @@ _CLAIMS = (
 
 STUDY = Study(
     name="attention",
-    title="Where attention goes before, on and after the plateau",
+    title="Where does attention go before, on and after the plateau?",
     figure="Figures 3, right, and F",
     grids={
         scale: [GridRun((*_COMMON, *settings, f"seed={seed}")) for seed in seeds_for(_PEOPLE, _SEEDS[scale])]

@@ -215,7 +215,7 @@ _ACCURACIES = tuple(
 
 STUDY = Study(
     name="phases",
-    title="Facts are learned in three phases",
+    title="Are facts learned in three phases?",
     figure="Figure 2, left and middle",
     grids={
         scale: [

@@ -151,6 +151,16 @@ def test_a_missing_file_is_named(tmp_path):
         take_over(elsewhere(tmp_path, 0), tmp_path / "nowhere.tar.xz")
 
 
+def test_a_table_can_be_left_out(archive, tmp_path):
+    plan, _ = take_over(elsewhere(tmp_path, 0, 1), archive)
+    for run in plan.runs:
+        (run.path / layout.PROBES / "confidence.parquet").write_bytes(b"much")
+    pack_records(plan, archive, ["confidence"])
+    assert {name.rpartition("/")[2] for name in read_members(archive)} == {
+        layout.CONFIG, layout.MANIFEST, layout.METRICS, "table.parquet"
+    }  # fmt: skip
+
+
 def test_without_a_finished_run_nothing_is_written(tmp_path):
     with pytest.raises(UserError, match="no run of made-up is finished"):
         pack_records(elsewhere(tmp_path, 0), tmp_path / "records.tar.xz")
@@ -178,6 +188,8 @@ def test_a_study_is_examined_and_goes_on_from_records_alone(tmp_path, monkeypatc
         (["tiny", "--from-records", "none.tar.xz"], "cannot read none.tar.xz"),
         (["tiny", "--from-records", "x", "--dry-run"], "leave one of them out"),
         (["all", "--to-records", "x"], "goes with one study"),
+        (["tiny", "--leave-out", "confidence"], "give both"),
+        (["tiny", "--to-records", "x", "--leave-out", "confidenc"], "did you mean confidence"),
         (["tiny", "--to-records", ""], "a file was given as ''"),
         (["tiny", "--to-records", "."], "is a folder"),
     ],

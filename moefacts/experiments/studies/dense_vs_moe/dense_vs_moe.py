@@ -227,7 +227,7 @@ def _claims() -> list[Claim]:
 STUDY = Study(
     name="dense-vs-moe",
     former_name="dense_vs_moe",
-    title="What a mixture of experts changes about how facts are learned",
+    title="What does a mixture of experts change about how facts are learned?",
     figure="not in the paper",
     grids={scale: comparison_grid(scale) for scale in USUAL_SCALES},
     claims=dict.fromkeys(USUAL_SCALES, tuple(_claims())),

@@ -80,7 +80,7 @@ def _claim(scale: str) -> Claim:
 STUDY = Study(
     name="dense-vs-moe-lr",
     former_name="dense_vs_moe-lr",
-    title="Which learning rate suits each kind of model",
+    title="Which learning rate suits each kind of model?",
     figure="not in the paper",
     grids={scale: rate_grid(scale) for scale in USUAL_SCALES},
     claims={scale: (_claim(scale),) for scale in USUAL_SCALES},

@@ -100,7 +100,7 @@ def _panels(
 
 STUDY = Study(
     name="law-causes",
-    title="What sets the plateau's length: schedule, width, or attention that has yet to form",
+    title="What sets the plateau's length: schedule, width, or attention that has yet to form?",
     figure="not in the paper",
     grids={"laptop": grid()},
     claims={"laptop": CLAIMS},

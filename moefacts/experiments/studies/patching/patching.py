@@ -94,7 +94,7 @@ _CLAIMS = (
 
 STUDY = Study(
     name="patching",
-    title="What attention from another moment of training does to the plateau",
+    title="What does attention from another moment of training do to the plateau?",
     figure="Figures 3, left, and D",
     grids={scale: grid(scale) for scale in SETTINGS},
     claims=dict.fromkeys(SETTINGS, _CLAIMS),

@@ -158,7 +158,7 @@ def _claim(kind: str, what: str) -> Claim:
 
 STUDY = Study(
     name="plateau-law-moe",
-    title="Whether a mixture's plateau follows its active or its total parameters",
+    title="Does a mixture's plateau follow its active or its total parameters?",
     figure="not in the paper",
     grids={_SCALE: grid()},
     claims={

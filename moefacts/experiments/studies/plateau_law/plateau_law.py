@@ -83,7 +83,7 @@ def _figures(evidence: Evidence) -> dict[str, tuple[str, DrawFigure]]:
 
 STUDY = Study(
     name="plateau-law",
-    title="The plateau's end is a power law of the number of people",
+    title="Is the plateau's end a power law of the number of people?",
     figure="Figure 2, right",
     grids={scale: law_grid(scale) for scale in SCALES},
     claims=CLAIMS,
@@ -92,7 +92,7 @@ STUDY = Study(
 )
 RATES_STUDY = Study(
     name="plateau-law-lr",
-    title="The plateau's end is a power law, also with the best of several learning rates at every size",
+    title="Is the plateau's end a power law with the best of several learning rates at every size?",
     figure="Figure 2, right",
     grids={scale: rates_grid(scale) for scale in SCALES},
     claims=CLAIMS,

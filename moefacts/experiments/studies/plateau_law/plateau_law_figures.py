@@ -157,8 +157,16 @@ def people_axis(axes: Axes, sizes: Sequence[int]) -> None:
 
 
 def log_axis(axis, low: float, high: float) -> None:
-    """Label 1, 2 and 5 of each visible decade with plain numbers, or more numbers if that gives fewer than three."""
-    for multiples in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 7), (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)):
+    """Label 1, 2 and 5 of each visible decade with plain numbers, or more numbers if that gives fewer than three.
+
+    Where labels stand beside each other over more than two decades, 1 and 3 are labelled.
+    """
+    long = axis.axis_name == "x" and high / low > 100
+    for multiples in (
+        (1, 3) if long else (1, 2, 5),
+        (1, 1.5, 2, 3, 4, 5, 7),
+        (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9),
+    ):
         ticks = [m * 10.0**e for e in range(-3, 7) for m in multiples if low <= m * 10.0**e <= high]
         if len(ticks) >= 3:
             break
