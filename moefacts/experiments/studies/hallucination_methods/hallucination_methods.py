@@ -7,6 +7,8 @@ method that keeps the model from learning would look as if it saved hallucinatio
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from moefacts.analysis.comparison_figures import Series, compare_over
+from moefacts.analysis.figures import DrawFigure
 from moefacts.analysis.summary import estimate
 from moefacts.analysis.unit import NUMBER, POINTS, SHARE, Unit
 from moefacts.experiments.engine.study import Findings, FinishedRun, Study
@@ -37,12 +39,15 @@ from moefacts.experiments.studies.hallucination_methods.measures import (
     over_refusal,
     plateau_end,
     regret,
+    right_at,
 )
 from moefacts.experiments.studies.hallucination_methods.pareto_figure import Points, pareto
 from moefacts.runs import keys
 from moefacts.runs.reader import Run
 
 KINDS = (DENSE, EIGHT)
+MATCHED = 0.05  # of the values of unseen people answered, where methods are compared with a mere threshold
+RATES = (0.01, 0.05, 0.1, 0.2, 0.3)
 REFUSED = 0.1  # of what the model without the method gets right: more is too much to refuse
 
 
@@ -53,6 +58,7 @@ def _columns(arms: ByArm) -> dict[str, Measure]:
         "regret (nats)": regret,
         "hallucination rate": hallucination_rate,
         "over-refusal": lambda run: over_refusal(run, _without(arms, run)),
+        f"right at {MATCHED:.0%} hallucination": lambda run: right_at(run, MATCHED),
     }
 
 
@@ -78,6 +84,16 @@ def _points(arms: ByArm, kind: str) -> Points:
     return found
 
 
+def _trade_offs(arms: ByArm, kind: str) -> list[Series]:
+    """A line for every method: what is answered rightly at each of ``RATES``."""
+    members = {method: list(arms.runs.get(arm(kind, method), {}).values()) for method in (NONE, *METHODS)}
+    return [
+        Series(method, {rate: [right_at(run, rate) for run in runs] for rate in RATES})
+        for method, runs in members.items()
+        if runs
+    ]
+
+
 def examine(runs: Sequence[FinishedRun]) -> Findings:
     """Measure what every method saves and costs, for both kinds of model."""
     arms = ByArm.of_runs(runs)
@@ -86,7 +102,9 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         "unseen people minus the baseline. A model answers where its first choice is a value and its confidence at "
         f"least {SURE}. "
         "Hallucination rate: answered share of the values of unseen people. Over-refusal: share of what the model "
-        "without the method gets right about seen people that this one does not answer."
+        "without the method gets right about seen people that this one does not answer. The last column compares the "
+        "method with a mere threshold: the share of the values of seen people that is answered rightly if the least "
+        f"confidence for an answer is such that {MATCHED:.0%} of the values of unseen people are answered."
     )
     table, values = arms.table("Methods", _columns(arms), note)
     panels = {kind: points for kind in KINDS if (points := _points(arms, kind))}
@@ -94,7 +112,15 @@ def examine(runs: Sequence[FinishedRun]) -> Findings:
         "Values of unseen people that are answered, against values of seen people that are known; means over seeds. "
         "The two strengths of a method are joined. Lower and further right is better."
     )
-    figures = {"pareto": (caption, partial(pareto, panels))} if panels else {}
+    figures: dict[str, tuple[str, DrawFigure]] = {"pareto": (caption, partial(pareto, panels))} if panels else {}
+    rows = {kind: {"values of seen people\nanswered rightly": _trade_offs(arms, kind)} for kind in panels}
+    if rows:
+        caption = (
+            "What a threshold on the confidence trades: values of seen people that are answered rightly, against "
+            "values of unseen people that are answered; methods in their strong setting."
+        )
+        label = "values of unseen people answered"
+        figures["threshold"] = caption, partial(compare_over, rows, label, logarithmic=False)
     return Findings({"arms": values}, [table], figures, arms)
 
 

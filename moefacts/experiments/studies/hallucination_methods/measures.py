@@ -37,8 +37,7 @@ def plateau_end(run: Run) -> float | None:
 
 def answered(table: pd.DataFrame) -> np.ndarray:
     """For every row of the confidence table, whether the model answers."""
-    abstains = table[tables.ABSTAINED] > 0.5 if tables.ABSTAINED in table else False
-    return np.asarray((table[tables.VALUE_CONFIDENCE] >= SURE) & ~np.asarray(abstains))
+    return np.asarray(_confidence(table) >= SURE)
 
 
 def _rows(run: Run, cohort: str) -> pd.DataFrame | None:
@@ -52,6 +51,26 @@ def hallucination_rate(run: Run) -> float | None:
     """The share of the values of unseen people about which the model answers; None if it is too early."""
     rows = _rows(run, keys.UNSEEN)
     return None if rows is None else float(answered(rows).mean())
+
+
+def right_at(run: Run, rate: float) -> float | None:
+    """The share of seen people's values that are answered rightly where ``rate`` of unseen people's are answered.
+
+    So that methods and a mere threshold can be compared: the confidence from which on the model answers is chosen so
+    high that this share of the values of unseen people is above it. None if it is too early.
+    """
+    seen, unseen = _rows(run, keys.SEEN), _rows(run, keys.UNSEEN)
+    if seen is None or unseen is None:
+        return None
+    threshold = np.quantile(_confidence(unseen), 1 - rate)
+    right = seen[keys.ATTRIBUTE_ACCURACY].to_numpy() > 0.5
+    return float((right & (_confidence(seen) > max(threshold, 0.0))).mean())
+
+
+def _confidence(rows: pd.DataFrame) -> np.ndarray:
+    """The confidence in every value, and −1 where the model's first choice is no value."""
+    confidence = rows[tables.VALUE_CONFIDENCE].to_numpy()
+    return np.where(rows[tables.ABSTAINED] > 0.5, -1.0, confidence) if tables.ABSTAINED in rows else confidence
 
 
 def over_refusal(run: Run, without: Run | None) -> float | None:

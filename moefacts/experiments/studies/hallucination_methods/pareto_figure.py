@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from moefacts.analysis.curves import color_of, marker_of
 
@@ -27,7 +27,8 @@ def pareto(panels: Mapping[str, Points]) -> Figure:
             style = {"color": color_of(methods.index(method)), "marker": marker_of(methods.index(method))}
             axes.plot(accuracy_S, rate_S, markersize=5, linewidth=0.8, **style)
         for of_axis in (axes.xaxis, axes.yaxis):
-            of_axis.set_major_formatter(PercentFormatter(1))
+            of_axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+            of_axis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_title(kind)
         axes.set_xlabel("values of seen people known")
         axes.grid(axis="y")

@@ -9,7 +9,13 @@ from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies._kinds import DENSE
 from moefacts.experiments.studies.hallucination_methods import STUDY
 from moefacts.experiments.studies.hallucination_methods.grid import NONE, PRIOR, SMOOTHING, arm
-from moefacts.experiments.studies.hallucination_methods.measures import answered, hallucination_rate, over_refusal
+from moefacts.experiments.studies.hallucination_methods.measures import (
+    answered,
+    hallucination_rate,
+    over_refusal,
+    right_at,
+)
+from moefacts.runs import keys, tables
 from moefacts.synthetic_data.pools import ATTRIBUTES
 from tests.experiments.studies.claims.cases import TOO_NOISY, TOO_SHORT, Case, check, parametrized, texts
 from tests.experiments.studies.made_up import BASELINE, made_up_run, replicate
@@ -88,11 +94,30 @@ def test_a_model_answers_where_it_is_sure_of_a_value():
     assert answered(ours.confidence.drop(columns="abstained")).mean() > answered(ours.confidence).mean()
 
 
+def test_at_a_matched_rate_a_method_that_only_shifts_confidence_saves_nothing():
+    run = next(found.record for found in runs() if found.labels["arm"] == arm(DENSE))
+    confidence = np.linspace(0, 1, 1000, endpoint=False)
+
+    def with_confidence(of_seen, of_unseen, abstained=0.0):
+        rows = {"biography": range(1000), "attribute": "major", tables.ABSTAINED: abstained}
+        parts = [
+            pd.DataFrame(rows | {"cohort": cohort, keys.ATTRIBUTE_ACCURACY: right, tables.VALUE_CONFIDENCE: sure})
+            for cohort, right, sure in ((keys.SEEN, 1.0, of_seen), (keys.UNSEEN, 0.0, of_unseen))
+        ]
+        run.__dict__["confidence"] = pd.concat(parts)
+        return right_at(run, 0.05)
+
+    assert with_confidence(confidence, confidence) == pytest.approx(0.05, abs=0.002)  # it cannot tell whom it knows
+    assert with_confidence(confidence / 2, confidence / 2) == pytest.approx(0.05, abs=0.002)  # less sure of all alike
+    assert with_confidence(confidence, confidence / 2) == pytest.approx(1 - 0.475, abs=0.002)
+    assert with_confidence(confidence, np.zeros(1000)) == pytest.approx(0.999)
+    assert with_confidence(confidence, confidence, abstained=1.0) == 0
+
+
 def test_the_table_and_the_figure_have_every_method(tmp_path):
     findings = STUDY.examine(runs())
     (found,) = findings.tables
     assert len(found.rows) == 11 + 4
     assert all(len(row) == len(found.columns) for row in found.rows)
-    (drawing,) = draw_study_figures(findings.figures, tmp_path)
-    assert drawing.name == "pareto"
+    assert [drawing.name for drawing in draw_study_figures(findings.figures, tmp_path)] == ["pareto", "threshold"]
     assert STUDY.examine([]).figures == {}
