@@ -15,11 +15,12 @@ from moefacts.runs.durable import write_durably
 
 @dataclass(frozen=True)
 class StudyPage:
-    """One study on the page: the content of its ``results.json``, its tables and its figures."""
+    """One study on the page: the content of its ``results.json``, tables, figures, and what a reader must know."""
 
     result: dict[str, Any]
     tables: Sequence[Table]
     drawings: Sequence[Drawing]
+    note: str = ""
 
     @property
     def forest(self) -> list[Row]:

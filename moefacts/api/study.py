@@ -78,6 +78,19 @@ class LoadedStudy:
         files = [*self.path.glob("*.png"), *(self.path / layout.FIGURES).glob("*.png")]
         return {file.stem: file for file in sorted(files)}
 
+    def write_page(self, path: str | Path) -> None:
+        """Write a page like the ``report.html`` of ``moefacts reproduce``, which needs the study's runs; this does not.
+
+        It shows claims, verdicts and figures as they were stored, in the form that pages have today.
+
+        Args:
+            path: the HTML file.
+        """
+        from moefacts.analysis.study_report import write_study_report  # which draw, and take long to import
+        from moefacts.api.stored_page import stored_page
+
+        write_study_report([stored_page(self.results, self.figures)], Path(path).expanduser())
+
     def __repr__(self) -> str:
         return f"LoadedStudy({str(self.path)!r}: {self.name}, {json.dumps(list(self.verdicts.values()))})"
 
