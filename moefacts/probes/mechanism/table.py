@@ -6,6 +6,7 @@ Shape legend: A attributes.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -87,12 +88,23 @@ def emergence_table(run: Path, model: Transformer, batcher: Batcher, steps: Sequ
 
 
 def _frame(found: Iterator[tuple[str, str, str, int, Tensor]], step: int, cohort: str, values: str) -> pd.DataFrame:
+    """One row for each measure and attribute.
+
+    Raises:
+        UserError: a measure is no finite number, as of weights that are none.
+    """
     rows = [
         (step, cohort, values, measure, variant, place, layer, attribute, value)
         for measure, variant, place, layer, value_A in found
         for attribute, value in zip(ATTRIBUTES, value_A.tolist(), strict=True)
     ]
-    return pd.DataFrame(rows, columns=list(MECHANISM.columns))
+    table = pd.DataFrame(rows, columns=list(MECHANISM.columns))
+    wrong = table[~np.isfinite(table["value"])]
+    if len(wrong):
+        one = wrong.iloc[0]
+        place = f"{one['measure']}, {one['variant']}, {one['place']}, layer {one['layer'] + 1}"
+        raise UserError(f"at step {step} {len(wrong)} of {len(table)} measures are not finite numbers, first: {place}")
+    return table
 
 
 def mechanism_table(
