@@ -114,8 +114,17 @@ def _is_analysis(path: Path) -> bool:
 
 
 def _run_probes(runs, *requested: str) -> None:
-    """Run those of the probes that are missing, by default all for the report. Nothing else here uses torch."""
+    """Run those of the probes that are missing, by default all for the report. Nothing else here uses torch.
+
+    Of those that are requested and cannot be run, a line says why.
+    """
+    from moefacts.runs.suits import why_not
+
     for run in runs:
+        for probe in requested:
+            if not run.has_probed(probe) and (reason := why_not(run, probe)):
+                option = f"--{probe.replace('_', '-')}"
+                typer.echo(f"moefacts: {run.path}: {option} is left out: {reason}", err=True)
         missing = [probe for probe in requested if run.lacks(probe)] if requested else run.missing_probes
         if missing:
             from moefacts.experiments.tasks.probe import probe_run
