@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from moefacts.analysis.fine_tuning_tables import in_words
+from moefacts.analysis.fine_tuning_tables import in_words as weights_in_words
 from moefacts.analysis.groups import people_of
+from moefacts.analysis.moments import LAST, called, in_words, moments
 from moefacts.analysis.summary import estimate
 from moefacts.analysis.table import Table
 from moefacts.runs.reader import Run
@@ -42,8 +43,8 @@ CAPTION = (
     "alone. One-sentence prompts in held-out templates; means over attributes and seeds."
 )
 RESTORED_CAPTION = (
-    "What is still known by the last checkpoint with one group of its weights as it was near the plateau's start or "
-    "end: the more is lost, the more of what was learned since is in it. Accuracy on whole values."
+    "What is still known by the last checkpoint with one group of its weights as it was at an earlier "
+    "moment: the more is lost, the more of what was learned since is in it. Accuracy on whole values."
 )
 
 
@@ -86,40 +87,56 @@ def probed(run: Run) -> list[tuple[int, str, str]]:
     return list(table[["step", "cohort", "values"]].drop_duplicates().itertuples(index=False, name=None))
 
 
-def layer_cells(runs: Sequence[Run]) -> list[Table]:
-    """The table of the last checkpoint on the main cohort, then those of other cohorts and checkpoints and the control.
+def _moments(runs: Sequence[Run]) -> dict[tuple[int, ...], str]:
+    """The step of each run -> the moment, in words, that it stands for in all; the last checkpoint comes first.
 
-    The last checkpoint of every seed is compared with those of the others. Earlier ones are the plateau's start and its
-    end where a run has both, so they are shown only if all runs have as many.
+    Moments that some run has not reached are left out, and those that share a checkpoint in all runs are one.
     """
-    steps = [probed_steps(run) for run in runs]
+    each = [moments(run, probed_steps(run)) for run in runs]
+    found: dict[tuple[int, ...], list[str]] = {tuple(one[LAST] for one in each): []}
+    for name in each[0]:
+        if all(name in one for one in each):
+            found.setdefault(tuple(one[name] for one in each), []).append(name)
+    return {steps: called(names) for steps, names in found.items()}
+
+
+def layer_cells(runs: Sequence[Run]) -> list[Table]:
+    """The table of the last checkpoint on the main cohort, then those of other cohorts, the control and other moments.
+
+    Every moment of a seed, such as its plateau's end, is compared with the same moment of the others.
+    """
     found: list[Table] = []
-    for step, cohort, values in sorted(probed(runs[0]), key=lambda one: (one[0] != steps[0][-1], one[0])):
-        place = steps[0].index(step) - len(steps[0])  # counted from the last
-        if place != -1 and len(set(map(len, steps))) > 1:
-            continue
-        measures = [mechanism_of(run, own[place], cohort, values) for run, own in zip(runs, steps, strict=True)]
-        title = f"{people_of(cohort)}, {_steps_in_words([own[place] for own in steps])}"
-        title += ", values permuted over people (control)" * (values == PERMUTED)
-        found.append(Table(title, ["layer", *COLUMNS], _rows(measures), "" if found else CAPTION))
+    last = probed_steps(runs[0])[-1]
+    note = CAPTION
+    if len(runs) == 1:
+        note += f" Probed are the checkpoints nearest to {in_words(runs[0], probed_steps(runs[0]))}."
+    for steps, moment in _moments(runs).items():
+        measured = [one[1:] for one in probed(runs[0]) if one[0] == last] if not found else [(runs[0].cohort, OWN)]
+        for cohort, values in measured:
+            measures = [mechanism_of(run, step, cohort, values) for run, step in zip(runs, steps, strict=True)]
+            title = f"{people_of(cohort)}, {_steps_in_words(steps)}" + f" ({moment})" * (moment != LAST)
+            title += ", values permuted over people (control)" * (values == PERMUTED)
+            found.append(Table(title, ["layer", *COLUMNS], _rows(measures), "" if found else note))
     return found
 
 
 def restored_cells(runs: Sequence[Run]) -> Table | None:
-    """What is left with one group of weights as it was at each earlier moment; None if not all runs have as many."""
-    tables = [run.mechanism_restored for run in runs]
-    steps = [[] if table is None else sorted(table["since"].unique()) for table in tables]
-    if not steps[0] or len(set(map(len, steps))) > 1:
+    """What is left with one group of weights as it was at each earlier moment; None if no run has any."""
+    tables = [table for run in runs if (table := run.mechanism_restored) is not None]
+    earlier = {
+        steps: moment
+        for steps, moment in list(_moments(runs).items())[1:]
+        if len(tables) == len(runs)
+        and all(step in set(table["since"]) for step, table in zip(steps, tables, strict=True))
+    }
+    if not earlier:
         return None
-    each = [table.set_index(["since", "group"])["attribute_accuracy"] for table in tables if table is not None]
-    columns = [f"accuracy, {_steps_in_words([own[place] for own in steps])}" for place in range(len(steps[0]))]
+    each = [table.set_index(["since", "group"])["attribute_accuracy"] for table in tables]
+    columns = [f"accuracy, as at {moment} ({_steps_in_words(steps)})" for steps, moment in earlier.items()]
     rows = []
     for group in each[0].index.unique("group"):
-        values = [
-            [one.get((own[place], group)) for one, own in zip(each, steps, strict=True)]
-            for place in range(len(columns))
-        ]
-        rows.append([in_words(group), *(share_text(column) for column in values)])
+        values = [[one.get((step, group)) for one, step in zip(each, steps, strict=True)] for steps in earlier]
+        rows.append([weights_in_words(group), *(share_text(column) for column in values)])
     return Table(RESTORED_CAPTION, ["restored", *columns], rows)
 
 
