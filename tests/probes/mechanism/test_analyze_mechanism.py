@@ -14,10 +14,13 @@ from tests.conftest import tiny_config
 from tests.torture.commands import call
 
 
-def test_analyze_measures_the_mechanism_only_when_asked(finished_run, quick_figures):
+def test_analyze_measures_the_mechanism_only_when_asked(finished_run, quick_figures, monkeypatch):
     assert "mechanism" not in read_run(finished_run).missing_probes
+    monkeypatch.setenv("COLUMNS", "80")
     outcome = call("analyze", str(finished_run), "--mechanism")
     assert outcome.code == 0, outcome
+    assert "layer by layer, seen people, step 12" in outcome.stdout
+    assert "name ← name" in outcome.stdout
     assert "mechanism probed" in outcome.stderr
     table = MECHANISM.read(finished_run)
     run = read_run(finished_run)
@@ -35,9 +38,14 @@ def test_analyze_measures_the_mechanism_only_when_asked(finished_run, quick_figu
     page = (finished_run / "report.html").read_text()
     assert "Mechanism: which layer does what?" in page
     assert "name ← name cut" in page
+    assert "read at the name by chance" in page
+    assert "Neurons as a key–value memory" in page
+    assert "Routers that see" not in page  # a dense model
     assert sorted(MECHANISM_RESTORED.read(finished_run)["since"].unique()) == moments_of(run)[:-1]
     assert ("What is still known" in page) == (len(moments_of(run)) > 1)
-    assert "mechanism" not in call("analyze", str(finished_run)).stderr  # it is not measured twice
+    again = call("analyze", str(finished_run))
+    assert "mechanism" not in again.stderr  # it is not measured twice
+    assert "layer by layer" not in again.stdout
 
     MECHANISM_SENTENCE.path(finished_run).unlink()  # as in runs that an earlier version probed
     MECHANISM.write(finished_run, table.head(1))

@@ -5,6 +5,7 @@ import pytest
 
 from moefacts.analysis import mechanism
 from moefacts.analysis.figures import draw_study_figures
+from moefacts.analysis.mechanism_tables import layer_cells, memory_cells
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies.layers import EIGHT_LAYERS, FOUR, MIXTURES_STUDY, STUDY
 from tests.experiments.studies.claims.cases import TOO_NOISY, TOO_SHORT, Case, check, parametrized, texts
@@ -92,12 +93,12 @@ def probed_at(*steps, lost, leaves):
 def test_moments_of_seeds_are_compared_with_the_same_moments_of_others():
     """A seed without a plateau's end has fewer checkpoints; its last one was compared with the others' second."""
     run = probed_at(50, 400, 600, lost=0.4, leaves=400.0)
-    main, control, start = mechanism.layer_cells([run, probed_at(60, 700, lost=0.6, leaves=4000.0)])
+    main, control, start = layer_cells([run, probed_at(60, 700, lost=0.6, leaves=4000.0)])
     assert main.title == "seen people, steps 600 to 700, by seed"
     assert main.rows[0][1] == "−50%"
     assert "control" in control.title
     assert start.title == "seen people, steps 50 to 60, by seed (the plateau's start)"
-    alike = mechanism.layer_cells([run, probed_at(50, 410, 610, lost=0.6, leaves=410.0)])
+    alike = layer_cells([run, probed_at(50, 410, 610, lost=0.6, leaves=410.0)])
     assert [cells.rows[0][1] for cells in alike] == ["−50%", "−50%", "0%", "0%"]
     assert [cells.title for cells in alike[2:]] == [
         "seen people, step 50 (the plateau's start)",
@@ -106,8 +107,32 @@ def test_moments_of_seeds_are_compared_with_the_same_moments_of_others():
 
 
 def test_moments_that_share_a_checkpoint_have_one_table_that_says_so():
-    *_, together = mechanism.layer_cells([probed_at(200, 700, lost=0.4, leaves=400.0)])
+    *_, together = layer_cells([probed_at(200, 700, lost=0.4, leaves=400.0)])
     assert together.title == "seen people, step 200 (the plateau's start and end)"
+
+
+def test_what_is_read_by_chance_stands_beside_what_is_read():
+    run = made_up_run(STUDY.grids["laptop"][0], 400.0)
+    run.record.__dict__["mechanism"] = table({mechanism.READ_AT_NAME: [0.5, 0.25]}, 2, permuted=0.02)
+    main, control = layer_cells([run.record])
+    place = list(main.columns).index("value read at the name")
+    assert main.columns[place + 1] == "read at the name by chance"
+    assert [row[place : place + 2] for row in main.rows] == [["50%", "2%"], ["25%", "2%"]]
+    assert "read at the name by chance" not in control.columns
+
+
+def test_neurons_and_routers_have_tables_where_they_were_measured():
+    run = made_up_run(STUDY.grids["laptop"][0], 400.0)
+    neurons = {
+        ("neurons", measure, place): [0.5, 0.75]
+        for measure in ("concentration", "own values", "own values by chance")
+        for place in ("name", "value")
+    }
+    routers = {("ablated router", "another person", place): [-0.25, -0.5] for place in ("name", "value", "everywhere")}
+    run.record.__dict__["mechanism"] = table(neurons, 2)
+    assert [cells.rows[1][:3] for cells in memory_cells([run.record])] == [["2", "75%", "75%"]]
+    run.record.__dict__["mechanism"] = table(neurons | routers, 2)
+    assert [cells.rows[0][1] for cells in memory_cells([run.record])] == ["50%", "−25%"]
 
 
 def test_layers_that_cannot_matter_at_the_name_are_left_out():
