@@ -1,7 +1,7 @@
 """Knock-outs of an exported model are those that moefacts computes.
 
-Outside of moefacts they are computed by transformers with hooks of this file, and by nnsight where it is installed
-(``pip install moefacts[parity]``).
+Outside of moefacts they are computed by transformers with hooks of this file, and by nnsight and TransformerLens where
+these are installed (``pip install moefacts[parity]``).
 """
 
 import math
@@ -74,7 +74,20 @@ def with_nnsight(theirs, token_NT, layers, blocked_NTT):
     return logits_NTV
 
 
-WAYS = (with_hooks, with_nnsight)
+def with_transformer_lens(theirs, token_NT, layers, blocked_NTT):
+    """The same by TransformerLens, which loads the folder itself and has a hook at the scores."""
+    lens = pytest.importorskip("transformer_lens.model_bridge")
+    bridge = lens.TransformerBridge.boot_transformers(theirs.config._name_or_path, device="cpu")
+
+    def hook(score_NHTT, hook):
+        return cut(score_NHTT, blocked_NTT)
+
+    return bridge.run_with_hooks(
+        token_NT, fwd_hooks=[(f"blocks.{layer}.attn.hook_attn_scores", hook) for layer in layers]
+    )
+
+
+WAYS = (with_hooks, with_nnsight, with_transformer_lens)
 
 
 @torch.no_grad()
