@@ -126,6 +126,7 @@ def test_the_value_is_read_where_the_mlp_has_written_it(pair, by_last_name):
     one, _ = pair
     found = means_of(readings(one, one.recorded(), candidates_of(by_last_name)))
     assert found["top 1", "value", 1] > 0.99
+    assert found["top 5", "value", 1] > 0.99
     assert found["top 1", "value", 0] < 0.5
     assert found["top 1", "name", 0] < 0.5
     assert found["top 1", "name", 1] > 0.99  # a last name attends to itself, so its neuron is active there, too
@@ -157,6 +158,8 @@ def test_a_model_that_learned_nothing_is_at_chance(batcher):
     found = means_of(readings(one, one.recorded(), candidates))
     chance = np.mean([1 / len(each.token_C) for each in candidates])
     assert all(abs(found["top 1", place, layer] - chance) < 0.08 for place in ("name", "value") for layer in (0, 1))
+    of_five = np.mean([5 / len(each.token_C) for each in candidates])
+    assert all(abs(found["top 5", place, layer] - of_five) < 0.12 for place in ("name", "value") for layer in (0, 1))
     assert all(abs(found["rank", place, layer] - 0.5) < 0.15 for place in ("name", "value") for layer in (0, 1))
     effects = means_of(indirect_effects(one, other, one.recorded()))
     assert max(map(abs, effects.values())) < 0.005
