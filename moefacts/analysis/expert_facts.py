@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from moefacts.analysis.mechanism import share_text
+from moefacts.analysis.mechanism_tables import share_text
 from moefacts.analysis.table import Table
 from moefacts.runs.reader import Run
 

@@ -34,7 +34,7 @@ from moefacts.analysis.forgetting_figures import forgetting_figures
 from moefacts.analysis.groups import Group, people_of
 from moefacts.analysis.knowledge_figures import FLOOR_CAPTION, floor_and_knowledge, has_control
 from moefacts.analysis.mechanism import has_mechanism
-from moefacts.analysis.mechanism_arcs import ARCS_CAPTION, attention_arcs, has_arcs
+from moefacts.analysis.mechanism_arcs import arcs_caption, attention_arcs, has_arcs
 from moefacts.analysis.mechanism_figures import FIGURES as MECHANISM_FIGURES
 from moefacts.analysis.phase_bands import shade_phases
 from moefacts.analysis.retention_figures import RETENTION_CAPTION, retention_curves
@@ -232,7 +232,7 @@ def figures_of(groups: list[Group], threshold: float | None = None) -> dict[str,
                 found[name + suffix] = caption + of_group + note, partial(draw_mechanism, group.runs)
         of_run = f" {group.label}, seed {run.seed}." if len(groups) > 1 else ""
         if has_arcs(run):
-            found[f"mechanism_arcs{suffix}"] = ARCS_CAPTION + of_run, partial(attention_arcs, run)
+            found[f"mechanism_arcs{suffix}"] = arcs_caption(run) + of_run, partial(attention_arcs, run)
         if has_expert_facts(run):
             found[f"mechanism_experts{suffix}"] = EXPERTS_CAPTION + of_run, partial(experts, run)
         if run.retention is not None:

@@ -1,13 +1,9 @@
-"""Which layer does what: the causal measures of ``probes.mechanism`` as one table with a row for each layer."""
+"""Which layer does what: the causal measures of ``probes.mechanism`` by layer."""
 
-from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
-from moefacts.analysis.fine_tuning_tables import in_words
-from moefacts.analysis.groups import people_of
-from moefacts.analysis.summary import estimate
-from moefacts.analysis.table import Table
 from moefacts.runs.reader import Run
 
 OWN, PERMUTED = "own", "permuted"
@@ -33,18 +29,6 @@ COLUMNS: dict[str, Place] = {
     "attention names the answer": BY_ATTENTION,
     "MLP names the answer": BY_MLP,
 }
-CAPTION = (
-    "Layers from the first to the last. Cut: no attention from one to the other, in this layer alone. Ablated: "
-    "replaced by the mean over people. Both are changes of the probability of the true value, −100% meaning that "
-    "all of it is lost; where it was small from the start, as of people never seen, it can rise many times over. "
-    "Read: share of values that are the likeliest of their attribute when the state after the layer is read as if "
-    "it were the last. Names the answer: share of answers that what the layer's attention or MLP adds would give "
-    "alone. One-sentence prompts in held-out templates; means over attributes and seeds."
-)
-RESTORED_CAPTION = (
-    "What is still known by the last checkpoint with one group of its weights as it was near the plateau's start or "
-    "end: the more is lost, the more of what was learned since is in it. Accuracy on whole values."
-)
 
 
 def has_mechanism(run: Run) -> bool:
@@ -86,67 +70,32 @@ def probed(run: Run) -> list[tuple[int, str, str]]:
     return list(table[["step", "cohort", "values"]].drop_duplicates().itertuples(index=False, name=None))
 
 
-def layer_cells(runs: Sequence[Run]) -> list[Table]:
-    """The table of the last checkpoint on the main cohort, then those of other cohorts and checkpoints and the control.
+def key_of(title: str) -> str:
+    """The name, in JSON and in Python, of a column of the table by layer: ``name_from_name_cut``."""
+    return title.lower().replace("←", "from").replace(" ", "_")
 
-    The last checkpoint of every seed is compared with those of the others. Earlier ones are the plateau's start and its
-    end where a run has both, so they are shown only if all runs have as many.
+
+def layer_frame(table: pd.DataFrame) -> pd.DataFrame:
+    """The table by layer of everything in a table of the mechanism, as numbers.
+
+    Args:
+        table: as in ``runs.tables.MECHANISM``.
+
+    Returns:
+        A table indexed by step, cohort, values and layer (from 0), with a column for each of ``COLUMNS``, named by
+        ``key_of``: means over attributes, NaN where nothing was measured.
     """
-    steps = [probed_steps(run) for run in runs]
-    found: list[Table] = []
-    for step, cohort, values in sorted(probed(runs[0]), key=lambda one: (one[0] != steps[0][-1], one[0])):
-        place = steps[0].index(step) - len(steps[0])  # counted from the last
-        if place != -1 and len(set(map(len, steps))) > 1:
-            continue
-        measures = [mechanism_of(run, own[place], cohort, values) for run, own in zip(runs, steps, strict=True)]
-        title = f"{people_of(cohort)}, {_steps_in_words([own[place] for own in steps])}"
-        title += ", values permuted over people (control)" * (values == PERMUTED)
-        found.append(Table(title, ["layer", *COLUMNS], _rows(measures), "" if found else CAPTION))
-    return found
+    index = ["step", "cohort", "values", "layer"]
+    is_shown = pd.MultiIndex.from_frame(table[["measure", "variant", "place"]]).isin(list(COLUMNS.values()))
+    means = table[is_shown].groupby([*index, "measure", "variant", "place"], sort=False)["value"].mean()
+    wide = means.unstack(["measure", "variant", "place"]).sort_index().reindex(columns=list(COLUMNS.values()))
+    wide.columns = pd.Index([key_of(title) for title in COLUMNS])
+    return wide
 
 
-def restored_cells(runs: Sequence[Run]) -> Table | None:
-    """What is left with one group of weights as it was at each earlier moment; None if not all runs have as many."""
-    tables = [run.mechanism_restored for run in runs]
-    steps = [[] if table is None else sorted(table["since"].unique()) for table in tables]
-    if not steps[0] or len(set(map(len, steps))) > 1:
+def mechanism_as_json(run: Run) -> list[dict[str, Any]] | None:
+    """``layer_frame`` of the last checkpoint as rows: seen and unseen people and the control; None if not probed."""
+    if run.mechanism is None:
         return None
-    each = [table.set_index(["since", "group"])["attribute_accuracy"] for table in tables if table is not None]
-    columns = [f"accuracy, {_steps_in_words([own[place] for own in steps])}" for place in range(len(steps[0]))]
-    rows = []
-    for group in each[0].index.unique("group"):
-        values = [
-            [one.get((own[place], group)) for one, own in zip(each, steps, strict=True)]
-            for place in range(len(columns))
-        ]
-        rows.append([in_words(group), *(share_text(column) for column in values)])
-    return Table(RESTORED_CAPTION, ["restored", *columns], rows)
-
-
-def share_text(values: Sequence[float | None]) -> str:
-    """The mean of shares over runs, as a cell."""
-    made = estimate(list(values))
-    return "–" if made is None else percent(made.mean, made.low, made.high, made.count)
-
-
-def _steps_in_words(steps: Sequence[int]) -> str:
-    low, high = min(steps), max(steps)
-    return f"step {low:,}" if low == high else f"steps {low:,} to {high:,}, by seed"
-
-
-def _rows(measures: Sequence[pd.Series]) -> list[list[str]]:
-    num_layers = 1 + max(int(one.index.get_level_values("layer").max()) for one in measures)
-    rows = []
-    for layer in range(num_layers):
-        cells = [str(layer + 1)]
-        for place in COLUMNS.values():
-            values = [by_layer(one, place).get(layer) for one in measures]
-            cells.append(share_text([None if value is None else float(value) for value in values]))
-        rows.append(cells)
-    return rows
-
-
-def percent(mean: float, low: float | None, high: float | None, count: int) -> str:
-    """A share as a cell, with half of its interval where there are three runs or more."""
-    half = f" ± {50 * (high - low):.0f}" if low is not None and high is not None and count > 2 else ""
-    return f"{round(100 * mean)}{half}%".replace("-", "−")
+    table = layer_frame(run.mechanism[run.mechanism["step"] == run.mechanism["step"].max()]).reset_index()
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]

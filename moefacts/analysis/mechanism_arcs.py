@@ -7,19 +7,26 @@ from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Curve
 
+from moefacts.analysis.moments import in_words, names_of
 from moefacts.runs.reader import Run
 
-ARCS_CAPTION = (
-    "One sentence about one person, at the checkpoints nearest to the plateau's start and to its end, and at the last. "
-    "Arcs: attention of the last token, which predicts the value, to the tokens of the sentence, averaged over heads; "
-    "width and darkness grow with it, and a ring is attention to the token itself. Beside them: the likeliest value "
-    "when the state after the layer is read as if it were the last, with the probability of its first token; green if "
-    "it is the true one."
-)
 _RIGHT, _WRONG, _ARC = "#009E73", "#666666", "#0072B2"
 _LEAST = 0.01  # attention that is drawn
 _WIDEST = 5.0  # points, of all attention
 _LONGEST = 16  # characters of an answer
+
+
+def arcs_caption(run: Run) -> str:
+    """What the figure shows, and at which moments."""
+    assert run.mechanism_sentence is not None, "see has_arcs"
+    steps = sorted(run.mechanism_sentence["step"].unique().tolist())
+    return (
+        "One sentence about one person. Arcs: attention of the last token, which predicts the value, to the tokens of "
+        "the sentence, averaged over heads; width and darkness grow with it, and a ring is attention to the token "
+        "itself. Beside them: the likeliest value when the state after the layer is read as if it were the last, with "
+        "the probability of its first token; green if it is the true one. Columns are the checkpoints nearest to "
+        f"{in_words(run, steps)}."
+    )
 
 
 def has_arcs(run: Run) -> bool:
@@ -31,8 +38,8 @@ def attention_arcs(run: Run) -> Figure:
     """Draw the sentence: one column for each checkpoint, one row for each layer, the first at the bottom."""
     table = run.mechanism_sentence
     assert table is not None, "see has_arcs"
-    steps, layers = sorted(table["step"].unique()), sorted(table["layer"].unique(), reverse=True)
-    width, _ = plt.rcParams["figure.figsize"]
+    steps, layers = sorted(table["step"].unique().tolist()), sorted(table["layer"].unique(), reverse=True)
+    moments, (width, _) = names_of(run, steps), plt.rcParams["figure.figsize"]
     figure, panels = plt.subplots(
         len(layers), len(steps), figsize=(2.1 * width, 0.85 + 0.8 * len(layers)), squeeze=False
     )
@@ -41,7 +48,7 @@ def attention_arcs(run: Run) -> Figure:
             axes, part = panels[row, column], table[(table["step"] == step) & (table["layer"] == layer)]
             _draw_layer(axes, part.sort_values("position"))
             if row == 0:
-                axes.set_title(f"step {step:,}", loc="left")
+                axes.set_title(f"{moments[step]}\nstep {step:,}" if step in moments else f"step {step:,}", loc="left")
             if column == 0:
                 axes.set_ylabel(f"layer {layer + 1}")
             if row == len(layers) - 1:

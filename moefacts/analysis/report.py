@@ -24,7 +24,8 @@ from moefacts.analysis.forgetting_tables import forgetting_sentences, forgetting
 from moefacts.analysis.groups import Group
 from moefacts.analysis.hallucination_tables import hallucination_tables
 from moefacts.analysis.knowledge import KNOWLEDGE
-from moefacts.analysis.mechanism import has_mechanism, layer_cells, restored_cells
+from moefacts.analysis.mechanism import has_mechanism
+from moefacts.analysis.mechanism_tables import layer_cells, memory_cells, restored_cells
 from moefacts.analysis.phases import phase_measures
 from moefacts.analysis.plateau_end import CANNOT_TELL
 from moefacts.analysis.retention_tables import RETENTION_HEADER, retention_rows, two_way_cells
@@ -176,7 +177,7 @@ def _mechanism(groups: list[Group]) -> dict[str, Any] | None:
         if all(map(has_mechanism, group.runs)):
             first, *others = ((_prefix(group, groups), cells) for cells in layer_cells(group.runs))
             shown.append(first)
-            folded += others
+            folded += [*others, *((_prefix(group, groups), cells) for cells in memory_cells(group.runs))]
             more = (restored_cells(group.runs), expert_cells(group.runs))
             shown += [(_prefix(group, groups), cells) for cells in more if cells is not None]
     return {"tables": shown, "folded": folded} if shown else None

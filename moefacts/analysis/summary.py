@@ -14,6 +14,7 @@ from moefacts.analysis.forgetting import LEARNING, OLD, fine_tuning_as_json, for
 from moefacts.analysis.groups import Group
 from moefacts.analysis.hallucination import PROBED, hallucination_measures
 from moefacts.analysis.knowledge import KNOWLEDGE, knowledge_by_attribute, knowledge_measures
+from moefacts.analysis.mechanism import mechanism_as_json
 from moefacts.analysis.phases import phase_measures
 from moefacts.analysis.retention_tables import retention_summary
 from moefacts.analysis.unit import digits_of
@@ -207,6 +208,7 @@ def as_json(groups: list[Group], threshold: float | None = None) -> dict[str, An
         | {"knowledge_by_attribute": knowledge_by_attribute(run, measures), "retention": retention_summary(run)}
         | {"decisions": decisions_as_json(run), "router_detection": _rows(run.probed(tables.ROUTER_DETECTION))}
         | {"known_person": _rows(run.probed(tables.KNOWN_PERSON)), "temperature": _rows(run.probed(tables.TEMPERATURE))}
+        | {"mechanism": mechanism_as_json(run)}
         | ({"fine_tuning": fine_tuning_as_json(run)} if run.is_fine_tuned else {})
         for group in groups
         for run in group.runs

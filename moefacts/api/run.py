@@ -170,6 +170,37 @@ class LoadedRun:
             raise UserError("activations takes a list of texts; put the text into brackets")
         return [activations(self.model, self._materials.batcher, text) for text in texts]
 
+    def mechanism(self, steps: Sequence[int] | None = None, cohort: str | None = None) -> pd.DataFrame:
+        """Which layer does what, measured now: the table of ``moefacts analyze --mechanism`` at any checkpoints.
+
+        Nothing is written. What the command wrote, with all measures by attribute, is ``record.mechanism``.
+
+        Args:
+            steps: steps of checkpoints; None takes those that the command does, near the plateau's start and its end,
+                and the last.
+            cohort: two people or more; None takes the one whose plateau the run follows.
+
+        Returns:
+            One row for each of the index ``step``, ``cohort``, ``values`` and ``layer``, which counts from 0, with the
+            means over attributes as columns. ``docs/mechanism.md`` says what they are.
+
+        Raises:
+            UserError: there is no such checkpoint or cohort, or no two people of it have names of equal length, or the
+                run is patched.
+        """
+        from moefacts.analysis.mechanism import layer_frame
+        from moefacts.experiments.tasks.materials import load_run as load_materials
+        from moefacts.experiments.tasks.probe import moments_of
+        from moefacts.probes.mechanism.table import emergence_table
+        from moefacts.runs.layout import checkpoint_steps
+
+        there, cohort = checkpoint_steps(self.path), cohort or self.record.cohort
+        self._people(cohort)
+        missing = [step for step in steps or () if step not in there]
+        materials = load_materials(self.path, missing[0] if missing else None, device="cpu")[1]
+        chosen = moments_of(self.record) if steps is None else sorted(set(steps))
+        return layer_frame(emergence_table(self.path, materials.model, materials.batcher, chosen, cohort))
+
     def sample(self, text: str, most_tokens: int = 20, temperature: float = 0.0, seed: int = 0) -> str:
         """What the model writes after a text, until it ends the biography.
 

@@ -101,6 +101,8 @@ def analyze(
         typer.echo(json_text(measures_as_json(groups, threshold)))
     else:
         _print_table(groups, threshold)
+        if mechanism:
+            _print_mechanism(groups)
     if report:
         typer.echo(f"report: {target / layout.REPORT}", err=as_json)
         say_next("explore", groups[0].runs[0].path)
@@ -114,8 +116,17 @@ def _is_analysis(path: Path) -> bool:
 
 
 def _run_probes(runs, *requested: str) -> None:
-    """Run those of the probes that are missing, by default all for the report. Nothing else here uses torch."""
+    """Run those of the probes that are missing, by default all for the report. Nothing else here uses torch.
+
+    Of those that are requested and cannot be run, a line says why.
+    """
+    from moefacts.runs.suits import why_not
+
     for run in runs:
+        for probe in requested:
+            if not run.has_probed(probe) and (reason := why_not(run, probe)):
+                option = f"--{probe.replace('_', '-')}"
+                typer.echo(f"moefacts: {run.path}: {option} is left out: {reason}", err=True)
         missing = [probe for probe in requested if run.lacks(probe)] if requested else run.missing_probes
         if missing:
             from moefacts.experiments.tasks.probe import probe_run
@@ -182,6 +193,21 @@ def _print_table(groups, threshold: float | None) -> None:
     if found := retention_rows(groups):
         _print_rows(RETENTION_HEADER, found)
         console().print(NOT_FORGETTING, highlight=False)
+
+
+def _print_mechanism(groups) -> None:
+    """The table by layer of the last checkpoint, for the groups whose runs have all been probed."""
+    from moefacts.analysis.mechanism import has_mechanism
+    from moefacts.analysis.mechanism_tables import layer_cells
+    from moefacts.cli.output import console
+    from moefacts.cli.table_parts import print_in_parts
+
+    for group in groups:
+        if all(map(has_mechanism, group.runs)):
+            cells = layer_cells(group.runs)[0]
+            label = f"{group.label}: " * (len(groups) > 1)
+            console().print(f"{label}layer by layer, {cells.title} (docs/mechanism.md)", highlight=False)
+            print_in_parts(cells.columns, cells.rows)
 
 
 def _print_rows(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

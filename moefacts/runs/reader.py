@@ -11,15 +11,13 @@ import pandas as pd
 from moefacts.config.loader import read_config
 from moefacts.config.schema import RunConfig
 from moefacts.errors import UserError
-from moefacts.runs import keys, layout, shown, tables
+from moefacts.runs import keys, layout, shown, suits, tables
 from moefacts.runs.fingerprint import check_population
 from moefacts.runs.manifest import FINISHED, read_manifest
 from moefacts.runs.probe_table import ProbeTable
 from moefacts.runs.records import read_metrics
 from moefacts.runs.whole import check_whole
 from moefacts.synthetic_data.cohorts import ALL, cohort_ranges
-
-_LEAST_COMPARED = 4  # people
 
 
 @dataclass(frozen=True)
@@ -278,31 +276,13 @@ class Run:
         return [probe for probe in usual if self.lacks(probe)]
 
     def lacks(self, probe: str) -> bool:
-        """Whether one of ``tables.PROBES`` suits the run and has not been run, nor what it is a part of.
+        """Whether one of ``tables.PROBES`` suits the run (``runs.suits``) and has not been run."""
+        return not suits.why_not(self, probe) and not self.has_probed(probe)
 
-        None suits a run before training ends, nor a patched run, whose weights are not the whole model. Retention is
-        probed where knowledge was measured during training, too: where ``evaluation.interval_control`` is set. What
-        ``tables.FINE_TUNING`` names suits a fine-tuned run with an old cohort of at least two people. To compare people
-        who are trained on with people never seen takes four of either, and for routers, both evaluated.
-        """
-        if not self.is_finished or self.settings.patching.is_on:
-            return False
-        model, has_control = self.settings.model, self.settings.evaluation.interval_control is not None
-        suits = {
-            "routing": model.moe is not None,
-            "attention": model.mixer == "attention",
-            "retention": has_control,
-            "retention_at_end": has_control and self.plateau_end is not None,
-            "decisions": True,
-            "router_detection": model.moe is not None and bool(self.unseen_cohorts and self.shown_cohort),
-        }
-        suits |= dict.fromkeys(tables.FINE_TUNING, bool(self.probed_cohorts))
-        compared = (self.people[self.learned_cohort], self.people[keys.UNSEEN])
-        suits |= dict.fromkeys(tables.ON_REQUEST, min(map(len, compared)) >= _LEAST_COMPARED)
-        suits |= dict.fromkeys(("mechanism", "emergence"), len(self.people[self.cohort]) > 1)
-        suits["rerouting"] = suits["rerouting"] and suits["routing"]
+    def has_probed(self, probe: str) -> bool:
+        """Whether the tables of one of ``tables.PROBES`` have been written, or those of what it is a part of."""
         ways = [tables.PROBES[one] for one in (probe, tables.PART_OF.get(probe)) if one is not None]
-        return suits[probe] and not any(all(table.path(self.path).exists() for table in way) for way in ways)
+        return any(all(table.path(self.path).exists() for table in way) for way in ways)
 
 
 def _mean_at_end(values: pd.Series) -> float:

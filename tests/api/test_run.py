@@ -186,3 +186,39 @@ def test_what_is_wrong_is_said_in_one_line(run, what, message):
     with pytest.raises(moefacts.UserError, match=message) as raised:
         what(run)
     assert "\n" not in str(raised.value)
+
+
+def test_the_mechanism_is_measured_at_any_checkpoint_and_nothing_is_written(run):
+    there = layout.checkpoint_steps(run.path)
+    before = sorted(run.path.rglob("*"))
+    table = run.mechanism(steps=[there[1], there[0]])
+    assert table.index.names == ["step", "cohort", "values", "layer"]
+    assert table.index.get_level_values("step").tolist() == there[:2]
+    assert table.notna().all(axis=None)
+    assert table["mlp_ablated_before_the_value"].abs().gt(1e-6).all()
+    unseen = run.mechanism(steps=there[:1], cohort="unseen")
+    assert unseen.index.tolist() == [(there[0], "unseen", "own", 0)]
+    assert sorted(run.path.rglob("*")) == before
+    with pytest.raises(moefacts.UserError, match=r"has no checkpoint of step 3; there are \["):
+        run.mechanism(steps=[3])
+    with pytest.raises(moefacts.UserError, match="nobody"):
+        run.mechanism(steps=there[:1], cohort="nobody")
+
+
+def test_the_mechanism_is_that_of_analyze(finished_run):
+    from moefacts.experiments.tasks.probe import moments_of, probe_run
+
+    assert moefacts.load_run(finished_run).measures["mechanism"] is None
+    probe_run(read_run(finished_run), "mechanism")
+    found = moefacts.load_run(finished_run)
+    rows = found.measures["mechanism"]
+    last = moments_of(found.record)[-1]
+    assert [(row["step"], row["cohort"], row["values"], row["layer"]) for row in rows] == [
+        (last, "seen", "own", 0), (last, "seen", "permuted", 0), (last, "unseen", "own", 0),
+    ]  # fmt: skip
+    measured = found.mechanism().loc[(last, "seen", "own", 0)]
+    assert {key: rows[0][key] for key in measured.index} == pytest.approx(measured.to_dict(), abs=1e-6)
+    own = found.record.mechanism
+    at = (own["measure"] == "knock-out") & (own["variant"] == "only") & (own["place"] == "value from name")
+    at &= (own["step"] == last) & (own["cohort"] == "unseen")
+    assert rows[2]["value_from_name_cut"] == pytest.approx(own[at]["value"].mean())

@@ -24,10 +24,10 @@ from moefacts.analysis.mechanism import (
     Place,
     by_layer,
     has_mechanism,
-    layer_cells,
     mechanism_of,
 )
 from moefacts.analysis.mechanism_figures import FIGURES
+from moefacts.analysis.mechanism_tables import layer_cells
 from moefacts.analysis.table import Table
 from moefacts.analysis.unit import NUMBER, POINTS, SHARE, Unit
 from moefacts.experiments.engine.seeds import seeds_for

@@ -1,7 +1,7 @@
 """Run the probes that a finished run still lacks."""
 
 from moefacts.analysis.forgetting import learning_measures, lowest_step
-from moefacts.analysis.phases import phase_measures
+from moefacts.analysis.moments import moments
 from moefacts.experiments.tasks.materials import Materials, load_run
 from moefacts.probes.attention_signatures import attention_table
 from moefacts.probes.decisions import decisions_table
@@ -137,10 +137,7 @@ def moments_of(run: Run) -> list[int]:
 
     Of a fine-tuned run they are the first and the last.
     """
-    steps, found = checkpoint_steps(run.path), phase_measures(run)
-    marks = [found["plateau_start"], found["plateau_end"]] if not run.is_fine_tuned else [steps[0]]
-    nearest = (min(steps, key=lambda step: (abs(step - mark), step)) for mark in marks if mark is not None)
-    return sorted({*nearest, steps[-1]})
+    return sorted(set(moments(run, checkpoint_steps(run.path)).values()))
 
 
 def _probe_mechanism(run: Run, materials: Materials) -> None:

@@ -53,7 +53,7 @@ def causal_attention_reference(
     return mixed_values(weight_BHTT, x, qkv_YD, packing)
 
 
-def attention_weights(
+def attention_scores(
     x: Tensor,
     qkv_YD: Tensor,
     angles: Angles,
@@ -61,7 +61,15 @@ def attention_weights(
     packing: Packing | None = None,
     ask_BQ: Tensor | None = None,
 ) -> Tensor:
-    """The weights that ``causal_attention`` mixes by, from the positions ``ask_BQ`` (all when None).
+    """The logarithms of the weights of ``causal_attention``, up to a constant per query, −∞ for later positions.
+
+    Args:
+        x: as in ``causal_attention``, and so are those up to ``packing``.
+        qkv_YD: the projection.
+        angles: the rotation of every position.
+        num_heads: H.
+        packing: which tokens make a sequence.
+        ask_BQ: the positions of the queries (all when None).
 
     Returns:
         Shape (B, H, Q, T). With ``packing``, rows of padding have no meaning.
@@ -72,7 +80,19 @@ def attention_weights(
         ask_BQ = place_T.expand(len(q_BHTK), -1)
     q_BHQK = q_BHTK.take_along_dim(ask_BQ[:, None, :, None], dim=2) * q_BHTK.shape[-1] ** -0.5
     is_later_BQT = place_T > ask_BQ[:, :, None]
-    return (q_BHQK @ k_BHTK.transpose(2, 3)).masked_fill(is_later_BQT[:, None], -math.inf).softmax(dim=-1)
+    return (q_BHQK @ k_BHTK.transpose(2, 3)).masked_fill(is_later_BQT[:, None], -math.inf)
+
+
+def attention_weights(
+    x: Tensor,
+    qkv_YD: Tensor,
+    angles: Angles,
+    num_heads: int,
+    packing: Packing | None = None,
+    ask_BQ: Tensor | None = None,
+) -> Tensor:
+    """The weights that ``causal_attention`` mixes by: the softmax of ``attention_scores``, with the same arguments."""
+    return attention_scores(x, qkv_YD, angles, num_heads, packing, ask_BQ).softmax(dim=-1)
 
 
 def mixed_values(weight_BHTT: Tensor, x: Tensor, qkv_YD: Tensor, packing: Packing | None = None) -> Tensor:

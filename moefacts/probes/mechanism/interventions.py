@@ -6,6 +6,7 @@ or the residual stream after it. The model's code knows nothing of this, and wit
 Shape legend: N prompts, T positions, M real tokens (row by row), D model width, V vocabulary, H heads.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from moefacts.models.kernels.causal_attention import attention_weights
+from moefacts.models.kernels.causal_attention import attention_scores
 from moefacts.models.moe import MixtureOfExperts
 from moefacts.models.packing import Packing
 from moefacts.models.transformer import Transformer
@@ -126,9 +127,9 @@ class Subject:
 
         def hook(mixer: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
             x_MD, angles, packing, _, ask = arguments
-            weight_NHTT = attention_weights(x_MD, mixer.qkv.weight, angles, mixer.num_heads, packing)
-            weight_NHTT = weight_NHTT.masked_fill(blocked_NTT[:, None], 0.0)
-            return x_MD, angles, packing, weight_NHTT / weight_NHTT.sum(dim=-1, keepdim=True), ask
+            score_NHTT = attention_scores(x_MD, mixer.qkv.weight, angles, mixer.num_heads, packing)
+            weight_NHTT = score_NHTT.masked_fill(blocked_NTT[:, None], -math.inf).softmax(dim=-1)
+            return x_MD, angles, packing, weight_NHTT, ask
 
         with ExitStack() as stack:
             for layer in layers:

@@ -6,6 +6,7 @@ Shape legend: A attributes.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from torch import Tensor
 
@@ -36,10 +37,8 @@ def mechanism_rows(model: Transformer, batcher: Batcher, cohort: str) -> Iterato
     Raises:
         UserError: fewer than two people of the cohort have names of equal length.
     """
-    one, other = prompt_pairs(batcher, cohort, NUM_PEOPLE)
-    if not len(one.length_N):
-        raise UserError(f"the cohort {cohort} has no two people whose names have equally many tokens")
-    subject, swapped, candidates = Subject(model, one), Subject(model, other), candidates_of(batcher)
+    subject, swapped = _subjects(model, batcher, cohort)
+    candidates = candidates_of(batcher)
     clean_A = subject.by_attribute(subject.probability())
     mine, others = subject.recorded(), swapped.recorded()
     yield "probability", "clean", "value", 0, clean_A
@@ -59,10 +58,20 @@ def mechanism_rows(model: Transformer, batcher: Batcher, cohort: str) -> Iterato
         yield "neurons", measure, place, layer, value_A
 
 
-def main_rows(model: Transformer, batcher: Batcher, cohort: str) -> Iterator[tuple[str, str, str, int, Tensor]]:
-    """Those of them that the table by layer shows (``analysis.mechanism.COLUMNS``), which take a tenth of the time."""
+def _subjects(model: Transformer, batcher: Batcher, cohort: str) -> tuple[Subject, Subject]:
     one, other = prompt_pairs(batcher, cohort, NUM_PEOPLE)
-    subject, swapped = Subject(model, one), Subject(model, other)
+    if not len(one.length_N):
+        raise UserError(f"the cohort {cohort} has no two people whose names have equally many tokens")
+    return Subject(model, one), Subject(model, other)
+
+
+def main_rows(model: Transformer, batcher: Batcher, cohort: str) -> Iterator[tuple[str, str, str, int, Tensor]]:
+    """Those of them that the table by layer shows (``analysis.mechanism.COLUMNS``), which take a tenth of the time.
+
+    Raises:
+        UserError: fewer than two people of the cohort have names of equal length.
+    """
+    subject, swapped = _subjects(model, batcher, cohort)
     clean_A = subject.by_attribute(subject.probability())
     yield "probability", "clean", "value", 0, clean_A
     if model.config.mixer == _ATTENTION_MIXER:
@@ -87,12 +96,23 @@ def emergence_table(run: Path, model: Transformer, batcher: Batcher, steps: Sequ
 
 
 def _frame(found: Iterator[tuple[str, str, str, int, Tensor]], step: int, cohort: str, values: str) -> pd.DataFrame:
+    """One row for each measure and attribute.
+
+    Raises:
+        UserError: a measure is no finite number, as of weights that are none.
+    """
     rows = [
         (step, cohort, values, measure, variant, place, layer, attribute, value)
         for measure, variant, place, layer, value_A in found
         for attribute, value in zip(ATTRIBUTES, value_A.tolist(), strict=True)
     ]
-    return pd.DataFrame(rows, columns=list(MECHANISM.columns))
+    table = pd.DataFrame(rows, columns=list(MECHANISM.columns))
+    wrong = table[~np.isfinite(table["value"])]
+    if len(wrong):
+        one = wrong.iloc[0]
+        place = f"{one['measure']}, {one['variant']}, {one['place']}, layer {one['layer'] + 1}"
+        raise UserError(f"at step {step} {len(wrong)} of {len(table)} measures are not finite numbers, first: {place}")
+    return table
 
 
 def mechanism_table(

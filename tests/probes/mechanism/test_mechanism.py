@@ -1,9 +1,14 @@
 """Measures of the mechanism on models whose mechanism is known, because it was built by hand or is none."""
 
+import copy
+import math
+
 import numpy as np
 import pytest
 import torch
 
+from moefacts.errors import UserError
+from moefacts.models.rotary import Angles, rotary_angles, rotate
 from moefacts.models.transformer import build_model
 from moefacts.probes.first_tokens import candidates_of
 from moefacts.probes.mechanism.ablation import MODES, ablations, means, replacements, router_swaps
@@ -11,6 +16,7 @@ from moefacts.probes.mechanism.interventions import ATTENTION, MLP, STATE, Subje
 from moefacts.probes.mechanism.knock_out import EDGES, blocked, knock_outs
 from moefacts.probes.mechanism.lens import readings
 from moefacts.probes.mechanism.neurons import memories
+from moefacts.probes.mechanism.table import _frame, mechanism_rows
 from moefacts.probes.mechanism.tracing import corrupted_probability, indirect_effects
 from moefacts.synthetic_data.other_values import with_values
 from moefacts.synthetic_data.pools import ATTRIBUTES
@@ -120,6 +126,7 @@ def test_the_value_is_read_where_the_mlp_has_written_it(pair, by_last_name):
     one, _ = pair
     found = means_of(readings(one, one.recorded(), candidates_of(by_last_name)))
     assert found["top 1", "value", 1] > 0.99
+    assert found["top 5", "value", 1] > 0.99
     assert found["top 1", "value", 0] < 0.5
     assert found["top 1", "name", 0] < 0.5
     assert found["top 1", "name", 1] > 0.99  # a last name attends to itself, so its neuron is active there, too
@@ -151,6 +158,8 @@ def test_a_model_that_learned_nothing_is_at_chance(batcher):
     found = means_of(readings(one, one.recorded(), candidates))
     chance = np.mean([1 / len(each.token_C) for each in candidates])
     assert all(abs(found["top 1", place, layer] - chance) < 0.08 for place in ("name", "value") for layer in (0, 1))
+    of_five = np.mean([5 / len(each.token_C) for each in candidates])
+    assert all(abs(found["top 5", place, layer] - of_five) < 0.12 for place in ("name", "value") for layer in (0, 1))
     assert all(abs(found["rank", place, layer] - 0.5) < 0.15 for place in ("name", "value") for layer in (0, 1))
     effects = means_of(indirect_effects(one, other, one.recorded()))
     assert max(map(abs, effects.values())) < 0.005
@@ -217,3 +226,50 @@ def test_a_router_that_sees_somebody_else_sends_their_token_where_theirs_goes(ba
     assert set(found) == {("router", place, "another person", 0) for place in ("name", "value", "everywhere")}
     with one.routed_as(0, one.last_N, seen[0][one.last_N]):
         assert found["router", "value", "another person", 0] == float(relative_change(one, clean_A).mean())
+
+
+@torch.no_grad()
+def naively_knocked_out(model, prompts, layers, blocked_NTT):
+    """The probability of the true value's first token, in float64 and from the formulas, shape (N,)."""
+    model, width = copy.deepcopy(model).double(), prompts.token_NT.shape[1]
+    angles = Angles(*(angle.double() for angle in rotary_angles(width, model.config.d_head, 10_000.0, "cpu")))
+    x_NTD, place_T = model.embedding(prompts.token_NT), torch.arange(width)
+    for number, layer in enumerate(model.layers):
+        qkv_NTY = layer.mixer.qkv(layer.mixer_norm(x_NTD))
+        q_NHTK, k_NHTK, v_NHTK = qkv_NTY.unflatten(2, (3, layer.mixer.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        score_NHTT = rotate(q_NHTK, angles) @ rotate(k_NHTK, angles).mT / math.sqrt(q_NHTK.shape[-1])
+        score_NHTT = score_NHTT.masked_fill(place_T > place_T[:, None], -torch.inf)
+        if number in layers:
+            is_cut_NTT = blocked_NTT & (place_T != place_T[:, None])
+            score_NHTT = score_NHTT.masked_fill(is_cut_NTT[:, None], -torch.inf)
+        mixed_NTX = (score_NHTT.softmax(dim=-1) @ v_NHTK).transpose(1, 2).flatten(2)
+        x_NTD = x_NTD + layer.mixer.out(mixed_NTX)
+        x_NTD = x_NTD + layer.feed_forward(layer.feed_forward_norm(x_NTD))[0]
+    row_N = torch.arange(len(x_NTD))
+    logits_NV = model.unembed(model.final_norm(x_NTD[row_N, prompts.last_N]))
+    return logits_NV.softmax(dim=1)[row_N, prompts.target_N]
+
+
+@pytest.mark.parametrize("sharpness", [1, 100])
+@pytest.mark.parametrize("edges", EDGES)
+def test_sharp_heads_attend_to_what_is_left(batcher, edges, sharpness):
+    """Where the edges that are cut hold all of float32's mass, the others have scores still."""
+    model = build_model(tiny_config("model.num_layers=2").model, batcher.tokenizer.vocab_size, seed=1)
+    with torch.no_grad():
+        query_XD = model.layers[0].mixer.qkv.weight.chunk(3)[0]
+        query_XD *= sharpness
+    subject = Subject(model, prompt_pairs(batcher, "seen", PEOPLE)[0])
+    blocked_NTT = blocked(subject.prompts.site_NT, edges)
+    for layers in ((0,), (1,), (0, 1)):
+        with subject.knocked_out(layers, blocked_NTT):
+            found_N = subject.probability()
+        expected_N = naively_knocked_out(model, subject.prompts, layers, blocked_NTT)
+        assert torch.allclose(found_N, expected_N, rtol=1e-3)
+
+
+def test_a_model_without_finite_numbers_gets_no_table(batcher):
+    model = build_model(tiny_config().model, batcher.tokenizer.vocab_size, seed=1)
+    with torch.no_grad():
+        model.layers[0].mixer.qkv.weight[0, 0] = torch.nan
+    with pytest.raises(UserError, match="at step 7 .* measures are not finite numbers, first: probability, clean"):
+        _frame(mechanism_rows(model, batcher, "seen"), 7, "seen", "own")

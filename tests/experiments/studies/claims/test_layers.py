@@ -5,6 +5,7 @@ import pytest
 
 from moefacts.analysis import mechanism
 from moefacts.analysis.figures import draw_study_figures
+from moefacts.analysis.mechanism_tables import layer_cells, memory_cells
 from moefacts.experiments.engine.verdict import DOES_NOT_HOLD, HOLDS
 from moefacts.experiments.studies.layers import EIGHT_LAYERS, FOUR, MIXTURES_STUDY, STUDY
 from tests.experiments.studies.claims.cases import TOO_NOISY, TOO_SHORT, Case, check, parametrized, texts
@@ -72,7 +73,8 @@ def test_the_claims_have_their_answer(case):
 def test_every_arm_has_its_tables_and_figures(study, tmp_path, quick_figures):
     findings = study.examine(runs(AS_SAID, study=study))
     arms = {grid_run.labels["arm"] for grid_run in study.grids["laptop"]}
-    measured = ("seen people, step 600", "seen people, step 600, values permuted over people (control)")
+    only = "seen people, step 600 (the plateau's start and end and the last checkpoint)"  # no other was probed
+    measured = (only, f"{only}, values permuted over people (control)")
     expected = {f"Layer by layer: {arm}, {what}" for arm in arms for what in measured}
     assert {table.title for table in findings.tables} == expected
     first = findings.tables[0]
@@ -80,24 +82,57 @@ def test_every_arm_has_its_tables_and_figures(study, tmp_path, quick_figures):
     assert len(draw_study_figures(findings.figures, tmp_path)) == 2 * len(arms)
 
 
-def probed_at(*steps, lost):
+def probed_at(*steps, lost, leaves):
     """A run that was probed at these steps, in whose last one so much is lost without attention inside the name."""
-    run = made_up_run(STUDY.grids["laptop"][0], 400.0)
+    run = made_up_run(STUDY.grids["laptop"][0], leaves, last=700)
     shown = {mechanism.CUT_IN_NAME: lambda step: [-lost if step == steps[-1] else 0.0, 0.0]}
     run.record.__dict__["mechanism"] = table(shown, 2, steps)
     return run.record
 
 
-def test_the_last_checkpoints_of_seeds_are_compared_whatever_else_was_probed():
+def test_moments_of_seeds_are_compared_with_the_same_moments_of_others():
     """A seed without a plateau's end has fewer checkpoints; its last one was compared with the others' second."""
-    runs = [probed_at(100, 200, 600, lost=0.4), probed_at(100, 700, lost=0.6)]
-    main, control = mechanism.layer_cells(runs)
-    assert main.title.startswith("seen people, steps 600 to 700, by seed")
+    run = probed_at(50, 400, 600, lost=0.4, leaves=400.0)
+    main, control, start = layer_cells([run, probed_at(60, 700, lost=0.6, leaves=4000.0)])
+    assert main.title == "seen people, steps 600 to 700, by seed"
     assert main.rows[0][1] == "−50%"
     assert "control" in control.title
-    alike = mechanism.layer_cells([probed_at(100, 200, 600, lost=0.4), probed_at(110, 210, 610, lost=0.6)])
+    assert start.title == "seen people, steps 50 to 60, by seed (the plateau's start)"
+    alike = layer_cells([run, probed_at(50, 410, 610, lost=0.6, leaves=410.0)])
     assert [cells.rows[0][1] for cells in alike] == ["−50%", "−50%", "0%", "0%"]
-    assert "steps 200 to 210, by seed" in alike[-1].title + alike[-2].title
+    assert [cells.title for cells in alike[2:]] == [
+        "seen people, step 50 (the plateau's start)",
+        "seen people, steps 400 to 410, by seed (the plateau's end)",
+    ]
+
+
+def test_moments_that_share_a_checkpoint_have_one_table_that_says_so():
+    *_, together = layer_cells([probed_at(200, 700, lost=0.4, leaves=400.0)])
+    assert together.title == "seen people, step 200 (the plateau's start and end)"
+
+
+def test_what_is_read_by_chance_stands_beside_what_is_read():
+    run = made_up_run(STUDY.grids["laptop"][0], 400.0)
+    run.record.__dict__["mechanism"] = table({mechanism.READ_AT_NAME: [0.5, 0.25]}, 2, permuted=0.02)
+    main, control = layer_cells([run.record])
+    place = list(main.columns).index("value read at the name")
+    assert main.columns[place + 1] == "read at the name by chance"
+    assert [row[place : place + 2] for row in main.rows] == [["50%", "2%"], ["25%", "2%"]]
+    assert "read at the name by chance" not in control.columns
+
+
+def test_neurons_and_routers_have_tables_where_they_were_measured():
+    run = made_up_run(STUDY.grids["laptop"][0], 400.0)
+    neurons = {
+        ("neurons", measure, place): [0.5, 0.75]
+        for measure in ("concentration", "own values", "own values by chance")
+        for place in ("name", "value")
+    }
+    routers = {("ablated router", "another person", place): [-0.25, -0.5] for place in ("name", "value", "everywhere")}
+    run.record.__dict__["mechanism"] = table(neurons, 2)
+    assert [cells.rows[1][:3] for cells in memory_cells([run.record])] == [["2", "75%", "75%"]]
+    run.record.__dict__["mechanism"] = table(neurons | routers, 2)
+    assert [cells.rows[0][1] for cells in memory_cells([run.record])] == ["50%", "−25%"]
 
 
 def test_layers_that_cannot_matter_at_the_name_are_left_out():
