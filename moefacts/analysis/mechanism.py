@@ -82,12 +82,13 @@ def layer_frame(table: pd.DataFrame) -> pd.DataFrame:
         table: as in ``runs.tables.MECHANISM``.
 
     Returns:
-        A table indexed by step, cohort, values and layer (from 0), with a column for each of ``COLUMNS``, named by
+        A table indexed by step, cohort, values and layer (from 1), with a column for each of ``COLUMNS``, named by
         ``key_of``: means over attributes, NaN where nothing was measured.
     """
     index = ["step", "cohort", "values", "layer"]
     is_shown = pd.MultiIndex.from_frame(table[["measure", "variant", "place"]]).isin(list(COLUMNS.values()))
-    means = table[is_shown].groupby([*index, "measure", "variant", "place"], sort=False)["value"].mean()
+    shown = table[is_shown].assign(layer=table["layer"] + 1)
+    means = shown.groupby([*index, "measure", "variant", "place"], sort=False)["value"].mean()
     wide = means.unstack(["measure", "variant", "place"]).sort_index().reindex(columns=list(COLUMNS.values()))
     wide.columns = pd.Index([key_of(title) for title in COLUMNS])
     return wide

@@ -181,7 +181,7 @@ class LoadedRun:
             cohort: two people or more; None takes the one whose plateau the run follows.
 
         Returns:
-            One row for each of the index ``step``, ``cohort``, ``values`` and ``layer``, which counts from 0, with the
+            One row for each of the index ``step``, ``cohort``, ``values`` and ``layer``, which counts from 1, with the
             means over attributes as columns. ``docs/mechanism.md`` says what they are.
 
         Raises:

@@ -197,7 +197,7 @@ def test_the_mechanism_is_measured_at_any_checkpoint_and_nothing_is_written(run)
     assert table.notna().all(axis=None)
     assert table["mlp_ablated_before_the_value"].abs().gt(1e-6).all()
     unseen = run.mechanism(steps=there[:1], cohort="unseen")
-    assert unseen.index.tolist() == [(there[0], "unseen", "own", 0)]
+    assert unseen.index.tolist() == [(there[0], "unseen", "own", 1)]
     assert sorted(run.path.rglob("*")) == before
     with pytest.raises(moefacts.UserError, match=r"has no checkpoint of step 3; there are \["):
         run.mechanism(steps=[3])
@@ -214,9 +214,9 @@ def test_the_mechanism_is_that_of_analyze(finished_run):
     rows = found.measures["mechanism"]
     last = moments_of(found.record)[-1]
     assert [(row["step"], row["cohort"], row["values"], row["layer"]) for row in rows] == [
-        (last, "seen", "own", 0), (last, "seen", "permuted", 0), (last, "unseen", "own", 0),
+        (last, "seen", "own", 1), (last, "seen", "permuted", 1), (last, "unseen", "own", 1),
     ]  # fmt: skip
-    measured = found.mechanism().loc[(last, "seen", "own", 0)]
+    measured = found.mechanism().loc[(last, "seen", "own", 1)]
     assert {key: rows[0][key] for key in measured.index} == pytest.approx(measured.to_dict(), abs=1e-6)
     own = found.record.mechanism
     at = (own["measure"] == "knock-out") & (own["variant"] == "only") & (own["place"] == "value from name")
