@@ -131,7 +131,7 @@ def test_activations_are_what_the_model_computes(run):
 
 def test_activations_of_a_mixture_have_gates_and_experts_of_every_token(mixture):
     (inside,) = mixture.activations(mixture.names(limit=1))
-    assert sorted(inside.gates_TE) == sorted(inside.experts_TK) == [0, 1]
+    assert sorted(inside.gates_TE) == sorted(inside.experts_TK) == [1, 2]  # as pages number layers
     for layer, gates_TE in inside.gates_TE.items():
         assert gates_TE.shape == (len(inside.tokens), 8)
         assert gates_TE.sum(axis=1) == pytest.approx(np.ones(len(gates_TE)), abs=1e-5)
