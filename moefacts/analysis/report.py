@@ -26,8 +26,7 @@ from moefacts.analysis.hallucination_tables import hallucination_tables
 from moefacts.analysis.knowledge import KNOWLEDGE
 from moefacts.analysis.mechanism import has_mechanism
 from moefacts.analysis.mechanism_tables import layer_cells, memory_cells, restored_cells
-from moefacts.analysis.phases import phase_measures
-from moefacts.analysis.plateau_end import CANNOT_TELL
+from moefacts.analysis.plateau_sentences import plateau_sentence, undetermined_sentence
 from moefacts.analysis.retention_tables import RETENTION_HEADER, retention_rows, two_way_cells
 from moefacts.analysis.summary import (
     Estimate,
@@ -210,13 +209,8 @@ def _lead(run: Run) -> str:
 
 def _findings(group: Group, measures: Measures, threshold: float | None) -> list[str]:
     """What the page leads with. Every number is a rounded mean whose digits and interval the table of measures has."""
-    start, end = measures["plateau_start"], measures["plateau_end_interpolated"]
-    if start is None:
-        plateau = "The attribute loss never came near the no-knowledge baseline."
-    elif end is None:
-        plateau = f"The plateau began at step {start.mean:,.0f} and did not end in this run."
-    else:
-        plateau = f"The plateau lasted from step {start.mean:,.0f} to step {end.mean:,.0f}."
+    start = measures["plateau_start"]
+    plateau = plateau_sentence(group, start, measures["plateau_end_interpolated"], threshold)
     accuracy, loss = measures["final_attribute_accuracy"], measures["unseen_final_loss_over_baseline"]
     assert accuracy is not None
     knowledge = f"At the end the model knew {share_in_sentence(accuracy.mean)} of the values of the people it saw."
@@ -234,15 +228,7 @@ def _findings(group: Group, measures: Measures, threshold: float | None) -> list
 
 def _when_sentences(group: Group, measures: Measures, threshold: float | None) -> list[str]:
     """What else is known of the phases: runs whose plateau's end cannot be told, and the plateau's floor."""
-    unsure = [
-        f"seed {run.seed}: {found['plateau_end_reason']}"
-        for run in group.runs
-        if (found := phase_measures(run, threshold))["plateau_end_status"] == CANNOT_TELL
-    ]
-    undetermined = (
-        f"The plateau's end could not be determined in {len(unsure)} of {len(group.runs)} runs ({'; '.join(unsure)})."
-    )
-    return [undetermined * bool(unsure), _floor_sentence(measures)]
+    return [undetermined_sentence(group, threshold), _floor_sentence(measures)]
 
 
 def _confidence_sentences(group: Group, measures: Measures, threshold: float | None) -> list[str]:

@@ -1,5 +1,6 @@
 """The numbers behind a figure whose curves run over training steps, read from the curves as they are drawn."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -29,7 +30,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Panel:
-    """The curves of one panel, with what its vertical axis shows and whether that is logarithmic."""
+    """The curves of one panel, with what its vertical axis shows, whether that is logarithmic, and its limits."""
 
     title: str
     is_log: bool
@@ -50,9 +51,11 @@ def panels_over_steps(figure: Figure) -> list[Panel]:
         over_steps = axes.get_xlabel() == STEP or any(one.get_xlabel() == STEP for one in _beside(axes, shown))
         if over_steps and (series := _series(axes)):
             low, high = axes.get_ylim()
+            is_log = axes.get_yscale() == "log"
+            low = _round_below(low) if is_log else low
             name = axes.get_ylabel() or next((one.get_ylabel() for one in shown if one.get_ylabel()), "")
             title = " ".join(part for part in (name, axes.get_title().replace("\n", " ")) if part)
-            found.append(Panel(title, axes.get_yscale() == "log", (float(low), float(high)), series))
+            found.append(Panel(title, is_log, (float(low), float(high)), series))
     return found
 
 
@@ -85,10 +88,20 @@ def _series(axes: Axes) -> list[Series]:
         found.append(_of(line, label, False))
         waiting = []
     found += [_of(line, f"{axes.get_ylabel()}, run {number}", True) for number, line in enumerate(waiting, 1)]
-    steps = [step for one in found for step in one.steps]
-    return found + [
-        replace(_of(line, str(line.get_label()), False), steps=[min(steps), max(steps)]) for line in levels if steps
-    ]
+    steps = sorted({step for one in found for step in one.steps})
+    return found + [_level_at(steps, line) for line in levels if steps]
+
+
+def _level_at(steps: list[float], line: Line2D) -> Series:
+    """A horizontal line as a series, with its value at each of ``steps``, so that pointing at any of them shows it."""
+    level = _of(line, str(line.get_label()), False)
+    return replace(level, steps=steps, values=level.values[:1] * len(steps))
+
+
+def _round_below(value: float) -> float:
+    """``value`` rounded down to one digit: a chart labels its logarithmic axis in whole steps from the lower limit."""
+    power = math.floor(math.log10(value))
+    return float(f"{math.floor(value / 10.0**power + 1e-9)}e{power}")
 
 
 def _is_level(line: Line2D, axes: Axes) -> bool:

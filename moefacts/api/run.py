@@ -159,7 +159,7 @@ class LoadedRun:
         Returns:
             For each text its T ``tokens``; ``residual_LTD``, shape (L + 1, T, D), before the first of L layers and
             after each; ``attention_LHTT``, shape (L, H, T, T); ``gates_TE`` and ``experts_TK``, layer -> shapes (T, E)
-            and (T, K), of the layers that are mixtures.
+            and (T, K), of the layers that are mixtures; layers are numbered from 1.
 
         Raises:
             UserError: a word is not in the vocabulary, or there is no model (see ``model``).

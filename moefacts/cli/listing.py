@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moefacts.cli.completion import complete_runs
 from moefacts.cli.folders import as_folder
+from moefacts.errors import UserError
 
 if TYPE_CHECKING:
     from rich.console import Console, JustifyMethod
@@ -23,9 +25,19 @@ _EXPLAINED = (
 
 
 def list_everything(
-    root: Annotated[Path, typer.Option(parser=as_folder, metavar="FOLDER", help="Folder that holds the runs.")] = Path(
-        "runs"
-    ),
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            parser=as_folder,
+            metavar="FOLDER",
+            help="Folder that holds the runs (default: runs).",
+            autocompletion=complete_runs,
+            show_default=False,
+        ),
+    ] = None,
+    root: Annotated[
+        Path | None, typer.Option(parser=as_folder, metavar="FOLDER", help="The same folder, as an option.")
+    ] = None,
 ) -> None:
     """List the presets, the studies, and the runs: their state, how they differ, and what they came to."""
     from rich.text import Text
@@ -35,6 +47,9 @@ def list_everything(
     from moefacts.experiments.studies.titles import study_titles
     from moefacts.runs.listing import listed_runs
 
+    if folder is not None and root is not None:
+        raise UserError(f"the folder of the runs was given twice, as {folder} and as --root {root}; leave one out")
+    root = folder or root or Path("runs")
     screen = console()
     for group in GROUPS:
         presets = "  ".join(f"{group}={name}" for name in preset_names(group))
@@ -52,7 +67,7 @@ def list_everything(
         if any(run.outcome.accuracy is not None for run in runs):
             screen.print(_EXPLAINED, highlight=False)
     else:
-        header = ("run", "state", "step", "people", "model", "seed", "what differs", *_RESULTS, "")
+        header = ("run", "state", "step", "people", "model", "seed", "what differs", *_RESULTS, "note")
         rows = ([str(run.path), run.state, *_numbers(run), run.differs, *_results(run), run.note] for run in runs)
         _print_table(screen, header, rows)
 

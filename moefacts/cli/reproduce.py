@@ -61,6 +61,7 @@ def reproduce(
     Further arguments are Hydra overrides for every run:  moefacts reproduce plateau-law model=moe_laptop
     """
     from moefacts.cli.launchers import find_launcher, launch_with_hydra, num_cores
+    from moefacts.cli.machine_load import busy_note
     from moefacts.experiments.engine.adopt import find_beside
     from moefacts.experiments.engine.estimates import estimate
     from moefacts.experiments.engine.grid import make_plan
@@ -98,6 +99,7 @@ def reproduce(
     try:
         at_a_time = jobs_here or (1 if chosen.is_local else sum(len(plan.runs) for plan in plans))
         tried: dict = {}
+        busy = busy_note()  # before trials add to the load
         estimates = [estimate(plan, runs_to_launch(plan, retry_failed), at_a_time, tried) for plan in plans]
         if dry_run:
             if len(plans) == 1:
@@ -106,6 +108,8 @@ def reproduce(
                 print_simulations(plans[0])
             else:
                 print_total(plans, estimates)
+            if busy and any(expected.seconds for expected in estimates):
+                typer.echo(busy)
             say_next(*command)
             return
         if chosen.is_local and not force:

@@ -43,7 +43,13 @@ def print_plan(plan: "Plan", expected: "Estimate") -> None:
     from moefacts.experiments.engine.grid_progress import clock
 
     seconds, tokens = dict(_by_path(expected.seconds)), dict(_by_path(expected.tokens))
-    table = Table(box=None, pad_edge=False, header_style="bold", title=f"{plan.study.name}, scale {plan.scale}")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        title=f"{plan.study.name}, scale {plan.scale}",
+        title_justify="left",
+    )
     varied = plan.varied_labels()
     texts = ("run", "what differs", "state") if any(varied.values()) else ("run", "state")
     for column in (*texts, "steps", "tokens", "time alone"):
@@ -81,7 +87,13 @@ def print_simulations(plan: "Plan") -> None:
     simulations = planned_simulations(plan)
     if not simulations:
         return
-    table = Table(box=None, pad_edge=False, header_style="bold", title=f"{plan.study.name}, scale {plan.scale}")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        header_style="bold",
+        title=f"{plan.study.name}, scale {plan.scale}",
+        title_justify="left",
+    )
     for column in ("simulation", "state", "time alone"):
         table.add_column(column, overflow="fold")
     left = [one for one in simulations if one.state != FINISHED]
@@ -100,7 +112,7 @@ def print_total(plans: "Sequence[Plan]", estimates: "Sequence[Estimate]") -> Non
     from moefacts.cli.output import console
     from moefacts.experiments.engine.grid_progress import clock
 
-    table = Table(box=None, pad_edge=False, header_style="bold", title="all studies")
+    table = Table(box=None, pad_edge=False, header_style="bold", title="all studies", title_justify="left")
     for column in ("study", "in the paper", "runs to train", "steps", "time"):
         table.add_column(column, justify="left" if column in ("study", "in the paper") else "right")
     for plan, expected in zip(plans, estimates, strict=True):

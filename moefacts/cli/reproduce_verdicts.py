@@ -30,7 +30,7 @@ def print_verdicts(page: "StudyPage", plan: "Plan") -> None:
     result = page.result
     incomplete = "" if result["complete"] else " (INCOMPLETE)"
     title = f"{plan.study.name}, {plan.study.figure}, scale {plan.scale}{incomplete}"
-    table = Table(pad_edge=False, header_style="bold", title=title, show_lines=True)
+    table = Table(pad_edge=False, header_style="bold", title=title, title_justify="left", show_lines=True)
     for column in ("claim", "published", "here, with its 95% interval", "verdict", "rule"):
         table.add_column(column, ratio=3 if column in ("claim", "rule") else None)
     for claim in result["claims"]:

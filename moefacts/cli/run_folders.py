@@ -33,7 +33,7 @@ def finished_runs(folder: Path, probes: Sequence[str]) -> list["Run"]:
 
     listed, found = list(listed_runs(folder)), []
     if not listed:
-        raise UserError(f"{folder} is not a run directory, and none is in it; moefacts list --root FOLDER shows runs")
+        raise UserError(f"{folder} is not a run directory, and none is in it; moefacts list FOLDER shows runs")
     for one in listed:
         try:
             if one.state == FINISHED:

@@ -15,15 +15,16 @@ from moefacts.synthetic_data.batches import Batcher
 
 @dataclass(frozen=True)
 class Activations:
-    """What is inside a model while it reads one text.
+    """What is inside a model while it reads one text. Layers are numbered from 1; axes of arrays begin at 0, as ever.
 
     Attributes:
         tokens: the T tokens, the begin token included.
         residual_LTD: the residual stream before the first layer and after every layer, shape (L + 1, T, D).
         attention_LHTT: attention from each token (third axis) to each token (fourth axis), shape (L, H, T, T); without
             layers if the model has a recurrence in place of attention.
-        gates_TE: layer number -> the router's gates, shape (T, E); empty for a dense model.
-        experts_TK: layer number -> the experts of each token, best first, shape (T, K); empty for a dense model.
+        gates_TE: layer number, from 1 on -> the router's gates, shape (T, E); empty for a dense model.
+        experts_TK: layer number, from 1 on -> the experts of each token (from 0 on), best first, shape (T, K); empty
+            for a dense model.
     """
 
     tokens: list[str]
@@ -49,6 +50,6 @@ def activations(model: Transformer, batcher: Batcher, text: str) -> Activations:
         tokens=batcher.tokenizer.tokens(ids),
         residual_LTD=residual_LTD,
         attention_LHTT=np.stack(attention) if attention else np.zeros((0, 0, len(ids), len(ids)), dtype=np.float32),
-        gates_TE={layer: routing.gates_NE.cpu().numpy() for layer, routing in output.routings.items()},
-        experts_TK={layer: routing.expert_NK.cpu().numpy() for layer, routing in output.routings.items()},
+        gates_TE={layer + 1: routing.gates_NE.cpu().numpy() for layer, routing in output.routings.items()},
+        experts_TK={layer + 1: routing.expert_NK.cpu().numpy() for layer, routing in output.routings.items()},
     )

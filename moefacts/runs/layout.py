@@ -8,6 +8,11 @@ CHECKPOINTS, PROBES, FIGURES, REPORT = "checkpoints", "probes", "figures", "repo
 EXPLORE = "explore.html"
 
 
+def is_run_directory(path: Path) -> bool:
+    """Whether ``path`` holds settings and something else that only a run writes, however damaged."""
+    return (path / CONFIG).exists() and any((path / name).exists() for name in (MANIFEST, METRICS, CHECKPOINTS, LOCK))
+
+
 def checkpoint_steps(run: Path) -> list[int]:
     """The steps at which a run has complete checkpoints, ascending."""
     names = (folder.name.removeprefix("step_") for folder in (run / CHECKPOINTS).glob("step_*"))

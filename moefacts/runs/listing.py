@@ -54,9 +54,12 @@ class ListedRun:
 
 
 def listed_runs(root: Path) -> Iterator[ListedRun]:
-    """Every run at or below ``root``, by path; settings that nobody can read belong to a damaged one."""
+    """Every run at or below ``root``, by path; one whose settings nobody can read is damaged.
+
+    A folder with a ``config.yaml`` and nothing else of a run, such as one of Hydra's, is none.
+    """
     folders: dict[Path, list[Path]] = {}
-    for path in sorted(path.parent for path in root.rglob(layout.CONFIG)):
+    for path in sorted(path.parent for path in root.rglob(layout.CONFIG) if layout.is_run_directory(path.parent)):
         folders.setdefault(path.parent, []).append(path)
     for folder in folders.values():
         runs = [describe(path) for path in folder]

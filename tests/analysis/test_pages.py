@@ -123,7 +123,8 @@ def test_a_run_page_leads_with_sentences_then_the_main_picture_then_questions(pa
         < page.index("<h2>What do routers choose?")
         < page.index("load_over_training")
     )
-    assert "The plateau lasted from step 92 to step 215. At the end the model knew 94% of the values" in page
+    assert "The plateau began at step 92 and ended between steps 200 and 300; where exactly" in page
+    assert "At the end the model knew 94% of the values" in page
     assert all(title.endswith("?") for title in re.findall(r"<h2>(.*?)</h2>", page))
 
 
@@ -189,10 +190,20 @@ def test_curves_over_steps_are_read_with_their_seeds_and_at_most_so_many_points(
         ("baseline", False),
     ]  # fmt: skip
     assert (above.series[1].steps, above.series[1].values) == ([0, 10, 20], [3, 2, 2])
-    assert (above.series[3].steps, above.series[3].values) == ([0, 20], [2.5, 2.5])
+    assert (above.series[3].steps, above.series[3].values) == ([0, 10, 20], [2.5, 2.5, 2.5])  # at every step
     (long,) = below.series
     assert (len(long.steps), long.steps[0], long.steps[-1]) == (MOST_POINTS, 0, 1999)
     assert long.values[-1] == pytest.approx(1999 / 3, rel=1e-4)
+
+
+@pytest.mark.parametrize(("low", "begins"), [(0.2147, 0.2), (0.001, 0.001), (0.3, 0.3), (9.99, 9.0), (312.0, 300.0)])
+def test_a_logarithmic_chart_begins_at_a_round_number_from_which_its_labels_are_counted(low, begins):
+    figure = curves()
+    figure.axes[0].set_ylim(low, 1000)
+    figure.axes[1].set_ylim(0.2147, 7)
+    above, below = panels_over_steps(figure)
+    assert above.limits == (begins, 1000)
+    assert below.limits == (0.2147, 7)  # which counts from a round number by itself
 
 
 def test_what_is_not_over_training_steps_has_no_curves():

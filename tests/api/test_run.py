@@ -1,8 +1,10 @@
 """What ``moefacts.load_run`` and ``list_runs`` return is what the commands print of the same run."""
 
 import json
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,7 +133,7 @@ def test_activations_are_what_the_model_computes(run):
 
 def test_activations_of_a_mixture_have_gates_and_experts_of_every_token(mixture):
     (inside,) = mixture.activations(mixture.names(limit=1))
-    assert sorted(inside.gates_TE) == sorted(inside.experts_TK) == [0, 1]
+    assert sorted(inside.gates_TE) == sorted(inside.experts_TK) == [1, 2]  # as pages number layers
     for layer, gates_TE in inside.gates_TE.items():
         assert gates_TE.shape == (len(inside.tokens), 8)
         assert gates_TE.sum(axis=1) == pytest.approx(np.ones(len(gates_TE)), abs=1e-5)
@@ -166,6 +168,16 @@ def test_runs_are_listed_with_their_state(trained_once):
     assert listed.pop("unseen_loss") == pytest.approx(measured["unseen_final_loss_over_baseline"])
     assert listed.pop("accuracy") == measured["final_attribute_accuracy"]
     assert listed == expected | {"model": "dense_laptop", "note": "", "differs": ""}
+
+
+def test_settings_that_are_no_runs_are_not_listed_and_damaged_runs_are(trained_once, tmp_path):
+    run = shutil.copytree(trained_once, tmp_path / "damaged")
+    (run / layout.MANIFEST).unlink()
+    (tmp_path / "conf").mkdir()
+    (tmp_path / "conf" / layout.CONFIG).write_text("seed: 0\n")
+    listed = moefacts.list_runs(tmp_path)
+    assert listed[["path", "state"]].to_numpy().tolist() == [[str(run), "damaged"]]
+    assert moefacts.list_runs(Path(moefacts.__file__).parent / "conf").empty
 
 
 @pytest.mark.parametrize(

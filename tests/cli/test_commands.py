@@ -128,6 +128,14 @@ def test_list_shows_presets_and_runs(finished_run):
     assert "12/12" in result.stdout
 
 
+def test_list_takes_a_folder_with_and_without_an_option(finished_run, fails):
+    shown = [CliRunner().invoke(cli.app, ["list", *option, str(finished_run.parent)]) for option in ((), ("--root",))]
+    assert shown[0].exit_code == 0, shown[0].output
+    assert shown[0].stdout == shown[1].stdout
+    assert str(finished_run) in shown[0].stdout
+    assert "was given twice" in fails("list", finished_run, "--root", finished_run)
+
+
 def test_the_same_configuration_is_the_same_run_and_is_not_trained_twice(tmp_path, monkeypatch):
     first = moefacts("train", *TINY, f"run.root={tmp_path}", cwd=tmp_path)
     monkeypatch.chdir(tmp_path)

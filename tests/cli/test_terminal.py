@@ -84,6 +84,16 @@ def test_a_list_in_a_pipe_has_whole_paths_and_everything_in_one_line(two_rates):
     assert "  48      dense_laptop  0     learning_rate=0.0125 " in line
 
 
+def test_what_is_wrong_with_a_run_stands_in_a_column_of_that_name_in_a_pipe(two_rates):
+    shown = CliRunner().invoke(cli.app, ["list", "--root", str(two_rates)]).stdout.splitlines()
+    (header,) = (line for line in shown if line.startswith("run "))
+    (line,) = (line for line in shown if line.startswith(f"{two_rates / 'damaged'} "))
+    assert header.split()[-1] == "note"
+    at = header.index("note")
+    assert line[:at].split() == [str(two_rates / "damaged"), "damaged"]
+    assert line[at:].startswith(str(two_rates / "damaged" / layout.CONFIG))
+
+
 def test_the_help_of_train_names_hydras_options_and_every_setting():
     shown = " ".join(CliRunner().invoke(cli.app, ["train", "--help"], env={"COLUMNS": "200"}).stdout.split())
     assert all(option in shown for option in ("-m", "--multirun", "--cfg", "-cd", "--config-dir", "--hydra-help"))

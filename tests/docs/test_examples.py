@@ -1,7 +1,9 @@
 """The notebooks run on small runs, and the experiments in YAML are settings that training takes."""
 
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
 import yaml
@@ -54,6 +56,18 @@ def flat(values, prefix=""):
         else:
             shown = "null" if value is None else str(value).replace("'", "").replace(" ", "")
             yield f"{prefix}{key}={shown}"
+
+
+@pytest.mark.filterwarnings("ignore")  # there is no screen to show figures on
+def test_the_notebook_on_attention_numbers_layers_as_pages_do(mixture):
+    cells = nbformat.read(EXAMPLES / "attention_and_routing.ipynb", as_version=4).cells
+    names: dict[str, Any] = {"RUN": str(mixture)}
+    for cell in cells:
+        if cell.cell_type == "code" and "parameters" not in cell.metadata.get("tags", []):
+            exec(cell.source, names)
+    assert [axes.get_title() for axes in names["panels"][0]] == ["layer 1"]
+    assert list(names["chosen"]) == ["layer 1"]
+    plt.close("all")
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)

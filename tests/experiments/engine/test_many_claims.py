@@ -1,7 +1,7 @@
 """How many verdicts would be left if a study's claims were judged together."""
 
 from moefacts.analysis.study_report import StudyPage
-from moefacts.cli.reproduce import _print_verdicts
+from moefacts.cli.reproduce_verdicts import print_verdicts
 from moefacts.experiments.engine.many_claims import judged_together
 from moefacts.experiments.engine.verdict import CANNOT_TELL, DOES_NOT_HOLD, HOLDS
 from tests.experiments.engine.run_folders import plan_of, study_of
@@ -46,5 +46,7 @@ def test_the_sentence_stands_below_the_table_in_the_terminal(capsys, monkeypatch
     shown = {"published": "–", "here": "–", "rule": "–"}
     claims = [row("a", HOLDS, 0.04) | shown, row("[b]", HOLDS, None) | shown]
     result = {"claims": claims, "complete": True, "missing": [], "judged_together": judged_together(claims)}
-    _print_verdicts(StudyPage(result, [], []), plan_of(out=tmp_path, study=study_of()))
-    assert result["judged_together"]["text"] in capsys.readouterr().out
+    print_verdicts(StudyPage(result, [], []), plan_of(out=tmp_path, study=study_of()))
+    printed = capsys.readouterr().out
+    assert result["judged_together"]["text"] in printed
+    assert printed.startswith(f"{study_of().name}, ")  # the title begins where the table does, however wide a pipe is

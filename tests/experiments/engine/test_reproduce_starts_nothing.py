@@ -1,5 +1,6 @@
 """Commands that start nothing: dry runs, wrong commands, and grids that would take too long."""
 
+import os
 import shutil
 from dataclasses import replace
 
@@ -47,6 +48,18 @@ def test_a_dry_run_of_all_names_every_study_and_the_time_of_all_together(monkeyp
     assert result.exit_code == 0, (result.output, result.exception)
     assert [line.split()[0] for line in result.output.splitlines()[2:4]] == ["tiny", "tiny-longer"]
     assert "2 studies, about 0:" in result.output
+
+
+@pytest.mark.parametrize("study", ["tiny", "all"])
+def test_a_dry_run_on_a_busy_machine_says_so(monkeypatch, tmp_path, study):
+    monkeypatch.setattr(catalog, "STUDIES", {one.name: one for one in (tiny_study.STUDY, tiny_study.LONGER)})
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    for load, is_busy in ((6.04, True), (0.9, False)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        result = reproduce(study, "--out", tmp_path / "out", "--launcher", "basic", "--dry-run")
+        line = "this machine is busy (load 6.0 on 2 cores), so these times are longer than on an idle one\n"
+        assert (line in result.output) == is_busy
+        assert ("is busy" in result.output) == is_busy
 
 
 @pytest.mark.parametrize(
