@@ -152,6 +152,11 @@ def test_the_page_loads_nothing_and_reads_without_scripts(runs):
     ).strip()
 
 
+def test_the_page_says_why_there_are_dates_that_do_not_exist(runs):
+    run, _ = runs["dense"]
+    assert "so that dates such as 31 June occur" in (run / "explore.html").read_text()
+
+
 def test_what_the_script_looks_for_is_on_the_page(runs):
     run, _ = runs["dense"]
     ids = {attributes["id"] for _, attributes in Reader((run / "explore.html").read_text()).tags if "id" in attributes}
