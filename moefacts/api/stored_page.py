@@ -26,7 +26,9 @@ def stored_page(results: Mapping[str, Any], figures: Mapping[str, Path]) -> Stud
     present = study.claims.get(str(results["scale"]), ()) if study else ()
     claims = [{**_said_since(present, claim), **claim} for claim in results["claims"]]
     title = study.title if study else results["title"]
-    drawings = [_drawing(name, file) for name, file in figures.items()]
+    main = str(results["study"]).replace("-", "_")
+    names = sorted(figures, key=lambda name: not main.startswith(name))  # the figure called like the study leads
+    drawings = [_drawing(name, figures[name]) for name in names]
     return StudyPage({**_DEFAULTS, **results, "title": title, "claims": claims}, (), drawings, _NOTE)
 
 

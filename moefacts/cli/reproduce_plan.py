@@ -7,6 +7,8 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.table import Table
+
     from moefacts.experiments.engine.estimates import Estimate
     from moefacts.experiments.engine.grid import Plan
 
@@ -37,19 +39,11 @@ def announce(plan: "Plan", expected: "Estimate", retry_failed: bool) -> None:
 
 def print_plan(plan: "Plan", expected: "Estimate") -> None:
     """Print every run of a plan with its state, steps and time."""
-    from rich.table import Table
-
     from moefacts.cli.output import console
     from moefacts.experiments.engine.grid_progress import clock
 
     seconds, tokens = dict(_by_path(expected.seconds)), dict(_by_path(expected.tokens))
-    table = Table(
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-        title=f"{plan.study.name}, scale {plan.scale}",
-        title_justify="left",
-    )
+    table = _table(f"{plan.study.name}, scale {plan.scale}")
     varied = plan.varied_labels()
     texts = ("run", "what differs", "state") if any(varied.values()) else ("run", "state")
     for column in (*texts, "steps", "tokens", "time alone"):
@@ -77,8 +71,6 @@ def print_plan(plan: "Plan", expected: "Estimate") -> None:
 
 def print_simulations(plan: "Plan") -> None:
     """Print the simulations of a plan, if it has any."""
-    from rich.table import Table
-
     from moefacts.cli.output import console
     from moefacts.experiments.engine.grid_progress import clock
     from moefacts.experiments.engine.simulations import planned_simulations
@@ -87,13 +79,7 @@ def print_simulations(plan: "Plan") -> None:
     simulations = planned_simulations(plan)
     if not simulations:
         return
-    table = Table(
-        box=None,
-        pad_edge=False,
-        header_style="bold",
-        title=f"{plan.study.name}, scale {plan.scale}",
-        title_justify="left",
-    )
+    table = _table(f"{plan.study.name}, scale {plan.scale}")
     for column in ("simulation", "state", "time alone"):
         table.add_column(column, overflow="fold")
     left = [one for one in simulations if one.state != FINISHED]
@@ -107,12 +93,10 @@ def print_simulations(plan: "Plan") -> None:
 
 def print_total(plans: "Sequence[Plan]", estimates: "Sequence[Estimate]") -> None:
     """Print how long each of several studies takes."""
-    from rich.table import Table
-
     from moefacts.cli.output import console
     from moefacts.experiments.engine.grid_progress import clock
 
-    table = Table(box=None, pad_edge=False, header_style="bold", title="all studies", title_justify="left")
+    table = _table("all studies")
     for column in ("study", "in the paper", "runs to train", "steps", "time"):
         table.add_column(column, justify="left" if column in ("study", "in the paper") else "right")
     for plan, expected in zip(plans, estimates, strict=True):
@@ -136,3 +120,9 @@ def _parts(expected) -> dict[str, list]:
 
 def _by_path(pairs):
     return ((run.path, value) for run, value in pairs)
+
+
+def _table(title: str) -> "Table":
+    from rich.table import Table
+
+    return Table(box=None, pad_edge=False, header_style="bold", title=title, title_justify="left")

@@ -18,7 +18,6 @@ from moefacts.runs import layout
 from moefacts.runs.durable import write_durably
 from moefacts.runs.manifest import FINISHED
 from moefacts.runs.tables import CONFIDENCE, PROBES
-from moefacts.runs.temporary import is_temporary
 
 _FILES = (layout.CONFIG, layout.MANIFEST, layout.METRICS)
 _MOST_BYTES = 8 << 30  # of all files together, unpacked: more than any study's
@@ -83,7 +82,7 @@ def take_over(plan: Plan, archive: Path) -> tuple[Plan, int]:
 def _files_of(run: Path, without: Sequence[str]) -> list[Path]:
     tables = [file for file in sorted((run / layout.PROBES).glob("*.parquet")) if file.stem not in without]
     found = [run / name for name in _FILES] + tables
-    return [file for file in found if file.exists() and not is_temporary(file.name) and not file.name.startswith(".")]
+    return [file for file in found if file.exists()]
 
 
 def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
